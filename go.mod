@@ -1,0 +1,3 @@
+module github.com/weftq/weft
+
+go 1.26.0
