@@ -1,0 +1,100 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// Reasons that the SDK itself puts into an [Error]. A handler may use words of its own.
+const (
+	ReasonError      = "error"       // the handler returned an error
+	ReasonExit       = "exit"        // the command exited with a status that is not 0
+	ReasonSignal     = "signal"      // a signal ended the command
+	ReasonTimeout    = "timeout"     // the attempt outlived its timeout
+	ReasonPanic      = "panic"       // the handler panicked
+	ReasonRefused    = "refused"     // the worker does not run such a thing
+	ReasonNotFound   = "not_found"   // the worker has no such program
+	ReasonWorkerLost = "worker_lost" // the worker vanished
+	ReasonCancelled  = "cancelled"   // the task was cancelled
+)
+
+// Error is why a task did not succeed. It crosses the network: errors.As finds it at the client.
+type Error struct {
+	Reason    string // a word for programs
+	Message   string // a sentence for people
+	Stack     string // where it happened in the handler's process, if known
+	Permanent bool   // trying again will not help
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return "task: " + e.Reason
+	}
+	return fmt.Sprintf("task: %s: %s", e.Reason, e.Message)
+}
+
+// Permanent marks an error of a handler as one that trying again will not help. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
+
+// ErrorFrom turns what a handler returned into an Error; nil stays nil.
+func ErrorFrom(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	out := &Error{Reason: ReasonError, Message: err.Error()}
+	var te *Error
+	if errors.As(err, &te) {
+		*out = *te
+	}
+	var pe *permanentError
+	if errors.As(err, &pe) {
+		out.Permanent = true
+	}
+	return out
+}
+
+// Proto returns the error as a message, nil for nil.
+func (e *Error) Proto() *weftv1.TaskError {
+	if e == nil {
+		return nil
+	}
+	return &weftv1.TaskError{
+		Reason:    truncate(e.Reason, 256),
+		Message:   truncate(e.Message, 16<<10),
+		Stack:     truncate(e.Stack, 32<<10),
+		Permanent: e.Permanent,
+	}
+}
+
+// truncate cuts s to the API's limit for it, with an explicit mark.
+func truncate(s string, bytesMax int) string {
+	const mark = " … (truncated)"
+	if len(s) <= bytesMax {
+		return s
+	}
+	cut := bytesMax - len(mark)
+	for cut > 0 && s[cut]&0xC0 == 0x80 { // not inside a rune
+		cut--
+	}
+	return s[:cut] + mark
+}
+
+// ErrorFromProto reads a message; nil stays nil.
+func ErrorFromProto(m *weftv1.TaskError) *Error {
+	if m == nil {
+		return nil
+	}
+	return &Error{Reason: m.GetReason(), Message: m.GetMessage(), Stack: m.GetStack(), Permanent: m.GetPermanent()}
+}
