@@ -15,6 +15,8 @@ import (
 
 const namespace = "sim"
 
+const firstEpoch = 1_700_000_000 * time.Second
+
 // queues that clients submit to; the last one is never made.
 var queueNames = []string{"", "orders", "mail"}
 
@@ -23,11 +25,12 @@ var kinds = []string{"a", "b", "c"}
 // sim is one run.
 type sim struct {
 	clock
-	r     *rand.Rand
-	cfg   swarm
-	trace *trace
-	err   error
-	calm  bool // the faults are over
+	r       *rand.Rand
+	cfg     swarm
+	trace   *trace
+	err     error
+	calm    bool // the faults are over
+	leaving bool // and so is the work
 
 	epoch   time.Duration // of the wall clock, which jumps
 	diskLow bool
@@ -83,7 +86,7 @@ func newSim(seed uint64, out io.Writer) *sim {
 	s := &sim{
 		r: rand.New(rand.NewPCG(seed, 0x77656674)), trace: newTrace(out),
 		bySession: map[session.ID]*worker{}, cancels: map[uint64]bool{},
-		epoch: time.Duration(1_700_000_000) * time.Second,
+		epoch: firstEpoch,
 	}
 	s.cfg = draw(s.r)
 	s.journal = newStorage(s)

@@ -148,7 +148,7 @@ func (w *worker) die() {
 
 func (w *worker) replace() {
 	w.s.after(w.s.upTo(2*time.Second), func() {
-		if w.s.workers[w.number] == w {
+		if w.s.workers[w.number] == w && !w.s.leaving {
 			w.s.workers[w.number] = newWorker(w.s, w.number, int(w.s.number))
 		}
 	})
@@ -190,6 +190,9 @@ func (w *worker) enter(e *shard.Welcome) {
 		}
 	}
 	w.flush()
+	if w.draining {
+		w.send(&shard.WorkerFrame{Draining: true})
+	}
 	w.leaveIfDone()
 }
 
@@ -338,9 +341,7 @@ func (w *worker) leaveIfDone() {
 	w.left, w.dead = true, true
 	w.life++
 	w.c.hangUp()
-	if !w.s.calm {
-		w.replace()
-	}
+	w.replace()
 }
 
 func (w *worker) beats() {
