@@ -100,7 +100,7 @@ func (c *caller) lost(error) {
 
 // die ends the process; another one comes back to the call.
 func (c *caller) die() {
-	if c.done {
+	if c.done || c.c == nil {
 		return
 	}
 	c.s.logf("%s dies", c.name)

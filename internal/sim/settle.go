@@ -20,7 +20,7 @@ func (s *sim) settle() {
 	s.setDisk(false)
 	s.broker.stalled = 0
 	s.journal.fault = 0
-	s.epoch = max(s.epoch, firstEpoch) // whoever waits for a time does so for long otherwise
+	s.epoch = max(s.epoch, s.latest) // whoever waits for a time does so for long otherwise
 	if s.one(2) || s.cfg.machine.StateBytesMax != 0 {
 		s.cfg.machine.StateBytesMax = 0
 		s.broker.kill()
