@@ -14,7 +14,7 @@ type CallAttach struct {
 	Namespace    string
 	Call         string
 	Session      session.ID // of the client, or none
-	NewSession   session.ID // the id of a new session, should one be needed
+	NewSession   session.ID `json:"-"` // the id of a new session, should one be needed
 	TTL          time.Duration
 	Client       string
 	Acknowledged pure.Ranges

@@ -11,7 +11,7 @@ import (
 // WorkerHello connects a worker. The reply is the session's id; the stream is told a [Welcome] first.
 type WorkerHello struct {
 	Hello      queue.Hello   // its Session is the one of an earlier stream, or none
-	NewSession session.ID    // the id of a new session, should one be needed
+	NewSession session.ID    `json:"-"` // the id of a new session, should one be needed
 	TTL        time.Duration // and its TTL
 	Stream     *Outbox       `json:"-"`
 }
