@@ -65,6 +65,7 @@ type CallFrame struct {
 	Stream       *Outbox `json:"-"`
 	Acknowledged pure.Ranges
 	Tasks        []queue.NewTask
+	Refused      []queue.Rejected // tasks that broke a rule at the edge
 	Cancels      []CallCancel
 	Finish       bool
 	Heartbeat    uint64
@@ -81,6 +82,10 @@ func (c *CallFrame) run(m *Machine, step *pure.Step) (any, error) {
 	}
 	if len(c.Tasks) > 0 {
 		m.enqueue(step, c)
+	}
+	for i := range c.Refused {
+		c.Refused[i].Call = c.Call
+		step.Tell(&c.Refused[i])
 	}
 	for _, x := range c.Cancels {
 		if x.All {
