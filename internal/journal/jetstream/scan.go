@@ -23,6 +23,8 @@ type getRequest struct {
 	Seq      uint64 `json:"seq"`
 	Batch    int    `json:"batch,omitempty"`
 	MaxBytes int    `json:"max_bytes,omitempty"`
+	// NoHeaders leaves headers out of the entries. They cost more than small entries themselves.
+	NoHeaders bool `json:"no_hdr"`
 }
 
 func (s *Stream) getSubject() string { return "$JS.API.DIRECT.GET." + s.name }
@@ -101,12 +103,12 @@ type fetcher struct {
 	msgs  chan *nats.Msg
 }
 
-// next asks for the entries from seq on and returns at least one.
+// next asks for the entries from seq on and returns at least one, and none but the next ones.
 func (f *fetcher) next(ctx context.Context, seq, last uint64) ([][]byte, error) {
 	ctx, cancel := f.bounded(ctx)
 	defer cancel()
 	n := min(last-seq+1, batchEntries)
-	req, err := json.Marshal(getRequest{Seq: seq, Batch: int(n), MaxBytes: batchBytes})
+	req, err := json.Marshal(getRequest{Seq: seq, Batch: int(n), MaxBytes: batchBytes, NoHeaders: true})
 	if err != nil {
 		return nil, err
 	}
@@ -117,18 +119,11 @@ func (f *fetcher) next(ctx context.Context, seq, last uint64) ([][]byte, error) 
 	for {
 		select {
 		case msg := <-f.msgs:
-			end, err := f.take(ctx, msg, seq+uint64(len(entries)))
-			if err != nil {
-				return nil, err
-			}
-			if !end {
+			if msg.Header == nil {
 				entries = append(entries, msg.Data)
 				continue
 			}
-			if len(entries) == 0 {
-				return nil, f.gap(ctx, seq)
-			}
-			return entries, nil
+			return entries, f.end(ctx, msg.Header, seq, len(entries))
 		case <-f.conn.lost:
 			return nil, f.failure("scan", nats.ErrConnectionClosed)
 		case <-ctx.Done():
@@ -137,30 +132,30 @@ func (f *fetcher) next(ctx context.Context, seq, last uint64) ([][]byte, error) 
 	}
 }
 
-// take holds one answer against the sequence that comes next.
-func (f *fetcher) take(ctx context.Context, msg *nats.Msg, want uint64) (end bool, err error) {
-	switch status := msg.Header.Get("Status"); status {
-	case "":
+// end reads the message after a batch. The server steps over what it does not have, so n entries from seq
+// on are the right ones only if the last of them is at seq+n-1.
+func (f *fetcher) end(ctx context.Context, h nats.Header, seq uint64, n int) error {
+	switch status := h.Get("Status"); status {
 	case "204":
-		return true, nil
 	case "404":
-		return false, f.gap(ctx, want)
+		return f.gap(ctx, seq)
 	case "503":
-		return false, f.failure("scan", nats.ErrNoResponders)
+		return f.failure("scan", nats.ErrNoResponders)
 	default:
-		return false, fmt.Errorf("jetstream: scan of %s at %d: status %s %s", f.name, want, status, msg.Header.Get("Description"))
+		return fmt.Errorf("jetstream: scan of %s at %d: status %q %s", f.name, seq, status, h.Get("Description"))
 	}
-	got, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
+	end, err := strconv.ParseUint(h.Get("Nats-Last-Sequence"), 10, 64)
 	if err != nil {
-		return false, fmt.Errorf("jetstream: scan of %s: an entry without a sequence: %w", f.name, err)
+		return fmt.Errorf("jetstream: scan of %s at %d: %w", f.name, seq, err)
 	}
-	if got != want {
-		return false, f.gap(ctx, want)
+	if n == 0 || end != seq+uint64(n)-1 {
+		return f.gap(ctx, seq)
 	}
-	return false, nil
+	return nil
 }
 
-// gap says why a scan does not get an entry: it is purged, it is damaged, or the stream ends before it.
+// gap says why a scan does not get the entries from seq on: they are purged, one is damaged, or the stream
+// ends before them.
 func (f *fetcher) gap(ctx context.Context, seq uint64) error {
 	st, err := f.State(ctx)
 	switch {
