@@ -85,7 +85,7 @@ func (s *Stream) judge(msg *nats.Msg, seq uint64) error {
 	}
 	switch {
 	case a.Error == nil && a.Seq == seq:
-		return nil
+		return s.mark.acked(seq)
 	case a.Error == nil:
 		return fmt.Errorf("jetstream: append to %s: stored at %d instead of %d: somebody else writes to this stream", s.name, a.Seq, seq)
 	case a.Error.Code == codeWrongLastSequence || a.Error.Code == codeWrongLastSubject:

@@ -166,5 +166,11 @@ func (f *fetcher) gap(ctx context.Context, seq uint64) error {
 	case seq > st.Last:
 		return journal.ErrNotFound
 	}
+	// One of the next entries is damaged: read them one by one to name it.
+	for end := min(seq+batchEntries, st.Last); seq < end; seq++ {
+		if _, err := f.Read(ctx, seq); err != nil {
+			return err
+		}
+	}
 	return &journal.CorruptError{Seq: seq, Reason: "the store cannot read it"}
 }

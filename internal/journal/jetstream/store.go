@@ -15,6 +15,7 @@ import (
 type Store struct {
 	cfg     Config
 	srv     *server.Server
+	marks   []*watermark
 	streams []*Stream
 
 	closeOnce sync.Once
@@ -31,13 +32,19 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	srv, err := startServer(cfg)
-	if err != nil {
-		return nil, err
+	st := &Store{cfg: cfg}
+	files := make([]*shardFiles, cfg.Shards)
+	for shard := range files {
+		if files[shard], err = examine(cfg, shard); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
+		st.marks = append(st.marks, files[shard].mark)
 	}
-	st := &Store{cfg: cfg, srv: srv}
-	for shard := range cfg.Shards {
-		s, err := st.openStream(ctx, shard)
+	if st.srv, err = startServer(cfg); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	for _, f := range files {
+		s, err := st.openStream(ctx, f)
 		if err != nil {
 			return nil, errors.Join(err, st.Close())
 		}
@@ -63,7 +70,12 @@ func (st *Store) Close() error {
 		for _, s := range st.streams {
 			st.closeErr = errors.Join(st.closeErr, s.Close())
 		}
-		stopServer(st.srv)
+		if st.srv != nil {
+			stopServer(st.srv)
+		}
+		for _, w := range st.marks {
+			st.closeErr = errors.Join(st.closeErr, w.close())
+		}
 	})
 	return st.closeErr
 }

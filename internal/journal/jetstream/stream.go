@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"syscall"
 
@@ -25,6 +24,7 @@ type Stream struct {
 	js      jetstream.JetStream
 	name    string
 	subject string
+	mark    *watermark
 
 	writer    chan struct{} // holds a token while an append is under way
 	inbox     string        // what the subjects of acknowledgements begin with
@@ -35,10 +35,8 @@ type Stream struct {
 
 var _ journal.Stream = (*Stream)(nil)
 
-func streamName(shard int) string    { return "WEFT_" + strconv.Itoa(shard) }
-func streamSubject(shard int) string { return "weft.journal." + strconv.Itoa(shard) }
-
-func (st *Store) openStream(ctx context.Context, shard int) (*Stream, error) {
+// openStream connects to a shard's stream, and creates it if it is not there and should not be.
+func (st *Store) openStream(ctx context.Context, f *shardFiles) (*Stream, error) {
 	c, err := connect(st.srv, "journal")
 	if err != nil {
 		return nil, err
@@ -46,34 +44,65 @@ func (st *Store) openStream(ctx context.Context, shard int) (*Stream, error) {
 	s := &Stream{
 		store:   st,
 		conn:    c,
-		name:    streamName(shard),
-		subject: streamSubject(shard),
+		name:    f.name,
+		subject: f.subject,
+		mark:    f.mark,
 		writer:  make(chan struct{}, 1),
 		inbox:   nats.NewInbox() + ".",
 		acks:    make(chan *nats.Msg, 64),
 	}
-	if err := s.ensure(ctx); err != nil {
-		c.close()
-		return nil, err
-	}
-	if _, err := c.ChanSubscribe(s.inbox+"*", s.acks); err != nil {
+	if err := s.begin(ctx, f); err != nil {
 		c.close()
 		return nil, fmt.Errorf("jetstream: stream %s: %w", s.name, err)
 	}
 	return s, nil
 }
 
-// ensure creates the stream if it is not there.
-func (s *Stream) ensure(ctx context.Context) error {
+func (s *Stream) begin(ctx context.Context, f *shardFiles) error {
 	var err error
 	if s.js, err = jetstream.New(s.conn.Conn); err != nil {
-		return fmt.Errorf("jetstream: %w", err)
+		return err
+	}
+	if err := s.ensure(ctx, f); err != nil {
+		return err
+	}
+	if err := s.holdPromise(ctx); err != nil {
+		return err
+	}
+	_, err = s.conn.ChanSubscribe(s.inbox+"*", s.acks)
+	return err
+}
+
+// ensure creates the stream if it is not there.
+func (s *Stream) ensure(ctx context.Context, f *shardFiles) error {
+	_, err := s.js.Stream(ctx, s.name)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	// The server leaves out a stream whose description it cannot read. Creating it anew would write over it.
+	if f.entries > 0 || f.mark.promised() > 0 {
+		return fmt.Errorf("the server does not know it, yet it has %d entries in %s: meta.inf or meta.sum there is damaged or gone", f.entries, f.dir)
 	}
 	_, err = s.js.CreateStream(ctx, s.config())
+	return err
+}
+
+// holdPromise holds what the server found against what was acknowledged before.
+func (s *Stream) holdPromise(ctx context.Context) error {
+	st, err := s.state(ctx)
 	if err != nil {
-		return fmt.Errorf("jetstream: stream %s: %w", s.name, err)
+		return err
 	}
-	return nil
+	w := s.mark
+	switch {
+	case !w.known:
+		return w.reset(st)
+	case s.store.cfg.Durability == Interval && w.reboot && st.Last < w.last:
+		s.store.cfg.Logger.Warn("the machine crashed and acknowledged entries are lost, as durability \"interval\" allows",
+			"stream", s.name, "entries", w.last-st.Last)
+		return w.reset(st)
+	}
+	return w.check(st, w.last)
 }
 
 func (s *Stream) config() jetstream.StreamConfig {
@@ -93,8 +122,17 @@ func (s *Stream) config() jetstream.StreamConfig {
 	}
 }
 
-// State implements journal.Stream.
+// State implements journal.Stream. A stream that lacks what was acknowledged is a journal.CorruptError.
 func (s *Stream) State(ctx context.Context) (journal.State, error) {
+	last := s.mark.promised()
+	st, err := s.state(ctx)
+	if err == nil {
+		err = s.mark.check(st, last)
+	}
+	return st, err
+}
+
+func (s *Stream) state(ctx context.Context) (journal.State, error) {
 	str, err := s.js.Stream(ctx, s.name)
 	if err != nil {
 		return journal.State{}, s.failure("state", err)
@@ -153,6 +191,9 @@ func (s *Stream) Purge(ctx context.Context, below uint64) error {
 	}
 	if below <= st.First {
 		return nil
+	}
+	if err := s.mark.purging(below); err != nil {
+		return err
 	}
 	str, err := s.js.Stream(ctx, s.name)
 	if err != nil {
