@@ -146,6 +146,9 @@ func (s *Stream) state(ctx context.Context) (journal.State, error) {
 
 // Read implements journal.Stream.
 func (s *Stream) Read(ctx context.Context, seq uint64) ([]byte, error) {
+	if seq == 0 { // the server takes it for a request that names no entry
+		return nil, journal.ErrNotFound
+	}
 	req, err := json.Marshal(getRequest{Seq: seq})
 	if err != nil {
 		return nil, err

@@ -125,7 +125,9 @@ func (w *watermark) write() error {
 	return nil
 }
 
-func (w *watermark) close() error { return w.file.Close() }
+func (w *watermark) close() error {
+	return w.file.Close()
+}
 
 // bootID is empty where the system does not tell: then every boot looks the same.
 func bootID() (id [16]byte) {
