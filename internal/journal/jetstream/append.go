@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -44,6 +45,9 @@ func (s *Stream) Append(ctx context.Context, last uint64, data []byte) error {
 	if err := ctx.Err(); err != nil {
 		return s.failure("append to", context.Cause(ctx))
 	}
+	if s.broken != nil {
+		return s.failure("append to", s.broken)
+	}
 	s.appends++
 	reply := s.inbox + strconv.FormatUint(s.appends, 36)
 	err := s.conn.PublishMsg(&nats.Msg{
@@ -60,12 +64,23 @@ func (s *Stream) Append(ctx context.Context, last uint64, data []byte) error {
 
 // await takes the answer to the append under way. Answers to appends that were given up are dropped.
 func (s *Stream) await(ctx context.Context, reply string, seq uint64) error {
+	patience := time.NewTimer(probeAfter)
+	defer patience.Stop()
+	var health <-chan error
 	for {
 		select {
 		case msg := <-s.acks:
 			if msg.Subject == reply {
 				return s.judge(msg, seq)
 			}
+		case <-patience.C:
+			health = s.probe()
+		case err := <-health:
+			if err != nil {
+				s.broken = fmt.Errorf("%w: %w", journal.ErrStoreFailed, err)
+				return s.failure("append to", s.broken)
+			}
+			patience.Reset(probeAfter)
 		case <-s.conn.lost:
 			return s.failure("append to", nats.ErrConnectionClosed)
 		case <-ctx.Done():

@@ -43,7 +43,7 @@ func (s *Stream) Scan(ctx context.Context, first, last uint64, fn func(uint64, [
 	// A connection of its own: a batch on its way must not delay the acknowledgement of an append.
 	c, err := connect(s.store.srv, "scan")
 	if err != nil {
-		return s.failure("scan", err)
+		return s.failure("scan", fmt.Errorf("%w: %w", journal.ErrStoreFailed, err))
 	}
 	defer c.close()
 	ctx, cancel := context.WithCancel(ctx)

@@ -29,6 +29,7 @@ type Stream struct {
 	writer    chan struct{} // holds a token while an append is under way
 	inbox     string        // what the subjects of acknowledgements begin with
 	appends   uint64        // names the append under way; guarded by writer
+	broken    error         // the store has failed; guarded by writer
 	acks      chan *nats.Msg
 	closeOnce sync.Once
 }
@@ -80,8 +81,8 @@ func (s *Stream) ensure(ctx context.Context, f *shardFiles) error {
 		return err
 	}
 	// The server leaves out a stream whose description it cannot read. Creating it anew would write over it.
-	if f.entries > 0 || f.mark.promised() > 0 {
-		return fmt.Errorf("the server does not know it, yet it has %d entries in %s: meta.inf or meta.sum there is damaged or gone", f.entries, f.dir)
+	if f.first > 0 || f.mark.promised() > 0 {
+		return fmt.Errorf("the server does not know it, yet %s has entries: meta.inf or meta.sum there is damaged or gone", f.dir)
 	}
 	_, err = s.js.CreateStream(ctx, s.config())
 	return err

@@ -3,13 +3,9 @@ package jetstream
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/weftq/weft/internal/journal"
 	"github.com/weftq/weft/internal/journal/journaltest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestStream(t *testing.T) {
 	journaltest.Run(t, func(t *testing.T) journaltest.Harness {

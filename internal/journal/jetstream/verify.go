@@ -36,24 +36,26 @@ func (e *DamageError) Error() string {
 // destroys the good ones after it. A record that is not all there at the very end is no damage: its
 // append was under way when the machine or the process died, and nobody was told that it succeeded.
 //
-// It returns the number of entries.
-func verifyBlocks(dir, name, subject string) (entries int, err error) {
+// It returns the bounds of the entries, first 0 if there are none.
+func verifyBlocks(dir, name, subject string) (first, last uint64, err error) {
 	// A purge of everything goes through the second directory.
 	for _, sub := range []string{"msgs", "__new_msgs__"} {
 		blocks, err := listBlocks(filepath.Join(dir, sub))
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		v := verifier{name: name, subject: []byte(subject)}
 		for i, index := range blocks {
 			file := filepath.Join(dir, sub, strconv.FormatUint(index, 10)+".blk")
 			if err := v.block(file, index, i == len(blocks)-1); err != nil {
-				return 0, err
+				return 0, 0, err
 			}
 		}
-		entries += v.entries
+		if v.first != 0 {
+			first, last = v.first, v.last
+		}
 	}
-	return entries, nil
+	return first, last, nil
 }
 
 func listBlocks(dir string) ([]uint64, error) {
@@ -96,8 +98,8 @@ const (
 type verifier struct {
 	name    string
 	subject []byte
-	entries int
-	last    uint64 // sequence of the last entry seen
+	first   uint64 // sequence of the first entry seen, 0 before that
+	last    uint64 // and of the last one
 	buf     []byte
 	hash    hash.Hash64
 }
@@ -153,10 +155,12 @@ func (v *verifier) record(rest []byte) (int, string) {
 	if headers && !headersHold(body[subject:]) {
 		return 0, "headers that are none"
 	}
-	if v.entries != 0 && seq != v.last+1 {
+	if v.first != 0 && seq != v.last+1 {
 		return 0, fmt.Sprintf("entry %d after entry %d", seq, v.last)
 	}
-	v.entries++
+	if v.first == 0 {
+		v.first = seq
+	}
 	v.last = seq
 	return length, ""
 }
