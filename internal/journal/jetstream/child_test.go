@@ -88,13 +88,13 @@ func sizeOf(seq uint64) int {
 func TestKill(t *testing.T) {
 	for _, durability := range []Durability{Always, Interval} {
 		t.Run(string(durability), func(t *testing.T) {
-			rounds := 10
+			rounds := 6
 			if testing.Short() {
-				rounds = 3
+				rounds = 2
 			}
 			cfg := Config{Dir: t.TempDir(), Durability: durability}
 			for round := range rounds {
-				acked := killAfter(t, cfg, 1+round*17)
+				acked := killAfter(t, cfg, 1+round*29)
 				st := openStore(t, cfg)
 				s := st.Stream(0)
 				got, err := s.State(t.Context())

@@ -22,7 +22,9 @@ type filled struct {
 func fillStore(t *testing.T, n, size int) filled {
 	t.Helper()
 	cfg := Config{Dir: t.TempDir()}
-	st := openStore(t, cfg)
+	quick := cfg
+	quick.Durability = Interval
+	st := openStore(t, quick)
 	for i := range uint64(n) {
 		if err := st.Stream(0).Append(t.Context(), i, pattern(i+1, size)); err != nil {
 			t.Fatal(err)
