@@ -90,7 +90,7 @@ func (d *Dir) identify() error {
 	id, err := d.readIdentity()
 	if errors.Is(err, fs.ErrNotExist) {
 		var raw [16]byte
-		rand.Read(raw[:]) //nolint:errcheck // it cannot fail
+		rand.Read(raw[:]) // never fails
 		id = identity{Format: Format, Engine: Engine, ID: hex.EncodeToString(raw[:])}
 		err = d.writeIdentity(id)
 	}

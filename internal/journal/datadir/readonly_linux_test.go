@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -55,9 +56,10 @@ func TestOpenWithoutRights(t *testing.T) {
 	t.Cleanup(func() { _ = os.Chmod(existing, 0o700) })
 	for _, dir := range []string{existing, filepath.Join(parent, "new"), filepath.Join(parent, "new", "below")} {
 		asNobody(t, func() {
-			if d, err := Open(dir); err == nil {
+			d, err := Open(dir)
+			if err == nil {
 				t.Errorf("%s opened: %v", dir, d.Close())
-			} else if own, ok := err.(*ReadOnlyError); !ok || own.Dir != dir {
+			} else if own, ok := errors.AsType[*ReadOnlyError](err); !ok || own.Dir != dir {
 				t.Errorf("%s: %T %v", dir, err, err)
 			}
 		})

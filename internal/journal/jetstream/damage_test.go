@@ -87,6 +87,25 @@ func TestVerifyFindsEveryBit(t *testing.T) {
 	}
 }
 
+// Every length that a crash can leave the newest block with, and none of them for an older block.
+func TestVerifyEveryCut(t *testing.T) {
+	f := fillStore(t, 3, 20)
+	good := readFile(t, f.block(1))
+	for size := range len(good) {
+		writeFile(t, f.block(1), good[:size])
+		if err := f.verify(); err != nil {
+			t.Fatalf("cut to %d of %d bytes: %v", size, len(good), err)
+		}
+	}
+	writeFile(t, f.block(2), nil)
+	for size := range len(good) {
+		writeFile(t, f.block(1), good[:size])
+		if err := f.verify(); (err == nil) != (size%(len(good)/3) == 0) {
+			t.Fatalf("an older block cut to %d of %d bytes: %v", size, len(good), err)
+		}
+	}
+}
+
 // An append that was cut short is no damage, wherever it was cut: the entries before it are served.
 func TestTornAppendIsDropped(t *testing.T) {
 	f := fillStore(t, 3, 100)
@@ -155,8 +174,7 @@ func TestOpenRefusesDamage(t *testing.T) {
 			writeFile(t, f.block(index), bad)
 			before := snapshot(t, f.cfg.Dir)
 			st, err := Open(t.Context(), f.cfg)
-			var damage *DamageError
-			if !errors.As(err, &damage) {
+			if _, ok := errors.AsType[*DamageError](err); !ok {
 				t.Fatalf("block %d at %v: store %v, %v", index, where, st, err)
 			}
 			if after := snapshot(t, f.cfg.Dir); after != before {
@@ -273,8 +291,7 @@ func mustComplain(t *testing.T, s *Stream, last uint64) {
 	if err == nil {
 		t.Fatalf("the stream holds %d to %d of 1 to %d, and nothing is said", st.First, st.Last, last)
 	}
-	var corrupt *journal.CorruptError
-	if !errors.As(err, &corrupt) {
+	if _, ok := errors.AsType[*journal.CorruptError](err); !ok {
 		t.Fatalf("not a CorruptError: %v", err)
 	}
 	t.Log(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -224,12 +225,12 @@ func headersHold(body []byte) bool {
 }
 
 // readInto reads a file into buf, which it replaces if it is too small.
-func readInto(buf []byte, name string) ([]byte, error) {
+func readInto(buf []byte, name string) (_ []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	fi, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -239,9 +240,6 @@ func readInto(buf []byte, name string) ([]byte, error) {
 	} else {
 		buf = buf[:size]
 	}
-	n, err := f.ReadAt(buf, 0)
-	if n == len(buf) {
-		err = nil
-	}
+	_, err = io.ReadFull(f, buf)
 	return buf, err
 }

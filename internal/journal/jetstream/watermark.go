@@ -46,8 +46,7 @@ func openWatermark(name string) (*watermark, error) {
 	buf := make([]byte, watermarkSize)
 	n, err := f.ReadAt(buf, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		f.Close()
-		return nil, fmt.Errorf("jetstream: read %s: %w", name, err)
+		return nil, fmt.Errorf("jetstream: read %s: %w", name, errors.Join(err, f.Close()))
 	}
 	// A new file, or one that a crash of the machine left half written, asks for nothing.
 	if n == watermarkSize && string(buf[:8]) == watermarkMagic &&

@@ -7,9 +7,9 @@ import (
 	"github.com/weftq/weft/internal/journal"
 )
 
-// BeginAmbiguous: a fence without an acknowledgement is read back. If it is there it counts, else it is
+// beginAmbiguous: a fence without an acknowledgement is read back. If it is there it counts, else it is
 // written again.
-func BeginAmbiguous(t *testing.T, h Harness) {
+func beginAmbiguous(t *testing.T, h Harness) {
 	s := &faulty{Stream: h.Stream, faults: []fault{stored}}
 	term := mustBegin(t, s, 1)
 	if term.Epoch() != 1 {
@@ -26,9 +26,9 @@ func BeginAmbiguous(t *testing.T, h Harness) {
 	mustReplay(t, mustBegin(t, s, 3), 1, "2/1 body", "4/2 body")
 }
 
-// BeginLate: a fence that was given up arrives just before its successor. The conflict is with the term's
+// beginLate: a fence that was given up arrives just before its successor. The conflict is with the term's
 // own fence, which counts.
-func BeginLate(t *testing.T, h Harness) {
+func beginLate(t *testing.T, h Harness) {
 	s := &faulty{Stream: h.Stream, faults: []fault{late}}
 	term := mustBegin(t, s, 1)
 	if term.Epoch() != 1 {
@@ -38,8 +38,8 @@ func BeginLate(t *testing.T, h Harness) {
 	mustState(t, s, 1, 2)
 }
 
-// BeginGivesUp: a stream that takes no fence ends in an error that says why, and in no term.
-func BeginGivesUp(t *testing.T, h Harness) {
+// beginGivesUp: a stream that takes no fence ends in an error that says why, and in no term.
+func beginGivesUp(t *testing.T, h Harness) {
 	s := &faulty{Stream: h.Stream, faults: make([]fault, 100)}
 	for i := range s.faults {
 		s.faults[i] = lost

@@ -6,8 +6,8 @@ import (
 	"github.com/weftq/weft/internal/journal"
 )
 
-// PurgeSteps: a purge removes what is below and nothing else, and is idempotent.
-func PurgeSteps(t *testing.T, h Harness) {
+// purgeSteps: a purge removes what is below and nothing else, and is idempotent.
+func purgeSteps(t *testing.T, h Harness) {
 	ctx, s := testContext(t), h.Stream
 	must(t, s.Purge(ctx, 1))
 	fill(t, s, 1, 30)
@@ -24,8 +24,8 @@ func PurgeSteps(t *testing.T, h Harness) {
 	mustScan(t, s, 30, 33)
 }
 
-// PurgeAll: sequences go on after everything is purged, also when the store was closed in between.
-func PurgeAll(t *testing.T, h Harness) {
+// purgeAll: sequences go on after everything is purged, also when the store was closed in between.
+func purgeAll(t *testing.T, h Harness) {
 	ctx, s := testContext(t), h.Stream
 	fill(t, s, 1, 10)
 	must(t, s.Purge(ctx, 11))
@@ -36,15 +36,15 @@ func PurgeAll(t *testing.T, h Harness) {
 	mustBe(t, s.Append(ctx, 0, entry(1)), journal.ErrConflict)
 	fill(t, s, 11, 12)
 	must(t, s.Purge(ctx, 13))
-	s = h.Reopen(t)
+	h.Reopen(t)
 	s = h.Reopen(t)
 	mustState(t, s, 13, 12)
 	fill(t, s, 13, 13)
 	mustScan(t, s, 13, 13)
 }
 
-// PurgeClamp: a purge beyond the end is refused: it would move the last sequence.
-func PurgeClamp(t *testing.T, h Harness) {
+// purgeClamp: a purge beyond the end is refused: it would move the last sequence.
+func purgeClamp(t *testing.T, h Harness) {
 	ctx, s := testContext(t), h.Stream
 	for _, below := range []uint64{2, 1000} {
 		if s.Purge(ctx, below) == nil {
@@ -62,8 +62,8 @@ func PurgeClamp(t *testing.T, h Harness) {
 	mustScan(t, s, 1, 6)
 }
 
-// ReopenState: a stream is what it was after its store was closed and opened, again and again.
-func ReopenState(t *testing.T, h Harness) {
+// reopenState: a stream is what it was after its store was closed and opened, again and again.
+func reopenState(t *testing.T, h Harness) {
 	ctx := testContext(t)
 	s := h.Reopen(t)
 	mustState(t, s, 1, 0)

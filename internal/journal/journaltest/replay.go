@@ -50,8 +50,8 @@ func mustReplay(t *testing.T, term *journal.Term, first uint64, want ...string) 
 	}
 }
 
-// ReplayWhole: a replay gives the entries of all earlier terms, and none of its own.
-func ReplayWhole(t *testing.T, h Harness) {
+// replayWhole: a replay gives the entries of all earlier terms, and none of its own.
+func replayWhole(t *testing.T, h Harness) {
 	mustReplay(t, mustBegin(t, h.Stream, 1), 1)
 	term := mustBegin(t, h.Stream, 2)
 	mustTermAppend(t, term, 7, "a")
@@ -64,8 +64,8 @@ func ReplayWhole(t *testing.T, h Harness) {
 	mustReplay(t, mustBegin(t, h.Reopen(t), 4), 1, append(want, "6/9 own")...)
 }
 
-// ReplayOfPurged: a replay begins where the stream does, also in the middle of a term.
-func ReplayOfPurged(t *testing.T, h Harness) {
+// replayOfPurged: a replay begins where the stream does, also in the middle of a term.
+func replayOfPurged(t *testing.T, h Harness) {
 	s := h.Stream
 	term := mustBegin(t, s, 1)
 	for range 4 {
@@ -77,8 +77,8 @@ func ReplayOfPurged(t *testing.T, h Harness) {
 	mustReplay(t, mustBegin(t, s, 3), 7)
 }
 
-// ReplayRestarts: a purge that overtakes a replay makes it begin again, and what it gives then is whole.
-func ReplayRestarts(t *testing.T, h Harness) {
+// replayRestarts: a purge that overtakes a replay makes it begin again, and what it gives then is whole.
+func replayRestarts(t *testing.T, h Harness) {
 	s := h.Stream
 	term := mustBegin(t, s, 1)
 	// More than a store reads ahead of the receiver.
@@ -100,8 +100,8 @@ func ReplayRestarts(t *testing.T, h Harness) {
 	}
 }
 
-// ReplayStopsAtError: the receiver's error ends a replay, as does the context's end.
-func ReplayStopsAtError(t *testing.T, h Harness) {
+// replayStopsAtError: the receiver's error ends a replay, as does the context's end.
+func replayStopsAtError(t *testing.T, h Harness) {
 	term := mustBegin(t, h.Stream, 1)
 	for range 3 {
 		mustTermAppend(t, term, 1, "x")
@@ -161,9 +161,9 @@ func mustCorrupt(t *testing.T, what string, err error, seq uint64) {
 	}
 }
 
-// ReplayBitFlips: a flipped bit in any byte of the header and in the body is a CorruptError that names the
+// replayBitFlips: a flipped bit in any byte of the header and in the body is a CorruptError that names the
 // entry.
-func ReplayBitFlips(t *testing.T, h Harness) {
+func replayBitFlips(t *testing.T, h Harness) {
 	size := len(sealed(recordKind, 1, "body"))
 	for i := range size {
 		seq, err := replayAfter(t, h.Stream, func(epoch uint64) []byte {
@@ -175,8 +175,8 @@ func ReplayBitFlips(t *testing.T, h Harness) {
 	}
 }
 
-// ReplayForeign: what is no frame is a CorruptError.
-func ReplayForeign(t *testing.T, h Harness) {
+// replayForeign: what is no frame is a CorruptError.
+func replayForeign(t *testing.T, h Harness) {
 	for _, data := range []string{
 		"", "x", strings.Repeat("\x00", journal.HeaderSize-1), strings.Repeat("\x00", journal.HeaderSize),
 		strings.Repeat("\xff", 100), `{"hello":"I come from elsewhere and do not belong here"}`,
@@ -188,8 +188,8 @@ func ReplayForeign(t *testing.T, h Harness) {
 	}
 }
 
-// ReplayNewerFormat: a frame of a newer version is a FormatError, not corruption.
-func ReplayNewerFormat(t *testing.T, h Harness) {
+// replayNewerFormat: a frame of a newer version is a FormatError, not corruption.
+func replayNewerFormat(t *testing.T, h Harness) {
 	for _, version := range []byte{journal.FormatVersion + 1, 255} {
 		seq, err := replayAfter(t, h.Stream, func(epoch uint64) []byte {
 			f := sealed(recordKind, epoch, "from the future")
@@ -203,9 +203,9 @@ func ReplayNewerFormat(t *testing.T, h Harness) {
 	}
 }
 
-// ReplayEpochs: an entry whose epoch is not that of the fence before it is a CorruptError: an old epoch is
+// replayEpochs: an entry whose epoch is not that of the fence before it is a CorruptError: an old epoch is
 // an old writer that got past a fence, a later one is nobody's.
-func ReplayEpochs(t *testing.T, h Harness) {
+func replayEpochs(t *testing.T, h Harness) {
 	for name, data := range map[string]func(epoch uint64) []byte{
 		"an older epoch":        func(epoch uint64) []byte { return sealed(recordKind, epoch-1, "x") },
 		"a later epoch":         func(epoch uint64) []byte { return sealed(recordKind, epoch+1, "x") },
@@ -225,8 +225,8 @@ func ReplayEpochs(t *testing.T, h Harness) {
 	}
 }
 
-// ReplayOwnFenceGone: a term whose fence somebody has purged and replaced does not replay as if it led.
-func ReplayOwnFenceGone(t *testing.T, h Harness) {
+// replayOwnFenceGone: a term whose fence somebody has purged and replaced does not replay as if it led.
+func replayOwnFenceGone(t *testing.T, h Harness) {
 	term := mustBegin(t, h.Stream, 1)
 	emptied(t, h.Stream)
 	mustBegin(t, h.Stream, 2)

@@ -27,12 +27,12 @@ const patience = time.Minute
 // Run runs the suite. open is called once for each test and registers its own clean-up.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	for _, test := range []func(*testing.T, Harness){
-		AppendReadScan, AppendConflict, AppendAfterCancel, EntryLimit, ScanStops, ScanBounds, Data,
-		PurgeSteps, PurgeAll, PurgeClamp, ReopenState, FreeSpace,
-		TermAppends, TermFences, TermEnds, TermAmbiguous, ZombieWriter, Contenders,
-		BeginAmbiguous, BeginLate, BeginGivesUp,
-		ReplayWhole, ReplayOfPurged, ReplayRestarts, ReplayStopsAtError, ReplayBitFlips, ReplayForeign, ReplayNewerFormat,
-		ReplayEpochs, ReplayOwnFenceGone,
+		appendReadScan, appendConflict, appendAfterCancel, entryLimit, scanStops, scanBounds, dataIsOwned,
+		purgeSteps, purgeAll, purgeClamp, reopenState, freeSpace,
+		termAppends, termFences, termEnds, termAmbiguous, zombieWriter, contenders,
+		beginAmbiguous, beginLate, beginGivesUp,
+		replayWhole, replayOfPurged, replayRestarts, replayStopsAtError, replayBitFlips, replayForeign, replayNewerFormat,
+		replayEpochs, replayOwnFenceGone,
 	} {
 		t.Run(nameOf(test), func(t *testing.T) { test(t, open(t)) })
 	}

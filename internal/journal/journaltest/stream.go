@@ -10,8 +10,8 @@ import (
 	"github.com/weftq/weft/internal/journal"
 )
 
-// AppendReadScan: what is appended is read and scanned, in order.
-func AppendReadScan(t *testing.T, h Harness) {
+// appendReadScan: what is appended is read and scanned, in order.
+func appendReadScan(t *testing.T, h Harness) {
 	ctx, s := testContext(t), h.Stream
 	mustState(t, s, 1, 0)
 	_, err := s.Read(ctx, 1)
@@ -35,8 +35,8 @@ func AppendReadScan(t *testing.T, h Harness) {
 	}
 }
 
-// AppendConflict: an append on another condition than the last sequence stores nothing.
-func AppendConflict(t *testing.T, h Harness) {
+// appendConflict: an append on another condition than the last sequence stores nothing.
+func appendConflict(t *testing.T, h Harness) {
 	ctx, s := testContext(t), h.Stream
 	mustBe(t, s.Append(ctx, 1, entry(2)), journal.ErrConflict)
 	fill(t, s, 1, 3)
@@ -48,8 +48,8 @@ func AppendConflict(t *testing.T, h Harness) {
 	mustScan(t, s, 1, 4)
 }
 
-// AppendAfterCancel: a context that has ended stores nothing and harms nothing.
-func AppendAfterCancel(t *testing.T, h Harness) {
+// appendAfterCancel: a context that has ended stores nothing and harms nothing.
+func appendAfterCancel(t *testing.T, h Harness) {
 	s := h.Stream
 	fill(t, s, 1, 1)
 	ended, cancel := context.WithCancel(testContext(t))
@@ -63,8 +63,8 @@ func AppendAfterCancel(t *testing.T, h Harness) {
 	mustScan(t, s, 1, 2)
 }
 
-// EntryLimit: the largest entry fits, one byte more is refused and stores nothing.
-func EntryLimit(t *testing.T, h Harness) {
+// entryLimit: the largest entry fits, one byte more is refused and stores nothing.
+func entryLimit(t *testing.T, h Harness) {
 	ctx, s := testContext(t), h.Stream
 	large := make([]byte, s.EntryBytesMax()+1)
 	random := rand.NewChaCha8([32]byte{1})
@@ -94,8 +94,8 @@ func EntryLimit(t *testing.T, h Harness) {
 	}
 }
 
-// Data: an entry belongs to who gets it, and an append keeps no reference to its argument.
-func Data(t *testing.T, h Harness) {
+// dataIsOwned: an entry belongs to who gets it, and an append keeps no reference to its argument.
+func dataIsOwned(t *testing.T, h Harness) {
 	ctx, s := testContext(t), h.Stream
 	data := entry(1)
 	must(t, s.Append(ctx, 0, data))
@@ -107,8 +107,8 @@ func Data(t *testing.T, h Harness) {
 	mustScan(t, s, 1, 1)
 }
 
-// ScanStops: a scan ends with the error of the function that it calls, wherever that is.
-func ScanStops(t *testing.T, h Harness) {
+// scanStops: a scan ends with the error of the function that it calls, wherever that is.
+func scanStops(t *testing.T, h Harness) {
 	ctx, s := testContext(t), h.Stream
 	fill(t, s, 1, 50)
 	enough := errors.New("enough")
@@ -126,9 +126,9 @@ func ScanStops(t *testing.T, h Harness) {
 	}
 }
 
-// ScanBounds: an empty range is no error, a purged entry is ErrPurged, an end beyond the stream's is
+// scanBounds: an empty range is no error, a purged entry is ErrPurged, an end beyond the stream's is
 // ErrNotFound, after the entries that are there.
-func ScanBounds(t *testing.T, h Harness) {
+func scanBounds(t *testing.T, h Harness) {
 	ctx, s := testContext(t), h.Stream
 	fill(t, s, 1, 10)
 	mustScan(t, s, 5, 4)
@@ -148,8 +148,8 @@ func ScanBounds(t *testing.T, h Harness) {
 	mustScan(t, s, 4, 10)
 }
 
-// FreeSpace: a store knows what it can still take.
-func FreeSpace(t *testing.T, h Harness) {
+// freeSpace: a store knows what it can still take.
+func freeSpace(t *testing.T, h Harness) {
 	free, err := h.Stream.Free()
 	must(t, err)
 	if free == 0 {

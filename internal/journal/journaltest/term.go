@@ -10,8 +10,8 @@ import (
 	"github.com/weftq/weft/internal/journal"
 )
 
-// TermAppends: a term's epoch is its fence's sequence, and its entries follow.
-func TermAppends(t *testing.T, h Harness) {
+// termAppends: a term's epoch is its fence's sequence, and its entries follow.
+func termAppends(t *testing.T, h Harness) {
 	term := mustBegin(t, h.Stream, 1)
 	if term.Epoch() != 1 || term.Last() != 1 {
 		t.Fatalf("a new journal's term has epoch %d and last %d", term.Epoch(), term.Last())
@@ -25,8 +25,8 @@ func TermAppends(t *testing.T, h Harness) {
 	mustState(t, h.Stream, 2, 4)
 }
 
-// TermFences: a new term ends the old one at its next append, whose entry never appears.
-func TermFences(t *testing.T, h Harness) {
+// termFences: a new term ends the old one at its next append, whose entry never appears.
+func termFences(t *testing.T, h Harness) {
 	s := h.Stream
 	old := mustBegin(t, s, 1)
 	mustTermAppend(t, old, 1, "old 2")
@@ -43,8 +43,8 @@ func TermFences(t *testing.T, h Harness) {
 	mustReplay(t, mustBegin(t, s, 3), 1, "2/1 old 2", "4/2 new 4")
 }
 
-// TermEnds: after any append that failed a term appends no more, even if the next one would succeed.
-func TermEnds(t *testing.T, h Harness) {
+// termEnds: after any append that failed a term appends no more, even if the next one would succeed.
+func termEnds(t *testing.T, h Harness) {
 	s := &faulty{Stream: h.Stream}
 	term := mustBegin(t, s, 1)
 	s.faults = []fault{lost}
@@ -67,9 +67,9 @@ func TermEnds(t *testing.T, h Harness) {
 	}
 }
 
-// TermAmbiguous: an append without an acknowledgement is there for the next term or it is not, and in no
+// termAmbiguous: an append without an acknowledgement is there for the next term or it is not, and in no
 // case a third thing.
-func TermAmbiguous(t *testing.T, h Harness) {
+func termAmbiguous(t *testing.T, h Harness) {
 	s := &faulty{Stream: h.Stream}
 	for i, there := range map[fault]bool{stored: true, lost: false, late: true} {
 		emptied(t, s)
@@ -100,9 +100,9 @@ func emptied(t *testing.T, s journal.Stream) uint64 {
 	return st.Last
 }
 
-// ZombieWriter: a writer that appends as fast as it can while terms come and go. What it appended and had
+// zombieWriter: a writer that appends as fast as it can while terms come and go. What it appended and had
 // acknowledged is there, before the fence that ended it, and nothing of it is after that fence.
-func ZombieWriter(t *testing.T, h Harness) {
+func zombieWriter(t *testing.T, h Harness) {
 	s := h.Stream
 	const rounds = 12
 	acked := map[uint64]string{}
@@ -149,9 +149,9 @@ func checkAcked(t *testing.T, term *journal.Term, acked map[uint64]string) {
 	}
 }
 
-// Contenders: several writers begin terms and append at the same time. Every acknowledged entry is there,
+// contenders: several writers begin terms and append at the same time. Every acknowledged entry is there,
 // and the journal replays: no entry is behind a later fence.
-func Contenders(t *testing.T, h Harness) {
+func contenders(t *testing.T, h Harness) {
 	s := h.Stream
 	var mu sync.Mutex
 	acked := map[uint64]string{}
