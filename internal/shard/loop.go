@@ -41,6 +41,7 @@ type Loop struct {
 	inbox  chan request
 	bytes  *semaphore.Weighted
 	ready  atomic.Bool
+	change atomic.Pointer[chan struct{}] // closed when ready changes
 	poison poison
 	stats  atomic.Pointer[Stats]
 }
@@ -69,11 +70,23 @@ func NewLoop(cfg LoopConfig) *Loop {
 		bytes: semaphore.NewWeighted(inboxBytes),
 	}
 	l.stats.Store(&Stats{})
+	change := make(chan struct{})
+	l.change.Store(&change)
 	return l
 }
 
 // Ready tells whether commands are decided now.
 func (l *Loop) Ready() bool { return l.ready.Load() }
+
+// Changed returns a channel that is closed when Ready changes after this call.
+func (l *Loop) Changed() <-chan struct{} { return *l.change.Load() }
+
+func (l *Loop) setReady(ready bool) {
+	if l.ready.Swap(ready) != ready {
+		next := make(chan struct{})
+		close(*l.change.Swap(&next))
+	}
+}
 
 // Stats returns what the loop last said of itself.
 func (l *Loop) Stats() Stats { return *l.stats.Load() }

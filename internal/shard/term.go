@@ -55,7 +55,7 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 		t.appendAll(appendCtx)
 	}()
 	defer func() {
-		t.ready.Store(false)
+		t.setReady(false)
 		close(t.appendC)
 		stop()
 		<-stopped
@@ -70,7 +70,7 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 	}()
 	t.last = time.Now()
 	t.look()
-	t.ready.Store(true)
+	t.setReady(true)
 	return t.serve(ctx)
 }
 
@@ -237,7 +237,7 @@ func (t *termLoop) look() {
 
 // finish makes durable what was decided, and ends the term in order.
 func (t *termLoop) finish() error {
-	t.ready.Store(false)
+	t.setReady(false)
 	for range 2 { // the append under way, and the batch behind it
 		if t.flying {
 			if err := t.appended(<-t.doneC); err != nil {
