@@ -713,10 +713,12 @@ type CallPut struct {
 	Acknowledged []*IndexRange `protobuf:"bytes,7,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
 	// When it was opened.
 	OpenedAt int64 `protobuf:"varint,8,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
-	// Is being cancelled, up to this counter value: its tasks with lower ids count as cancelled.
-	CancelledBelow uint64 `protobuf:"varint,9,opt,name=cancelled_below,json=cancelledBelow,proto3" json:"cancelled_below,omitempty"`
+	// Its tasks with ids up to this one are cancelled, or count as such.
+	CancelledTo uint64 `protobuf:"varint,9,opt,name=cancelled_to,json=cancelledTo,proto3" json:"cancelled_to,omitempty"`
 	// With this grace; -1 is each task's own.
-	CancelGrace   int64 `protobuf:"varint,10,opt,name=cancel_grace,json=cancelGrace,proto3" json:"cancel_grace,omitempty"`
+	CancelGrace int64 `protobuf:"varint,10,opt,name=cancel_grace,json=cancelGrace,proto3" json:"cancel_grace,omitempty"`
+	// Only its daemon tasks.
+	DaemonsOnly   bool `protobuf:"varint,11,opt,name=daemons_only,json=daemonsOnly,proto3" json:"daemons_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -807,9 +809,9 @@ func (x *CallPut) GetOpenedAt() int64 {
 	return 0
 }
 
-func (x *CallPut) GetCancelledBelow() uint64 {
+func (x *CallPut) GetCancelledTo() uint64 {
 	if x != nil {
-		return x.CancelledBelow
+		return x.CancelledTo
 	}
 	return 0
 }
@@ -819,6 +821,13 @@ func (x *CallPut) GetCancelGrace() int64 {
 		return x.CancelGrace
 	}
 	return 0
+}
+
+func (x *CallPut) GetDaemonsOnly() bool {
+	if x != nil {
+		return x.DaemonsOnly
+	}
+	return false
 }
 
 // CallAcknowledged records what the client has.
@@ -886,9 +895,11 @@ type CallChanged struct {
 	// Takes no more tasks.
 	Finished bool `protobuf:"varint,3,opt,name=finished,proto3" json:"finished,omitempty"`
 	// As in CallPut.
-	CancelledBelow uint64 `protobuf:"varint,4,opt,name=cancelled_below,json=cancelledBelow,proto3" json:"cancelled_below,omitempty"`
+	CancelledTo uint64 `protobuf:"varint,4,opt,name=cancelled_to,json=cancelledTo,proto3" json:"cancelled_to,omitempty"`
 	// As in CallPut.
-	CancelGrace   int64 `protobuf:"varint,5,opt,name=cancel_grace,json=cancelGrace,proto3" json:"cancel_grace,omitempty"`
+	CancelGrace int64 `protobuf:"varint,5,opt,name=cancel_grace,json=cancelGrace,proto3" json:"cancel_grace,omitempty"`
+	// As in CallPut.
+	DaemonsOnly   bool `protobuf:"varint,6,opt,name=daemons_only,json=daemonsOnly,proto3" json:"daemons_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -944,9 +955,9 @@ func (x *CallChanged) GetFinished() bool {
 	return false
 }
 
-func (x *CallChanged) GetCancelledBelow() uint64 {
+func (x *CallChanged) GetCancelledTo() uint64 {
 	if x != nil {
-		return x.CancelledBelow
+		return x.CancelledTo
 	}
 	return 0
 }
@@ -956,6 +967,13 @@ func (x *CallChanged) GetCancelGrace() int64 {
 		return x.CancelGrace
 	}
 	return 0
+}
+
+func (x *CallChanged) GetDaemonsOnly() bool {
+	if x != nil {
+		return x.DaemonsOnly
+	}
+	return false
 }
 
 // CallDropped ends a call.
@@ -1291,10 +1309,10 @@ type TaskPut struct {
 	RunAt int64 `protobuf:"varint,9,opt,name=run_at,json=runAt,proto3" json:"run_at,omitempty"`
 	// 1 scheduled, 2 ready, 3 running, 4 cancelling, 5 succeeded, 6 failed, 7 cancelled.
 	State uint32 `protobuf:"varint,10,opt,name=state,proto3" json:"state,omitempty"`
-	// Hash of what was asked.
-	BodyHash []byte `protobuf:"bytes,11,opt,name=body_hash,json=bodyHash,proto3" json:"body_hash,omitempty"`
 	// The request that submitted it, if it had an id.
-	RequestId string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// When it becomes ready, while scheduled.
+	Next int64 `protobuf:"varint,12,opt,name=next,proto3" json:"next,omitempty"`
 	// Attempts begun.
 	Attempts uint32 `protobuf:"varint,13,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// Attempts charged as tries.
@@ -1315,10 +1333,8 @@ type TaskPut struct {
 	CancelGrace int64 `protobuf:"varint,21,opt,name=cancel_grace,json=cancelGrace,proto3" json:"cancel_grace,omitempty"`
 	// Set once final.
 	Outcome *TaskFinished `protobuf:"bytes,22,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	// The last attempt's worker.
-	Worker string `protobuf:"bytes,23,opt,name=worker,proto3" json:"worker,omitempty"`
 	// Its outcome was acknowledged.
-	Acknowledged  bool `protobuf:"varint,24,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
+	Acknowledged  bool `protobuf:"varint,23,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1423,18 +1439,18 @@ func (x *TaskPut) GetState() uint32 {
 	return 0
 }
 
-func (x *TaskPut) GetBodyHash() []byte {
-	if x != nil {
-		return x.BodyHash
-	}
-	return nil
-}
-
 func (x *TaskPut) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *TaskPut) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
 }
 
 func (x *TaskPut) GetAttempts() uint32 {
@@ -1505,13 +1521,6 @@ func (x *TaskPut) GetOutcome() *TaskFinished {
 		return x.Outcome
 	}
 	return nil
-}
-
-func (x *TaskPut) GetWorker() string {
-	if x != nil {
-		return x.Worker
-	}
-	return ""
 }
 
 func (x *TaskPut) GetAcknowledged() bool {
@@ -1868,7 +1877,9 @@ type TaskFinished struct {
 	// Its worker still has more of the output than the result holds.
 	Spooled bool `protobuf:"varint,7,opt,name=spooled,proto3" json:"spooled,omitempty"`
 	// Attempts charged in the end.
-	Tries         uint32 `protobuf:"varint,8,opt,name=tries,proto3" json:"tries,omitempty"`
+	Tries uint32 `protobuf:"varint,8,opt,name=tries,proto3" json:"tries,omitempty"`
+	// The last attempt's worker.
+	Worker        string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1957,6 +1968,13 @@ func (x *TaskFinished) GetTries() uint32 {
 		return x.Tries
 	}
 	return 0
+}
+
+func (x *TaskFinished) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
 }
 
 // TaskDropped forgets a task.
@@ -2057,7 +2075,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"IndexRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xe9\x02\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\x86\x03\n" +
 	"\aCallPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2067,20 +2085,22 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\bfinished\x18\x05 \x01(\bR\bfinished\x127\n" +
 	"\baccepted\x18\x06 \x03(\v2\x1b.weft.journal.v1.IndexRangeR\baccepted\x12?\n" +
 	"\facknowledged\x18\a \x03(\v2\x1b.weft.journal.v1.IndexRangeR\facknowledged\x12\x1b\n" +
-	"\topened_at\x18\b \x01(\x03R\bopenedAt\x12'\n" +
-	"\x0fcancelled_below\x18\t \x01(\x04R\x0ecancelledBelow\x12!\n" +
+	"\topened_at\x18\b \x01(\x03R\bopenedAt\x12!\n" +
+	"\fcancelled_to\x18\t \x01(\x04R\vcancelledTo\x12!\n" +
 	"\fcancel_grace\x18\n" +
-	" \x01(\x03R\vcancelGrace\"W\n" +
+	" \x01(\x03R\vcancelGrace\x12!\n" +
+	"\fdaemons_only\x18\v \x01(\bR\vdaemonsOnly\"W\n" +
 	"\x10CallAcknowledged\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x123\n" +
-	"\x06ranges\x18\x02 \x03(\v2\x1b.weft.journal.v1.IndexRangeR\x06ranges\"\xa4\x01\n" +
+	"\x06ranges\x18\x02 \x03(\v2\x1b.weft.journal.v1.IndexRangeR\x06ranges\"\xc1\x01\n" +
 	"\vCallChanged\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\fR\tsessionId\x12\x1a\n" +
-	"\bfinished\x18\x03 \x01(\bR\bfinished\x12'\n" +
-	"\x0fcancelled_below\x18\x04 \x01(\x04R\x0ecancelledBelow\x12!\n" +
-	"\fcancel_grace\x18\x05 \x01(\x03R\vcancelGrace\"\x1d\n" +
+	"\bfinished\x18\x03 \x01(\bR\bfinished\x12!\n" +
+	"\fcancelled_to\x18\x04 \x01(\x04R\vcancelledTo\x12!\n" +
+	"\fcancel_grace\x18\x05 \x01(\x03R\vcancelGrace\x12!\n" +
+	"\fdaemons_only\x18\x06 \x01(\bR\vdaemonsOnly\"\x1d\n" +
 	"\vCallDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"9\n" +
 	"\aPayload\x12\x1a\n" +
@@ -2106,7 +2126,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06daemon\x18\t \x01(\bR\x06daemon\x12-\n" +
 	"\x13fail_on_worker_lost\x18\n" +
 	" \x01(\bR\x10failOnWorkerLost\x12\x16\n" +
-	"\x06labels\x18\v \x03(\tR\x06labels\"\xe6\x05\n" +
+	"\x06labels\x18\v \x03(\tR\x06labels\"\xc5\x05\n" +
 	"\aTaskPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x12\n" +
@@ -2119,10 +2139,10 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"created_at\x18\b \x01(\x03R\tcreatedAt\x12\x15\n" +
 	"\x06run_at\x18\t \x01(\x03R\x05runAt\x12\x14\n" +
 	"\x05state\x18\n" +
-	" \x01(\rR\x05state\x12\x1b\n" +
-	"\tbody_hash\x18\v \x01(\fR\bbodyHash\x12\x1d\n" +
+	" \x01(\rR\x05state\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\f \x01(\tR\trequestId\x12\x1a\n" +
+	"request_id\x18\v \x01(\tR\trequestId\x12\x12\n" +
+	"\x04next\x18\f \x01(\x03R\x04next\x12\x1a\n" +
 	"\battempts\x18\r \x01(\rR\battempts\x12\x14\n" +
 	"\x05tries\x18\x0e \x01(\rR\x05tries\x12\x16\n" +
 	"\x06losses\x18\x0f \x01(\rR\x06losses\x12\x1a\n" +
@@ -2135,9 +2155,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"last_error\x18\x14 \x01(\v2\x16.weft.journal.v1.ErrorR\tlastError\x12!\n" +
 	"\fcancel_grace\x18\x15 \x01(\x03R\vcancelGrace\x127\n" +
-	"\aoutcome\x18\x16 \x01(\v2\x1d.weft.journal.v1.TaskFinishedR\aoutcome\x12\x16\n" +
-	"\x06worker\x18\x17 \x01(\tR\x06worker\x12\"\n" +
-	"\facknowledged\x18\x18 \x01(\bR\facknowledged\"\x90\x01\n" +
+	"\aoutcome\x18\x16 \x01(\v2\x1d.weft.journal.v1.TaskFinishedR\aoutcome\x12\"\n" +
+	"\facknowledged\x18\x17 \x01(\bR\facknowledged\"\x90\x01\n" +
 	"\x0eTaskDispatched\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1d\n" +
@@ -2161,7 +2180,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\bsuspects\x18\x03 \x03(\fR\bsuspects\"6\n" +
 	"\x0eTaskCancelling\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05grace\x18\x02 \x01(\x03R\x05grace\"\xf7\x01\n" +
+	"\x05grace\x18\x02 \x01(\x03R\x05grace\"\x8f\x02\n" +
 	"\fTaskFinished\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x10\n" +
@@ -2171,7 +2190,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\vfinished_at\x18\x06 \x01(\x03R\n" +
 	"finishedAt\x12\x18\n" +
 	"\aspooled\x18\a \x01(\bR\aspooled\x12\x14\n" +
-	"\x05tries\x18\b \x01(\rR\x05tries\"\x1d\n" +
+	"\x05tries\x18\b \x01(\rR\x05tries\x12\x16\n" +
+	"\x06worker\x18\t \x01(\tR\x06worker\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02idB7Z5github.com/weftq/weft/proto/weft/journal/v1;journalv1b\x06proto3"
 

@@ -1,0 +1,50 @@
+package pure
+
+import "fmt"
+
+// Reason names a refusal: an ErrorReason of the API without its prefix.
+type Reason string
+
+// Reasons of the cores.
+const (
+	InvalidField    Reason = "INVALID_FIELD"
+	QueueNotFound   Reason = "QUEUE_NOT_FOUND"
+	QueueExists     Reason = "QUEUE_EXISTS"
+	TaskNotFound    Reason = "TASK_NOT_FOUND"
+	CallNotFound    Reason = "CALL_NOT_FOUND"
+	CallFinished    Reason = "CALL_FINISHED"
+	CallWindowFull  Reason = "CALL_WINDOW_FULL"
+	SessionNotFound Reason = "SESSION_NOT_FOUND"
+	RequestMismatch Reason = "REQUEST_MISMATCH"
+	LeaseLost       Reason = "LEASE_LOST"
+	StateFull       Reason = "STATE_FULL"
+	DiskLow         Reason = "DISK_LOW"
+	Superseded      Reason = "SUPERSEDED"
+	Overloaded      Reason = "OVERLOADED"
+	RequestPoisoned Reason = "REQUEST_POISONED"
+	TermEnded       Reason = "TERM_ENDED"
+	NotReady        Reason = "NOT_READY"
+	SlowStream      Reason = "SLOW_STREAM"
+	BadFrame        Reason = "BAD_FRAME"
+	OutputGone      Reason = "OUTPUT_GONE"
+	PayloadTooLarge Reason = "PAYLOAD_TOO_LARGE"
+)
+
+// Refusal is why a command was not carried out. It changed nothing.
+type Refusal struct {
+	Reason  Reason
+	Message string
+	Meta    []string // keys and values in turn
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Message }
+
+// Refuse makes a refusal; meta are keys and values in turn.
+func Refuse(reason Reason, message string, meta ...any) *Refusal {
+	r := &Refusal{Reason: reason, Message: message, Meta: make([]string, 0, len(meta))}
+	for _, m := range meta {
+		r.Meta = append(r.Meta, fmt.Sprint(m))
+	}
+	return r
+}

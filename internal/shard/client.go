@@ -1,0 +1,141 @@
+package shard
+
+import (
+	"time"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// CallAttach opens a call or comes back to it. The reply is an *[Attached], which the stream is told first
+// as well; the state of everything that it does not have yet follows there.
+type CallAttach struct {
+	Namespace    string
+	Call         string
+	Session      session.ID // of the client, or none
+	NewSession   session.ID `json:"-"` // the id of a new session, should one be needed
+	TTL          time.Duration
+	Client       string
+	Acknowledged pure.Ranges
+	Updates      bool
+	Stream       *Outbox `json:"-"`
+}
+
+// Attached is the first thing that a call's stream is told.
+type Attached struct {
+	Call     uint64
+	Session  session.ID
+	TTL      time.Duration
+	Accepted pure.Ranges
+}
+
+func (c *CallAttach) run(m *Machine, step *pure.Step) (any, error) {
+	s, err := m.sessions.Get(c.Namespace, c.Session)
+	if err != nil {
+		if s, err = m.sessions.Open(step, session.State{
+			ID: c.NewSession, Namespace: c.Namespace, Kind: session.Client, Name: c.Client, TTL: c.TTL,
+		}); err != nil {
+			return nil, err
+		}
+	}
+	m.sessions.Renew(step, s.ID)
+	m.sessions.Connect(s.ID, true)
+	id, accepted := m.queue.Attach(step, c.Namespace, c.Call, s.ID, c.Acknowledged, c.Updates)
+	if old, ok := m.clients[id]; ok {
+		m.closeAfter(old.outbox, pure.Refuse(pure.Superseded, "another stream took over the call"))
+	}
+	m.clients[id] = client{outbox: c.Stream, session: s.ID}
+	attached := &Attached{Call: id, Session: s.ID, TTL: s.TTL, Accepted: accepted}
+	m.deliver(c.Stream, attached)
+	m.queue.Resume(step, id)
+	return attached, nil
+}
+
+// CallCancel cancels tasks of a call.
+type CallCancel struct {
+	All   bool
+	Range pure.Range
+	Grace time.Duration // below 0 is each task's own
+}
+
+// CallFrame is what a call's stream says. A frame of a stream that another one took over is void.
+type CallFrame struct {
+	Call         uint64
+	Stream       *Outbox `json:"-"`
+	Acknowledged pure.Ranges
+	Tasks        []queue.NewTask
+	Cancels      []CallCancel
+	Finish       bool
+	Heartbeat    uint64
+}
+
+func (c *CallFrame) run(m *Machine, step *pure.Step) (any, error) {
+	k := m.clients[c.Call]
+	if k.outbox != c.Stream {
+		return nil, nil
+	}
+	m.sessions.Renew(step, k.session)
+	if len(c.Acknowledged) > 0 {
+		m.queue.Acknowledge(step, c.Call, c.Acknowledged)
+	}
+	if len(c.Tasks) > 0 {
+		m.enqueue(step, c)
+	}
+	for _, x := range c.Cancels {
+		if x.All {
+			m.queue.CancelCallID(step, c.Call, x.Grace)
+		} else {
+			m.queue.CancelIndexes(step, c.Call, x.Range, x.Grace)
+		}
+	}
+	if c.Finish {
+		m.queue.Finish(step, c.Call)
+	}
+	if c.Heartbeat != 0 {
+		step.Tell(&beatTo{c.Stream, Beat{c.Heartbeat}})
+	}
+	return nil, nil
+}
+
+func (m *Machine) enqueue(step *pure.Step, c *CallFrame) {
+	if !m.diskLow {
+		m.queue.Enqueue(step, c.Call, c.Tasks)
+		return
+	}
+	for i := range c.Tasks {
+		step.Tell(&queue.Rejected{Call: c.Call, Index: c.Tasks[i].Index, Reason: diskLow()})
+	}
+}
+
+func diskLow() *pure.Refusal {
+	return pure.Refuse(pure.DiskLow, "the broker's disk is nearly full: what frees space still works")
+}
+
+// CallGone says that a call's stream is closed.
+type CallGone struct {
+	Call   uint64
+	Stream *Outbox `json:"-"`
+}
+
+func (c *CallGone) run(m *Machine, _ *pure.Step) (any, error) {
+	k := m.clients[c.Call]
+	if k.outbox != c.Stream {
+		return nil, nil
+	}
+	delete(m.clients, c.Call)
+	m.queue.Detach(c.Call)
+	m.sessions.Connect(k.session, len(m.callsOf(k.session)) > 0)
+	return nil, nil
+}
+
+// CancelCall cancels a call by its name. The reply is the number of tasks concerned (uint64).
+type CancelCall struct {
+	Namespace string
+	Call      string
+	Grace     time.Duration // below 0 is each task's own
+}
+
+func (c *CancelCall) run(m *Machine, step *pure.Step) (any, error) {
+	return m.queue.CancelCall(step, c.Namespace, c.Call, c.Grace)
+}

@@ -1,0 +1,204 @@
+package shard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/session"
+	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
+)
+
+// decode calls fn for each record of an entry's body, in order.
+func decode(body []byte, fn func(rec any) error) error {
+	for len(body) > 0 {
+		size, n := binary.Uvarint(body)
+		if n <= 0 || size > uint64(len(body)-n) {
+			return errors.New("a record's length goes beyond the entry")
+		}
+		var m journalv1.Record
+		if err := proto.Unmarshal(body[n:n+int(size)], &m); err != nil {
+			return fmt.Errorf("a record cannot be read: %w", err)
+		}
+		rec, err := fromMessage(&m)
+		if err != nil {
+			return err
+		}
+		if err := fn(rec); err != nil {
+			return err
+		}
+		body = body[n+int(size):]
+	}
+	return nil
+}
+
+func fromMessage(m *journalv1.Record) (any, error) {
+	switch c := m.Change.(type) {
+	case *journalv1.Record_TaskPut:
+		return taskPutRecord(c.TaskPut)
+	case *journalv1.Record_TaskDispatched:
+		r := c.TaskDispatched
+		return &queue.TaskDispatched{
+			ID: r.Id, Token: r.Token, Session: toSessionID(r.SessionId),
+			StartedAt: pure.Wall(r.StartedAt), Attempts: r.Attempts,
+		}, nil
+	case *journalv1.Record_TaskFinished:
+		return finishedRecord(c.TaskFinished)
+	case *journalv1.Record_TaskRetried:
+		r := c.TaskRetried
+		return &queue.TaskRetried{
+			ID: r.Id, End: queue.End(r.End), Next: pure.Wall(r.RunAt), Tries: r.Tries, Error: toError(r.Error),
+		}, nil
+	case *journalv1.Record_TaskReady:
+		return &queue.TaskReady{ID: c.TaskReady.Id}, nil
+	case *journalv1.Record_TaskLosses:
+		r := c.TaskLosses
+		return &queue.TaskLosses{ID: r.Id, Losses: r.Losses, Suspects: toSessionIDs(r.Suspects)}, nil
+	case *journalv1.Record_TaskCancelling:
+		return &queue.TaskCancelling{ID: c.TaskCancelling.Id, Grace: time.Duration(c.TaskCancelling.Grace)}, nil
+	case *journalv1.Record_TaskDropped:
+		return &queue.TaskDropped{ID: c.TaskDropped.Id}, nil
+	default:
+		return fromRareMessage(m)
+	}
+}
+
+func fromRareMessage(m *journalv1.Record) (any, error) {
+	switch c := m.Change.(type) {
+	case *journalv1.Record_QueuePut:
+		r := c.QueuePut
+		return &queue.QueuePut{State: queue.QueueState{
+			ID: r.Id, Namespace: r.Namespace, Name: r.Name, CreatedAt: pure.Wall(r.CreatedAt),
+		}}, nil
+	case *journalv1.Record_CallPut:
+		return callPutRecord(c.CallPut), nil
+	case *journalv1.Record_CallAcknowledged:
+		return &queue.CallAcknowledged{ID: c.CallAcknowledged.Id, Ranges: toRanges(c.CallAcknowledged.Ranges)}, nil
+	case *journalv1.Record_CallChanged:
+		r := c.CallChanged
+		return &queue.CallChanged{
+			ID: r.Id, Session: toSessionID(r.SessionId), Finished: r.Finished, CancelledTo: r.CancelledTo,
+			DaemonsOnly: r.DaemonsOnly, CancelGrace: time.Duration(r.CancelGrace),
+		}, nil
+	case *journalv1.Record_CallDropped:
+		return &queue.CallDropped{ID: c.CallDropped.Id}, nil
+	case *journalv1.Record_SessionPut:
+		return sessionPutRecord(c.SessionPut), nil
+	case *journalv1.Record_SessionEnded:
+		return &session.Ended{ID: toSessionID(c.SessionEnded.Id), Reason: session.EndReason(c.SessionEnded.Reason)}, nil
+	case *journalv1.Record_Floor:
+		return &floor{c.Floor.Sequence}, nil
+	}
+	return nil, errors.New("a record of a kind that this version does not know")
+}
+
+func taskPutRecord(r *journalv1.TaskPut) (any, error) {
+	t := &queue.TaskState{
+		Spec: queue.Spec{
+			Kind: r.Kind, Payload: toPayload(r.Payload), Options: toOptions(r.Options), RunAt: pure.Wall(r.RunAt),
+		},
+		ID: r.Id, Queue: r.Queue, Call: r.Call, Index: r.Index, RequestID: r.RequestId,
+		CreatedAt: pure.Wall(r.CreatedAt), State: queue.State(r.State), Next: pure.Wall(r.Next),
+		Attempts: r.Attempts, Tries: r.Tries, Losses: r.Losses, Suspects: toSessionIDs(r.Suspects),
+		Token: r.Token, Session: toSessionID(r.SessionId), StartedAt: pure.Wall(r.StartedAt),
+		LastError: toError(r.LastError), CancelGrace: time.Duration(r.CancelGrace), Acknowledged: r.Acknowledged,
+	}
+	if r.State < uint32(queue.Scheduled) || r.State > uint32(queue.Cancelled) {
+		return nil, fmt.Errorf("task %d has the unknown state %d", r.Id, r.State)
+	}
+	if r.Outcome != nil {
+		t.Outcome = toOutcome(r.Outcome)
+		t.Outcome.Attempts, t.Outcome.Token, t.Outcome.StartedAt = t.Attempts, t.Token, t.StartedAt
+	}
+	if t.State.Final() != (t.Outcome != nil) {
+		return nil, fmt.Errorf("task %d is %v and its outcome does not fit that", r.Id, t.State)
+	}
+	return &queue.TaskPut{State: t}, nil
+}
+
+func finishedRecord(r *journalv1.TaskFinished) (any, error) {
+	if r.State < uint32(queue.Succeeded) || r.State > uint32(queue.Cancelled) {
+		return nil, fmt.Errorf("task %d finished in the unknown state %d", r.Id, r.State)
+	}
+	return &queue.TaskFinished{ID: r.Id, Tries: r.Tries, Outcome: toOutcome(r)}, nil
+}
+
+func toOutcome(r *journalv1.TaskFinished) *queue.Outcome {
+	return &queue.Outcome{
+		State: queue.State(r.State), End: queue.End(r.End), Result: toPayload(r.Result), Error: toError(r.Error),
+		FinishedAt: pure.Wall(r.FinishedAt), Spooled: r.Spooled, Worker: r.Worker,
+	}
+}
+
+func toPayload(m *journalv1.Payload) queue.Payload {
+	return queue.Payload{Encoding: uint8(m.GetEncoding()), Data: m.GetData()}
+}
+
+func toOptions(m *journalv1.Options) *queue.Options {
+	if m == nil {
+		return queue.DefaultOptions
+	}
+	return &queue.Options{
+		Timeout: time.Duration(m.Timeout), Grace: time.Duration(m.Grace), AttemptsMax: m.AttemptsMax,
+		InitialBackoff: time.Duration(m.InitialBackoff), Multiplier: m.Multiplier,
+		BackoffMax: time.Duration(m.BackoffMax), Jitter: m.Jitter, Retention: time.Duration(m.Retention),
+		Daemon: m.Daemon, FailOnWorkerLost: m.FailOnWorkerLost, Labels: m.Labels,
+	}
+}
+
+func toError(m *journalv1.Error) *queue.Error {
+	if m == nil {
+		return nil
+	}
+	return &queue.Error{Reason: m.Reason, Message: m.Message, Stack: m.Stack, Permanent: m.Permanent}
+}
+
+func toSessionID(b []byte) (id session.ID) {
+	copy(id[:], b)
+	return id
+}
+
+func toSessionIDs(b [][]byte) []session.ID {
+	if len(b) == 0 {
+		return nil
+	}
+	out := make([]session.ID, len(b))
+	for i := range b {
+		out[i] = toSessionID(b[i])
+	}
+	return out
+}
+
+func toRanges(m []*journalv1.IndexRange) pure.Ranges {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(pure.Ranges, len(m))
+	for i, r := range m {
+		out[i] = pure.Range{First: r.First, Last: r.Last}
+	}
+	return out
+}
+
+func callPutRecord(r *journalv1.CallPut) *queue.CallPut {
+	return &queue.CallPut{State: queue.CallState{
+		ID: r.Id, Namespace: r.Namespace, Name: r.Name, OpenedAt: pure.Wall(r.OpenedAt),
+		Session: toSessionID(r.SessionId), Finished: r.Finished, Accepted: toRanges(r.Accepted),
+		Acknowledged: toRanges(r.Acknowledged), CancelledTo: r.CancelledTo, DaemonsOnly: r.DaemonsOnly,
+		CancelGrace: time.Duration(r.CancelGrace),
+	}}
+}
+
+func sessionPutRecord(r *journalv1.SessionPut) *session.Put {
+	s := session.State{
+		ID: toSessionID(r.Id), Namespace: r.Namespace, Kind: session.Kind(r.Kind), Name: r.Name,
+		TTL: time.Duration(r.Ttl), OpenedAt: pure.Wall(r.OpenedAt), RequestID: r.RequestId,
+	}
+	copy(s.RequestHash[:], r.RequestHash)
+	return &session.Put{State: s}
+}

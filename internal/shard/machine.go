@@ -1,0 +1,319 @@
+package shard
+
+import (
+	"time"
+
+	"github.com/weftq/weft/internal/journal"
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// batchBytesMax is the size from which a batch takes no more commands. One command more, and the bulk
+// work after it, stay below the journal's largest entry.
+const batchBytesMax = 3 << 20
+
+// passLeaseMax is the most that lease time advances in one pass of the loop: a broker that stood still
+// expires nobody.
+const passLeaseMax = 500 * time.Millisecond
+
+// Command is something to be decided. run changes the state through the cores; what it returns is the
+// reply, told once everything that it has seen is durable.
+type Command interface {
+	run(m *Machine, step *pure.Step) (any, error)
+}
+
+// Reply takes a command's result. It is called once, by the loop, and must not wait.
+type Reply func(value any, err error)
+
+// Config is what a machine is told at its making.
+type Config struct {
+	// Seed begins the sequence of pseudo-random numbers for jitter.
+	Seed uint64
+	// StateBytesMax bounds the bytes of all tasks; 0 is without limit.
+	StateBytesMax int64
+	// CompactAfter is how far the journal may outgrow the live state before old entities are written
+	// anew, in bytes; 0 is 64 MiB.
+	CompactAfter uint64
+	// PurgeStep is the least that is purged at once, in bytes; 0 is 64 MiB.
+	PurgeStep uint64
+}
+
+// Machine is a shard's state and what it has decided. It is not safe for concurrent use.
+type Machine struct {
+	cfg      Config
+	sessions *session.Core
+	queue    *queue.Core
+	counter  uint64
+	seed     uint64
+	wall     pure.Wall
+	lease    pure.Lease
+	diskLow  bool
+
+	enc     *encoder
+	pending batch // being decided
+	flight  batch // being appended
+	flying  bool
+	nextSeq uint64 // of the pending batch
+	reply   Reply  // of the command being decided, unless it took it to answer later
+	spare   []byte // memory for the next frame
+	touched []*Outbox
+
+	size   ledger
+	replay replayState
+
+	workers  map[session.ID]*Outbox
+	clients  map[uint64]client // by call
+	watchers map[uint64][]*Outbox
+	waiters  map[uint64]*waiting
+}
+
+type client struct {
+	outbox  *Outbox
+	session session.ID
+}
+
+// batch is what one journal entry causes.
+type batch struct {
+	deliveries []delivery
+	floor      uint64 // the floor that the entry makes durable, 0 if none
+}
+
+// delivery is something to tell: an effect to a stream, or a reply.
+type delivery struct {
+	outbox *Outbox
+	effect any
+	close  error // closes the outbox after the effect
+	reply  Reply
+	err    error
+}
+
+// NewMachine returns an empty machine, to be filled by a replay.
+func NewMachine(cfg Config) *Machine {
+	if cfg.CompactAfter == 0 {
+		cfg.CompactAfter = 64 << 20
+	}
+	if cfg.PurgeStep == 0 {
+		cfg.PurgeStep = 64 << 20
+	}
+	m := &Machine{
+		cfg: cfg, seed: cfg.Seed, enc: newEncoder(),
+		workers: map[session.ID]*Outbox{}, clients: map[uint64]client{},
+		watchers: map[uint64][]*Outbox{}, waiters: map[uint64]*waiting{},
+	}
+	m.reset()
+	m.enc.buf = newFrame(nil)
+	return m
+}
+
+func (m *Machine) reset() {
+	m.sessions = session.New()
+	m.queue = queue.New(queue.Config{SessionName: m.sessionName, BytesMax: m.cfg.StateBytesMax})
+	m.counter = 0
+	m.size = ledger{}
+}
+
+func (m *Machine) sessionName(id session.ID) string { return m.sessions.Name(id) }
+
+// newFrame returns an entry's frame without records, in the memory of an old one.
+func newFrame(old []byte) []byte {
+	if cap(old) < journal.HeaderSize || cap(old) > 2*batchBytesMax {
+		old = make([]byte, 0, 64<<10)
+	}
+	return old[:journal.HeaderSize]
+}
+
+// Tick tells the time: the wall clock's, and how much monotonic time has passed since the last Tick.
+// Lease time advances by that, but no more than half a second.
+func (m *Machine) Tick(wall pure.Wall, passed time.Duration) {
+	m.wall = wall
+	m.lease = m.lease.Add(min(max(passed, 0), passLeaseMax))
+}
+
+// SetDiskLow says whether the journal's disk is below its reserve.
+func (m *Machine) SetDiskLow(low bool) { m.diskLow = low }
+
+func (m *Machine) step() *pure.Step {
+	m.seed += 0x9e3779b97f4a7c15
+	return &pure.Step{
+		Wall: m.wall, Lease: m.lease, Seq: m.nextSeq, Sink: m.enc, Counter: &m.counter, Seed: m.seed,
+	}
+}
+
+// Decide decides a command. The reply, if there is one, is told with the command's entry.
+func (m *Machine) Decide(cmd Command, reply Reply) {
+	step := m.step()
+	m.reply = reply
+	value, err := cmd.run(m, step)
+	m.settle(step)
+	if m.reply != nil {
+		m.pending.deliveries = append(m.pending.deliveries, delivery{reply: m.reply, effect: value, err: err})
+		m.reply = nil
+	}
+	if m.queue.Pending() && !m.Full() {
+		m.work()
+	}
+}
+
+// Full tells whether the pending batch takes no more commands until the one under way is appended.
+func (m *Machine) Full() bool { return len(m.enc.buf) >= batchBytesMax }
+
+func (m *Machine) work() {
+	step := m.step()
+	m.queue.Work(step)
+	m.settle(step)
+}
+
+// Advance does what is due and goes on with bulk work, in steps, until there is nothing to do or the batch
+// is full.
+func (m *Machine) Advance() {
+	for !m.Full() {
+		id, sessionDue := m.sessions.Due(m.lease)
+		switch {
+		case sessionDue:
+			step := m.step()
+			m.endSession(step, id, session.Expired)
+			m.settle(step)
+		case m.queue.Due(m.wall, m.lease):
+			step := m.step()
+			m.queue.Advance(step)
+			m.settle(step)
+		case m.queue.Pending():
+			m.work()
+		default:
+			return
+		}
+	}
+}
+
+// Busy tells whether Advance has more to do.
+func (m *Machine) Busy() bool {
+	_, due := m.sessions.Due(m.lease)
+	return due || m.queue.Pending() || m.queue.Due(m.wall, m.lease)
+}
+
+// Next returns how long nothing is due if no command comes, and whether anything ever is.
+func (m *Machine) Next() (time.Duration, bool) {
+	const never = time.Duration(1<<63 - 1)
+	wait := never
+	if at, ok := m.sessions.NextDeadline(); ok {
+		wait = min(wait, time.Duration(at-m.lease))
+	}
+	if at, ok := m.queue.NextLease(); ok {
+		wait = min(wait, time.Duration(at-m.lease))
+	}
+	if at, ok := m.queue.NextWall(); ok {
+		wait = min(wait, time.Duration(at-m.wall))
+	}
+	return max(wait, 0), wait != never
+}
+
+// Flush returns the pending batch's frame, which the caller appends and then calls [Machine.Appended]; nil
+// if there is nothing to append now. A batch without records is told at once unless one is under way: it
+// has seen nothing that is not durable.
+func (m *Machine) Flush() (frame []byte, counter uint64) {
+	if m.flying {
+		return nil, 0
+	}
+	if m.enc.records == 0 {
+		m.release(&m.pending)
+		return nil, 0
+	}
+	m.compact()
+	m.pending.floor = m.emitFloor()
+	frame = m.enc.buf
+	m.size.appended(m.nextSeq, uint64(len(frame)))
+	m.flight, m.pending = m.pending, batch{deliveries: m.flight.deliveries[:0]}
+	m.flying = true
+	m.nextSeq++
+	m.enc.buf, m.enc.records = newFrame(m.spare), 0
+	m.spare = nil
+	return frame, m.counter
+}
+
+// Appended says that the frame of the last Flush is durable: its deliveries are told. It returns the
+// sequence below which the journal may now be purged, 0 if there is nothing new to purge. The frame's
+// memory is the machine's again.
+func (m *Machine) Appended(frame []byte) (purge uint64) {
+	purge = m.flight.floor
+	m.flying = false
+	m.release(&m.flight)
+	m.spare = frame
+	return purge
+}
+
+// release tells a batch's deliveries, in order.
+func (m *Machine) release(b *batch) {
+	for i := range b.deliveries {
+		d := &b.deliveries[i]
+		switch {
+		case d.reply != nil:
+			d.reply(d.effect, d.err)
+		default:
+			if d.effect != nil {
+				d.outbox.staged = append(d.outbox.staged, d.effect)
+			}
+			if !d.outbox.touched {
+				d.outbox.touched = true
+				m.touched = append(m.touched, d.outbox)
+			}
+			if d.close != nil {
+				d.outbox.flush()
+				d.outbox.Close(d.close)
+			}
+		}
+	}
+	clear(b.deliveries)
+	b.deliveries = b.deliveries[:0]
+	for _, o := range m.touched {
+		o.flush()
+	}
+	clear(m.touched)
+	m.touched = m.touched[:0]
+}
+
+// Abandon ends the term: every stream is closed and every reply that is not told is told the error.
+func (m *Machine) Abandon(err error) {
+	for _, b := range []*batch{&m.flight, &m.pending} {
+		for i := range b.deliveries {
+			if d := &b.deliveries[i]; d.reply != nil {
+				d.reply(nil, err)
+			}
+		}
+	}
+	for _, o := range m.workers {
+		o.Close(err)
+	}
+	for _, c := range m.clients {
+		c.outbox.Close(err)
+	}
+	for _, list := range m.watchers {
+		for _, o := range list {
+			o.Close(err)
+		}
+	}
+	for _, w := range m.waiters {
+		w.reply(nil, err)
+	}
+}
+
+// endSession ends a session and everything that hangs on it.
+func (m *Machine) endSession(step *pure.Step, id session.ID, reason session.EndReason) {
+	if !m.sessions.End(step, id, reason) {
+		return
+	}
+	m.queue.SessionEnded(id, reason == session.Closed)
+	gone := pure.Refuse(pure.SessionNotFound, "the session has ended")
+	if o := m.workers[id]; o != nil {
+		delete(m.workers, id)
+		m.closeAfter(o, gone)
+	}
+	for _, call := range m.callsOf(id) {
+		m.closeAfter(m.clients[call].outbox, gone)
+		delete(m.clients, call)
+	}
+}
+
+func (m *Machine) closeAfter(o *Outbox, err error) {
+	m.pending.deliveries = append(m.pending.deliveries, delivery{outbox: o, close: err})
+}

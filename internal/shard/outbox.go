@@ -1,0 +1,84 @@
+package shard
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/weftq/weft/internal/pure"
+)
+
+// outboxMax bounds what waits in an outbox. A stream that falls so far behind is disconnected; it comes
+// back and is told the current state.
+const outboxMax = 1 << 18
+
+// ErrClosed is what an outbox that was closed without a reason says.
+var ErrClosed = errors.New("shard: the outbox is closed")
+
+// Outbox takes deliveries from the loop to a stream's own goroutine. The loop never waits for it.
+type Outbox struct {
+	staged  []any // the loop's alone
+	touched bool  // the loop's alone
+
+	mu    sync.Mutex
+	items []any
+	err   error
+	wake  chan struct{}
+}
+
+// NewOutbox returns an empty outbox.
+func NewOutbox() *Outbox { return &Outbox{wake: make(chan struct{}, 1)} }
+
+// Wake receives when there may be something to take.
+func (o *Outbox) Wake() <-chan struct{} { return o.wake }
+
+// Take returns everything that waits, in order, and then why the outbox is closed, if it is. into is used
+// again for the result.
+func (o *Outbox) Take(into []any) ([]any, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	items := o.items
+	o.items = into[:0]
+	if len(items) == 0 {
+		return nil, o.err
+	}
+	return items, nil
+}
+
+// Close ends the outbox; what waits in it can still be taken, the rest is dropped.
+func (o *Outbox) Close(err error) {
+	if err == nil {
+		err = ErrClosed
+	}
+	o.mu.Lock()
+	if o.err == nil {
+		o.err = err
+	}
+	o.mu.Unlock()
+	o.signal()
+}
+
+// flush hands over what was staged.
+func (o *Outbox) flush() {
+	o.touched = false
+	o.mu.Lock()
+	switch {
+	case o.err != nil:
+	case len(o.items)+len(o.staged) > outboxMax:
+		o.items = nil
+		o.err = pure.Refuse(pure.SlowStream, "the stream did not read what was sent to it: reconnect and resume",
+			"limit", outboxMax)
+	default:
+		o.items = append(o.items, o.staged...)
+	}
+	o.mu.Unlock()
+	clear(o.staged)
+	o.staged = o.staged[:0]
+	o.signal()
+}
+
+func (o *Outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,71 @@
+package shard
+
+import (
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// settle addresses a step's effects to the streams that are open now: what was decided before a stream
+// came is not for it, what is decided after it went is for nobody.
+func (m *Machine) settle(step *pure.Step) {
+	for i := 0; i < len(step.Effects); i++ { // answering a reservation may add records, not effects
+		m.route(step, step.Effects[i])
+	}
+}
+
+func (m *Machine) route(step *pure.Step, effect any) {
+	switch e := effect.(type) {
+	case *queue.Assigned:
+		m.deliver(m.workers[e.Session], e)
+	case *queue.Answered:
+		m.deliver(m.workers[e.Session], e)
+	case *queue.Stop:
+		m.deliver(m.workers[e.Session], e)
+	case *queue.Released:
+		m.deliver(m.workers[e.Session], e)
+	case *queue.Finished:
+		m.deliver(m.clients[e.Call].outbox, e)
+	case *queue.Accepted:
+		m.deliver(m.clients[e.Call].outbox, e)
+	case *queue.Rejected:
+		m.deliver(m.clients[e.Call].outbox, e)
+	case *queue.Updated:
+		m.deliver(m.clients[e.Call].outbox, e)
+	case *queue.Changed:
+		m.tellWatchers(e)
+	case *queue.Reserved:
+		m.reserved(step, e)
+	case *beatTo:
+		m.deliver(e.stream, &e.beat)
+	}
+}
+
+func (m *Machine) deliver(o *Outbox, effect any) {
+	if o != nil {
+		m.pending.deliveries = append(m.pending.deliveries, delivery{outbox: o, effect: effect})
+	}
+}
+
+func (m *Machine) tellWatchers(e *queue.Changed) {
+	for _, o := range m.watchers[e.Task.ID] {
+		m.deliver(o, e)
+	}
+	if e.Task.State.Final() {
+		delete(m.watchers, e.Task.ID)
+	}
+}
+
+// callsOf returns the calls that a session's streams are attached to, in order.
+func (m *Machine) callsOf(id session.ID) []uint64 {
+	var out []uint64
+	for call, c := range m.clients {
+		if c.session == id {
+			out = append(out, call)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,220 @@
+package shard
+
+import (
+	"slices"
+	"time"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// SubmitTask submits a task of its own. The reply is its id (uint64).
+type SubmitTask struct {
+	Namespace string
+	RequestID string
+	Task      queue.NewTask
+}
+
+func (c *SubmitTask) run(m *Machine, step *pure.Step) (any, error) {
+	if m.diskLow {
+		return nil, diskLow()
+	}
+	id, err := m.queue.Submit(step, c.Namespace, c.RequestID, c.Task)
+	return id, err
+}
+
+// GetTask returns a task (queue.Snapshot).
+type GetTask struct {
+	Namespace string
+	ID        uint64
+}
+
+func (c *GetTask) run(m *Machine, _ *pure.Step) (any, error) {
+	return m.queue.Task(c.Namespace, c.ID)
+}
+
+// ListTasks returns a page of tasks ([TaskPage]).
+type ListTasks struct {
+	Filter queue.Filter
+	After  uint64
+	Max    int
+}
+
+// TaskPage is a page of tasks and the id to go on from, 0 at the end.
+type TaskPage struct {
+	Tasks []queue.Snapshot
+	Next  uint64
+}
+
+func (c *ListTasks) run(m *Machine, _ *pure.Step) (any, error) {
+	tasks, next := m.queue.List(c.Filter, c.After, c.Max)
+	return TaskPage{tasks, next}, nil
+}
+
+// WatchTask returns a task (queue.Snapshot) and tells the stream each change of it after that, up to its
+// end. It must be undone by [UnwatchTask].
+type WatchTask struct {
+	Namespace string
+	ID        uint64
+	Stream    *Outbox `json:"-"`
+}
+
+func (c *WatchTask) run(m *Machine, _ *pure.Step) (any, error) {
+	t, err := m.queue.Task(c.Namespace, c.ID)
+	if err != nil || t.State.Final() {
+		return t, err
+	}
+	m.queue.Watch(c.ID)
+	m.watchers[c.ID] = append(m.watchers[c.ID], c.Stream)
+	return t, nil
+}
+
+// UnwatchTask undoes [WatchTask].
+type UnwatchTask struct {
+	ID     uint64
+	Stream *Outbox `json:"-"`
+}
+
+func (c *UnwatchTask) run(m *Machine, _ *pure.Step) (any, error) {
+	list := m.watchers[c.ID]
+	i := slices.Index(list, c.Stream)
+	if i < 0 {
+		return nil, nil
+	}
+	m.queue.Unwatch(c.ID)
+	if len(list) == 1 {
+		delete(m.watchers, c.ID)
+		return nil, nil
+	}
+	m.watchers[c.ID] = slices.Delete(list, i, i+1)
+	return nil, nil
+}
+
+// CancelTask cancels a task. The reply is its state after that (queue.State).
+type CancelTask struct {
+	Namespace string
+	ID        uint64
+	Grace     time.Duration // below 0 is the task's own
+}
+
+func (c *CancelTask) run(m *Machine, step *pure.Step) (any, error) {
+	return m.queue.Cancel(step, c.Namespace, c.ID, c.Grace)
+}
+
+// ReportTask ends an attempt by its token. The reply is the task's state after that (queue.State).
+type ReportTask struct {
+	Namespace string
+	Report    queue.Report
+}
+
+func (c *ReportTask) run(m *Machine, step *pure.Step) (any, error) {
+	return m.queue.ReportOne(step, c.Namespace, c.Report)
+}
+
+// RenewTask prolongs the session that holds a task. The reply is the session's TTL (time.Duration).
+type RenewTask struct {
+	Namespace string
+	ID        uint64
+	Token     uint64
+}
+
+func (c *RenewTask) run(m *Machine, step *pure.Step) (any, error) {
+	id, err := m.queue.Lease(c.Namespace, c.ID, c.Token)
+	if err != nil {
+		return nil, err
+	}
+	m.sessions.Renew(step, id)
+	return m.sessions.Lookup(id).TTL, nil
+}
+
+// ReserveTasks takes tasks, now or when there is one. The reply is a [Reservation].
+type ReserveTasks struct {
+	Reservation queue.Reservation // its Session is the holder's, or none
+	NewSession  session.ID        `json:"-"` // the id of a session of its own
+	Lease       time.Duration     // and its TTL
+	RequestID   string
+	RequestHash [16]byte
+	Wait        bool
+}
+
+// Reservation is the answer to [ReserveTasks]; without tasks if there was none, or another request with
+// the same id took over.
+type Reservation struct {
+	Session session.ID
+	Tasks   []queue.Assignment
+}
+
+// waiting is a reservation that is not answered yet.
+type waiting struct {
+	reply Reply
+	open  *session.State // a session to open for what is granted; nil if the holder has one
+	id    session.ID
+}
+
+func (c *ReserveTasks) run(m *Machine, step *pure.Step) (any, error) {
+	r := c.Reservation
+	w := &waiting{id: r.Session}
+	if r.Session.IsZero() {
+		if s := m.sessions.ByRequest(r.Namespace, c.RequestID); s != nil {
+			if s.RequestHash != c.RequestHash {
+				return nil, pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", c.RequestID)
+			}
+			return Reservation{s.ID, m.queue.HeldBy(s.ID)}, nil
+		}
+		w.id = c.NewSession
+		w.open = &session.State{
+			ID: w.id, Namespace: r.Namespace, Kind: session.Reservation, Name: "reservation", TTL: c.Lease,
+			RequestID: c.RequestID, RequestHash: c.RequestHash,
+		}
+	} else if _, err := m.sessions.Get(r.Namespace, r.Session); err != nil {
+		return nil, err
+	}
+	r.Session = w.id
+	m.waiters[r.Waiter] = w
+	if err := m.queue.Reserve(step, r); err != nil {
+		delete(m.waiters, r.Waiter)
+		return nil, err
+	}
+	if !c.Wait && len(step.Effects) == 0 {
+		m.queue.Forget(r.Waiter)
+		delete(m.waiters, r.Waiter)
+		return Reservation{}, nil
+	}
+	w.reply, m.reply = m.reply, nil
+	return nil, nil
+}
+
+// reserved answers a reservation, with a session for what was granted.
+func (m *Machine) reserved(step *pure.Step, e *queue.Reserved) {
+	w := m.waiters[e.Waiter]
+	delete(m.waiters, e.Waiter)
+	if w.open != nil {
+		s, err := m.sessions.Open(step, *w.open)
+		if err != nil || s.ID != w.id {
+			// Another request with the same id was granted first: this one's tasks go back, as those
+			// of a session that was closed.
+			m.queue.SessionEnded(w.id, true)
+			var first Reservation
+			if err == nil {
+				first = Reservation{s.ID, m.queue.HeldBy(s.ID)}
+			}
+			m.pending.deliveries = append(m.pending.deliveries, delivery{reply: w.reply, effect: first, err: err})
+			return
+		}
+	}
+	m.sessions.Renew(step, w.id)
+	m.pending.deliveries = append(m.pending.deliveries, delivery{reply: w.reply, effect: Reservation{w.id, e.Tasks}})
+}
+
+// ForgetReservation ends a reservation that still waits; it is answered without tasks.
+type ForgetReservation struct{ Waiter uint64 }
+
+func (c *ForgetReservation) run(m *Machine, _ *pure.Step) (any, error) {
+	if m.queue.Forget(c.Waiter) {
+		w := m.waiters[c.Waiter]
+		delete(m.waiters, c.Waiter)
+		m.pending.deliveries = append(m.pending.deliveries, delivery{reply: w.reply, effect: Reservation{}})
+	}
+	return nil, nil
+}

@@ -1,0 +1,304 @@
+package queue
+
+import (
+	"time"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
+)
+
+func (k *call) add(t *task) {
+	k.tasks = append(k.tasks, t)
+	t.callPlace = int32(len(k.tasks))
+	k.byIndex[t.Index] = t
+	k.Accepted.Add(t.Index, t.Index)
+	if !t.Acknowledged {
+		k.open++
+		k.bytes += weight(&t.TaskState)
+	}
+}
+
+func (k *call) remove(t *task) {
+	last := len(k.tasks) - 1
+	moved := k.tasks[last]
+	k.tasks[t.callPlace-1] = moved
+	moved.callPlace = t.callPlace
+	k.tasks[last] = nil
+	k.tasks = k.tasks[:last]
+	t.callPlace = 0
+	delete(k.byIndex, t.Index)
+	if !t.Acknowledged {
+		k.open--
+		k.bytes -= weight(&t.TaskState)
+	}
+}
+
+// cancels tells whether the call's cancellation covers a task.
+func (k *call) cancels(t *task) bool {
+	return k != nil && t.ID <= k.CancelledTo && (t.Options.Daemon || !k.DaemonsOnly)
+}
+
+// callOf returns a call by its id in the journal. A replay may meet a call's tasks before the call itself,
+// whose whole state was copied forward past them: then the call is empty until it is met.
+func (c *Core) callOf(id uint64) *call {
+	k := c.calls[id]
+	if k == nil {
+		k = &call{CallState: CallState{ID: id}, byIndex: map[uint64]*task{}}
+		c.calls[id] = k
+	}
+	return k
+}
+
+func (c *Core) applyCallPut(rec *CallPut, seq uint64) {
+	k := c.callOf(rec.State.ID)
+	if k.Name == "" {
+		k.CallState = rec.State
+		k.Accepted, k.Acknowledged = rec.State.Accepted.Clone(), rec.State.Acknowledged.Clone()
+		c.callNames[name{k.Namespace, k.Name}] = k
+		c.own(k)
+	}
+	c.callAges.Touch(k, seq)
+}
+
+func (c *Core) applyCallChanged(rec *CallChanged) {
+	k := c.knownCall(rec.ID)
+	if k == nil {
+		return
+	}
+	c.disown(k)
+	k.Session, k.Finished = rec.Session, rec.Finished
+	k.CancelledTo, k.DaemonsOnly, k.CancelGrace = rec.CancelledTo, rec.DaemonsOnly, rec.CancelGrace
+	c.own(k)
+}
+
+func (c *Core) applyAcknowledged(rec *CallAcknowledged) {
+	k := c.knownCall(rec.ID)
+	if k == nil {
+		return
+	}
+	for _, r := range rec.Ranges {
+		k.Acknowledged.Add(r.First, r.Last)
+		for i := r.First; ; i++ {
+			if t := k.byIndex[i]; t != nil {
+				c.acknowledged(t)
+			}
+			if i == r.Last {
+				break
+			}
+		}
+	}
+}
+
+func (c *Core) acknowledged(t *task) {
+	if t.Options.Retention < 0 {
+		c.drop(t)
+		return
+	}
+	t.call.open--
+	t.call.bytes -= weight(&t.TaskState)
+	t.Acknowledged = true
+	c.enter(t) // at a new time
+}
+
+func (c *Core) applyCallDropped(rec *CallDropped) {
+	k := c.knownCall(rec.ID)
+	if k == nil {
+		return
+	}
+	c.disown(k)
+	c.callAges.Remove(k)
+	delete(c.calls, k.ID)
+	delete(c.callNames, name{k.Namespace, k.Name})
+}
+
+func (c *Core) own(k *call) {
+	if !k.Session.IsZero() {
+		p := c.peer(k.Session)
+		p.calls = append(p.calls, k)
+	}
+}
+
+func (c *Core) disown(k *call) {
+	p := c.peers[k.Session]
+	if p == nil {
+		return
+	}
+	for i, other := range p.calls {
+		if other == k {
+			last := len(p.calls) - 1
+			p.calls[i] = p.calls[last]
+			p.calls[last] = nil
+			p.calls = p.calls[:last]
+			break
+		}
+	}
+	c.forget(p)
+}
+
+func (c *Core) change(step *pure.Step, k *call, with func(*CallChanged)) {
+	rec := &CallChanged{
+		ID: k.ID, Session: k.Session, Finished: k.Finished,
+		CancelledTo: k.CancelledTo, DaemonsOnly: k.DaemonsOnly, CancelGrace: k.CancelGrace,
+	}
+	with(rec)
+	c.emit(step, rec)
+}
+
+// Attach opens a call or comes back to it: the session holds it from now on, what the client has is
+// acknowledged, and the effects tell the state of the rest. It returns the call's id in the journal and
+// what the call accepted so far.
+func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session.ID, acked pure.Ranges, updates bool) (uint64, pure.Ranges) {
+	k := c.callNames[name{namespace, callName}]
+	if k == nil {
+		id := step.Next()
+		c.emit(step, &CallPut{State: CallState{
+			ID: id, Namespace: namespace, Name: callName, OpenedAt: step.Wall, Session: owner, CancelGrace: -1,
+		}})
+		k = c.calls[id]
+	} else if k.Session != owner {
+		c.change(step, k, func(r *CallChanged) { r.Session = owner })
+	}
+	k.attached, k.updates = true, updates
+	if len(acked) > 0 {
+		c.acknowledge(step, k, acked)
+	}
+	return k.ID, k.Accepted.Clone()
+}
+
+// Resume tells the current state of every task of a call that the client does not have yet. It follows
+// [Core.Attach] in the same step.
+func (c *Core) Resume(step *pure.Step, id uint64) {
+	k := c.calls[id]
+	for _, t := range k.tasks {
+		switch {
+		case t.Acknowledged:
+		case t.State.Final():
+			step.Tell(&Finished{Call: k.ID, Index: t.Index, ID: t.ID, Outcome: t.Outcome})
+		case t.State.Held():
+			c.tellUpdate(step, t)
+		}
+	}
+	// What was accepted, is not acknowledged and is no longer here has outlived its retention.
+	for _, r := range k.Accepted {
+		k.Acknowledged.Gaps(r.First, r.Last, func(gap pure.Range) {
+			for i := gap.First; ; i++ {
+				if k.byIndex[i] == nil {
+					step.Tell(&Rejected{Call: k.ID, Index: i, Reason: gone(i)})
+				}
+				if i == gap.Last {
+					break
+				}
+			}
+		})
+	}
+}
+
+func gone(index uint64) *pure.Refusal {
+	return pure.Refuse(pure.TaskNotFound, "the task's outcome is past its retention", "index", index)
+}
+
+// Detach says that no stream listens to a call any more.
+func (c *Core) Detach(id uint64) {
+	if k := c.calls[id]; k != nil {
+		k.attached = false
+	}
+}
+
+// Acknowledge records that the client has outcomes. What is not final, not accepted or acknowledged
+// already is passed over.
+func (c *Core) Acknowledge(step *pure.Step, id uint64, ranges pure.Ranges) {
+	if k := c.calls[id]; k != nil {
+		c.acknowledge(step, k, ranges)
+		c.dropIfDone(step, k)
+	}
+}
+
+func (c *Core) acknowledge(step *pure.Step, k *call, ranges pure.Ranges) {
+	var news pure.Ranges
+	for _, r := range ranges {
+		k.Accepted.Overlap(r.First, r.Last, func(in pure.Range) {
+			k.Acknowledged.Gaps(in.First, in.Last, func(gap pure.Range) {
+				for i := gap.First; ; i++ {
+					if t := k.byIndex[i]; t == nil || t.State.Final() {
+						news.Add(i, i)
+						c.tellReleased(step, t)
+					}
+					if i == gap.Last {
+						break
+					}
+				}
+			})
+		})
+	}
+	if len(news) > 0 {
+		c.emit(step, &CallAcknowledged{ID: k.ID, Ranges: news})
+	}
+}
+
+func (c *Core) tellReleased(step *pure.Step, t *task) {
+	if t != nil && t.Outcome.Spooled {
+		step.Tell(&Released{Session: t.Session, Token: t.Token})
+	}
+}
+
+// Finish says that a call takes no more tasks. It ends once every outcome is acknowledged.
+func (c *Core) Finish(step *pure.Step, id uint64) {
+	k := c.calls[id]
+	if k == nil {
+		return
+	}
+	if !k.Finished {
+		c.change(step, k, func(r *CallChanged) { r.Finished = true })
+	}
+	c.dropIfDone(step, k)
+}
+
+func (c *Core) dropIfDone(step *pure.Step, k *call) {
+	if len(k.tasks) == 0 && (k.Finished || k.Session.IsZero()) {
+		c.emit(step, &CallDropped{ID: k.ID})
+	}
+}
+
+// CancelCall cancels every task of a call that is not final, and takes no more for it. The tasks follow
+// in bulk work; grace below 0 is each task's own.
+func (c *Core) CancelCall(step *pure.Step, namespace, callName string, grace time.Duration) (tasks uint64, err error) {
+	k := c.callNames[name{namespace, callName}]
+	if k == nil {
+		return 0, pure.Refuse(pure.CallNotFound, "no such call", "call_id", callName)
+	}
+	return c.CancelCallID(step, k.ID, grace), nil
+}
+
+// CancelCallID is [Core.CancelCall] by the call's id in the journal.
+func (c *Core) CancelCallID(step *pure.Step, id uint64, grace time.Duration) (tasks uint64) {
+	k := c.calls[id]
+	if k == nil {
+		return 0
+	}
+	for _, t := range k.tasks {
+		if !t.State.Final() && t.State != Cancelling {
+			tasks++
+		}
+	}
+	c.change(step, k, func(r *CallChanged) {
+		r.Finished, r.CancelledTo, r.DaemonsOnly, r.CancelGrace = true, *step.Counter, false, max(grace, -1)
+	})
+	c.sweeps = append(c.sweeps, sweep{call: k, at: len(k.tasks)})
+	return tasks
+}
+
+func (c *Core) tellUpdate(step *pure.Step, t *task) {
+	if t.call != nil && t.call.attached && t.call.updates && !t.State.Final() {
+		step.Tell(&Updated{
+			Call: t.call.ID, Index: t.Index, ID: t.ID, State: t.State, Token: t.Token,
+			Worker: c.sessionName(t.Session), Attempts: t.Attempts,
+		})
+	}
+	c.tellWatchers(step, t)
+}
+
+func (c *Core) tellWatchers(step *pure.Step, t *task) {
+	if t.watched > 0 {
+		step.Tell(&Changed{Task: c.snapshot(t)})
+	}
+}

@@ -1,0 +1,143 @@
+package queue
+
+import (
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// DefaultQueue is in every namespace.
+const DefaultQueue = "default"
+
+type name struct{ namespace, name string }
+
+// Core is the state of all queues, tasks and calls of a shard. It is not safe for concurrent use.
+type Core struct {
+	queues      map[uint64]*queue
+	queueNames  map[name]*queue
+	calls       map[uint64]*call
+	callNames   map[name]*call
+	tasks       map[uint64]*task
+	requests    map[name]*task
+	peers       map[session.ID]*peer
+	waiters     map[uint64]*waiter
+	sessionName func(session.ID) string
+
+	wall   pure.Heap[*task] // scheduled tasks by Next, final ones by when they are dropped
+	leases pure.Heap[*task] // held tasks by when the broker loses patience with the attempt
+
+	queueAges pure.Ages[queue]
+	callAges  pure.Ages[call]
+	taskAges  pure.Ages[task]
+
+	order      []uint64 // task ids, for listings; those of dropped tasks are taken out now and then
+	orderStale bool     // order is not sorted
+
+	dirtyClasses []*class
+	dirtyWorkers []*worker
+	sweeps       []sweep
+
+	// Strangers counts records about entities that were not there.
+	Strangers int
+
+	bytes    int64 // of tasks, about as encoded
+	bytesMax int64 // 0 is without limit
+
+	// Records are handed to the sink and applied one at a time, so one of each kind is enough.
+	rec struct {
+		put        TaskPut
+		dispatched TaskDispatched
+		finished   TaskFinished
+		retried    TaskRetried
+		dropped    TaskDropped
+	}
+	putState TaskState
+}
+
+type queue struct {
+	QueueState
+	counts  [states]uint64
+	classes map[string]*class
+	waiters []*waiter
+	age     pure.Age[queue]
+}
+
+type call struct {
+	CallState
+	tasks    []*task          // in no order; a task knows its place
+	byIndex  map[uint64]*task // live tasks
+	open     int              // tasks that are not acknowledged
+	bytes    int64            // of those
+	attached bool             // volatile: a stream listens
+	updates  bool             // volatile: and wants to know of states that are not final
+	age      pure.Age[call]
+}
+
+type task struct {
+	TaskState
+	queue *queue
+	call  *call
+	class *class // while it waits in one
+	peer  *peer  // while an attempt holds it
+
+	readyPlace int32
+	wallPlace  int32
+	leasePlace int32
+	callPlace  int32 // one more than its index in call.tasks
+	peerPlace  int32 // one more than its index in peer.attempts
+
+	watched   int32      // volatile: watchers
+	timeoutAt pure.Lease // volatile: the broker's own patience, 0 if none
+	graceAt   pure.Lease // volatile: the worker is away, and this long it may be; 0 if it is not
+
+	age pure.Age[task]
+}
+
+// Config is what a core is told at its making.
+type Config struct {
+	// SessionName names a session for people.
+	SessionName func(session.ID) string
+	// BytesMax bounds the bytes of all tasks; 0 is without limit.
+	BytesMax int64
+}
+
+// New returns an empty core.
+func New(cfg Config) *Core {
+	return &Core{
+		queues:      map[uint64]*queue{},
+		queueNames:  map[name]*queue{},
+		calls:       map[uint64]*call{},
+		callNames:   map[name]*call{},
+		tasks:       map[uint64]*task{},
+		requests:    map[name]*task{},
+		peers:       map[session.ID]*peer{},
+		waiters:     map[uint64]*waiter{},
+		sessionName: cfg.SessionName,
+		bytesMax:    cfg.BytesMax,
+		wall:        pure.NewHeap(func(t *task) *int32 { return &t.wallPlace }),
+		leases:      pure.NewHeap(func(t *task) *int32 { return &t.leasePlace }),
+		queueAges:   pure.NewAges(func(q *queue) *pure.Age[queue] { return &q.age }),
+		callAges:    pure.NewAges(func(k *call) *pure.Age[call] { return &k.age }),
+		taskAges:    pure.NewAges(func(t *task) *pure.Age[task] { return &t.age }),
+	}
+}
+
+// emit hands a record to the journal and applies it.
+func (c *Core) emit(step *pure.Step, rec any) {
+	step.Emit(rec)
+	c.Apply(rec, step.Seq)
+}
+
+// Bytes is the size of all tasks, about as encoded.
+func (c *Core) Bytes() int64 { return c.bytes }
+
+// weight is a task's share of the journal and the state, in bytes.
+func weight(t *TaskState) int64 {
+	w := int64(len(t.Payload.Data)+len(t.Kind)) + 128
+	if t.Outcome != nil {
+		w += int64(len(t.Outcome.Result.Data)) + 64
+		if t.Outcome.Error != nil {
+			w += int64(len(t.Outcome.Error.Message) + len(t.Outcome.Error.Stack))
+		}
+	}
+	return w
+}

@@ -1,0 +1,99 @@
+package queue
+
+import (
+	"time"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// Effects are told once the step's records are durable. They hold nothing that changes later.
+type (
+	// Assigned hands a task to a worker.
+	Assigned struct {
+		Session session.ID
+		Assignment
+	}
+
+	// Stop asks a worker to end an attempt.
+	Stop struct {
+		Session session.ID
+		Token   uint64
+		Reason  End // EndKilled, EndTimeout, or EndWorkerLost when the attempt is no longer its own
+		Grace   time.Duration
+	}
+
+	// Answered tells a worker that its report is durable, or came too late.
+	Answered struct {
+		Session  session.ID
+		Token    uint64
+		Accepted bool
+	}
+
+	// Released tells a worker that nobody can ask for an attempt's output any more.
+	Released struct {
+		Session session.ID
+		Token   uint64
+	}
+
+	// Accepted tells a call's client that tasks are durable.
+	Accepted struct {
+		Call   uint64
+		Ranges pure.Ranges
+	}
+
+	// Rejected tells a call's client that a task was refused.
+	Rejected struct {
+		Call   uint64
+		Index  uint64
+		Reason *pure.Refusal
+	}
+
+	// Updated tells a call's client about a state that is not final.
+	Updated struct {
+		Call     uint64
+		Index    uint64
+		ID       uint64
+		State    State
+		Token    uint64
+		Worker   string
+		Attempts uint32
+	}
+
+	// Finished tells a call's client how a task ended.
+	Finished struct {
+		Call    uint64
+		Index   uint64
+		ID      uint64
+		Outcome *Outcome
+	}
+
+	// Changed tells watchers of a task what it is now.
+	Changed struct{ Task Snapshot }
+
+	// Reserved answers a reservation.
+	Reserved struct {
+		Waiter uint64
+		Tasks  []Assignment
+	}
+)
+
+// Assignment is what the one who runs a task needs to know.
+type Assignment struct {
+	ID      uint64
+	Token   uint64
+	Attempt uint32
+	Queue   string
+	Kind    string
+	Payload Payload
+	Options *Options
+}
+
+// Snapshot is a task as it is at one moment.
+type Snapshot struct {
+	TaskState
+	Namespace string
+	QueueName string
+	CallName  string
+	Worker    string // the running attempt's
+}

@@ -1,0 +1,140 @@
+package queue
+
+import (
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// waiter is a reservation that waits for a first task. It is volatile: it ends with its request.
+type waiter struct {
+	id       uint64
+	queue    *queue
+	kinds    []string // none is any
+	tasksMax int
+	session  session.ID
+}
+
+// Reservation asks for tasks.
+type Reservation struct {
+	Waiter    uint64 // the caller's name for it
+	Namespace string
+	Queue     string
+	Kinds     []string
+	TasksMax  int
+	Session   session.ID // that will hold them
+}
+
+// Reserve hands out tasks that are ready, at once, or notes the reservation to be answered when there is
+// one. The answer is the effect [Reserved].
+func (c *Core) Reserve(step *pure.Step, r Reservation) error {
+	q, err := c.findQueue(step, r.Namespace, r.Queue)
+	if err != nil {
+		return err
+	}
+	if len(q.waiters) >= WaitersMax {
+		return pure.Refuse(pure.Overloaded, "too many reservations wait at the queue", "limit", WaitersMax)
+	}
+	w := &waiter{id: r.Waiter, queue: q, kinds: r.Kinds, tasksMax: r.TasksMax, session: r.Session}
+	c.waiters[w.id] = w
+	q.waiters = append(q.waiters, w)
+	if c.nextFor(w) != nil {
+		c.grant(step, w)
+	}
+	return nil
+}
+
+// Forget ends a reservation that still waits, and tells whether it did.
+func (c *Core) Forget(id uint64) bool {
+	w := c.waiters[id]
+	if w == nil {
+		return false
+	}
+	c.removeWaiter(w)
+	return true
+}
+
+func (c *Core) removeWaiter(w *waiter) {
+	delete(c.waiters, w.id)
+	w.queue.waiters = slices.DeleteFunc(w.queue.waiters, func(o *waiter) bool { return o == w })
+}
+
+// waiterFor returns the first reservation that takes tasks of a class.
+func (c *Core) waiterFor(k *class) *waiter {
+	for _, w := range k.queue.waiters {
+		if len(w.kinds) == 0 || slices.Contains(w.kinds, k.kind) {
+			return w
+		}
+	}
+	return nil
+}
+
+// nextFor returns the oldest ready task that a reservation takes.
+func (c *Core) nextFor(w *waiter) (oldest *task) {
+	consider := func(k *class) {
+		if k == nil {
+			return
+		}
+		if t, _, ok := k.ready.Min(); ok && (oldest == nil || t.ID < oldest.ID) {
+			oldest = t
+		}
+	}
+	if len(w.kinds) == 0 {
+		for _, k := range w.queue.classes { // the least of all: no order is needed
+			consider(k)
+		}
+		return oldest
+	}
+	for _, kind := range w.kinds {
+		consider(w.queue.classes[kind])
+	}
+	return oldest
+}
+
+// grant answers a reservation with what is ready.
+func (c *Core) grant(step *pure.Step, w *waiter) {
+	var tasks []Assignment
+	for len(tasks) < w.tasksMax {
+		t := c.nextFor(w)
+		if t == nil {
+			break
+		}
+		if c.cancelCovered(step, t) {
+			continue
+		}
+		c.dispatch(step, t, c.peer(w.session))
+		tasks = append(tasks, t.assignment())
+	}
+	if len(tasks) > 0 {
+		c.removeWaiter(w)
+		step.Tell(&Reserved{Waiter: w.id, Tasks: tasks})
+	}
+}
+
+// HeldBy returns what a session holds, oldest attempt first.
+func (c *Core) HeldBy(id session.ID) []Assignment {
+	p := c.peers[id]
+	if p == nil {
+		return nil
+	}
+	out := make([]Assignment, 0, len(p.attempts))
+	for _, t := range p.attempts {
+		out = append(out, t.assignment())
+	}
+	slices.SortFunc(out, func(a, b Assignment) int {
+		if a.Token < b.Token {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// Attempts is how many attempts a session holds.
+func (c *Core) Attempts(id session.ID) int {
+	if p := c.peers[id]; p != nil {
+		return len(p.attempts)
+	}
+	return 0
+}

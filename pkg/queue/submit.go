@@ -1,0 +1,156 @@
+package queue
+
+import (
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+)
+
+// NewTask is a task to be accepted.
+type NewTask struct {
+	Index uint64 // in its call
+	Queue string
+	Spec  Spec
+}
+
+// CreateQueue makes a queue, or finds it.
+func (c *Core) CreateQueue(step *pure.Step, namespace, queueName string) {
+	c.makeQueue(step, namespace, queueName)
+}
+
+func (c *Core) makeQueue(step *pure.Step, namespace, queueName string) *queue {
+	if q := c.queueNames[name{namespace, queueName}]; q != nil {
+		return q
+	}
+	id := step.Next()
+	c.emit(step, &QueuePut{State: QueueState{ID: id, Namespace: namespace, Name: queueName, CreatedAt: step.Wall}})
+	return c.queues[id]
+}
+
+// findQueue finds a queue, and makes the default one.
+func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, error) {
+	if queueName == "" {
+		queueName = DefaultQueue
+	}
+	if q := c.queueNames[name{namespace, queueName}]; q != nil {
+		return q, nil
+	}
+	if queueName == DefaultQueue {
+		return c.makeQueue(step, namespace, queueName), nil
+	}
+	return nil, pure.Refuse(pure.QueueNotFound, "there is no queue "+queueName+" in namespace "+namespace+
+		": create it first", "queue", queueName)
+}
+
+// Enqueue accepts tasks of a call, each on its own merits: the effects tell which, and why not. An index
+// that was accepted before is accepted again if the task is equal.
+func (c *Core) Enqueue(step *pure.Step, callID uint64, tasks []NewTask) {
+	k := c.calls[callID]
+	var accepted pure.Ranges
+	for i := range tasks {
+		n := &tasks[i]
+		if err := c.enqueueOne(step, k, n); err != nil {
+			step.Tell(&Rejected{Call: callID, Index: n.Index, Reason: err})
+			continue
+		}
+		accepted.Add(n.Index, n.Index)
+	}
+	if len(accepted) > 0 {
+		step.Tell(&Accepted{Call: callID, Ranges: accepted})
+	}
+}
+
+func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
+	if k == nil {
+		return pure.Refuse(pure.CallNotFound, "the call is gone")
+	}
+	if k.Accepted.Contains(n.Index) {
+		if t := k.byIndex[n.Index]; t != nil && !t.same(n) {
+			return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
+		}
+		return nil
+	}
+	switch {
+	case k.Finished:
+		return pure.Refuse(pure.CallFinished, "the call was finished or cancelled and takes no more tasks", "call_id", k.Name)
+	case k.open >= CallTasksMax:
+		return pure.Refuse(pure.CallWindowFull, "too many tasks of the call are not acknowledged", "limit", CallTasksMax)
+	case k.bytes >= CallBytesMax:
+		return pure.Refuse(pure.CallWindowFull, "too many bytes of the call are not acknowledged", "limit", CallBytesMax)
+	case len(k.Accepted) >= CallRangesMax:
+		return pure.Refuse(pure.CallWindowFull, "the call's indexes have too many holes", "limit", CallRangesMax)
+	}
+	_, err := c.put(step, k.Namespace, n, k, "")
+	return err
+}
+
+// Submit accepts a task of its own.
+func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask) (uint64, error) {
+	if requestID != "" {
+		if t := c.requests[name{namespace, requestID}]; t != nil {
+			if !t.same(&n) {
+				return 0, pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", requestID)
+			}
+			return t.ID, nil
+		}
+	}
+	t, err := c.put(step, namespace, &n, nil, requestID)
+	if err != nil {
+		return 0, err
+	}
+	return t.ID, nil
+}
+
+func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string) (*task, *pure.Refusal) {
+	if c.bytesMax > 0 && c.bytes >= c.bytesMax {
+		return nil, pure.Refuse(pure.StateFull, "the broker holds as many bytes of tasks as it may", "limit", c.bytesMax)
+	}
+	q, err := c.findQueue(step, namespace, n.Queue)
+	if err != nil {
+		return nil, err.(*pure.Refusal)
+	}
+	c.putState = TaskState{
+		Spec: n.Spec, ID: step.Next(), Queue: q.ID, Index: n.Index, RequestID: requestID,
+		CreatedAt: step.Wall, State: Ready,
+	}
+	if c.putState.Options == nil {
+		c.putState.Options = DefaultOptions
+	}
+	if k != nil {
+		c.putState.Call = k.ID
+	}
+	if n.Spec.RunAt > step.Wall {
+		c.putState.State, c.putState.Next = Scheduled, n.Spec.RunAt
+	}
+	c.rec.put = TaskPut{State: &c.putState}
+	c.emit(step, &c.rec.put)
+	return c.tasks[c.putState.ID], nil
+}
+
+// same tells whether a task was asked for in the same words.
+func (t *task) same(n *NewTask) bool {
+	queueName := n.Queue
+	if queueName == "" {
+		queueName = DefaultQueue
+	}
+	options := n.Spec.Options
+	if options == nil {
+		options = DefaultOptions
+	}
+	return t.queue.Name == queueName && t.Kind == n.Spec.Kind && t.RunAt == n.Spec.RunAt &&
+		t.Payload.Encoding == n.Spec.Payload.Encoding && string(t.Payload.Data) == string(n.Spec.Payload.Data) &&
+		t.Options.equal(options)
+}
+
+func (o *Options) equal(p *Options) bool {
+	if o == p {
+		return true
+	}
+	a, b := *o, *p
+	a.Labels, b.Labels = nil, nil
+	return slices.Equal(o.Labels, p.Labels) &&
+		a.Timeout == b.Timeout && a.Grace == b.Grace && a.AttemptsMax == b.AttemptsMax &&
+		a.InitialBackoff == b.InitialBackoff && a.Multiplier == b.Multiplier && a.BackoffMax == b.BackoffMax &&
+		a.Jitter == b.Jitter && a.Retention == b.Retention && a.Daemon == b.Daemon &&
+		a.FailOnWorkerLost == b.FailOnWorkerLost
+}

@@ -1,0 +1,206 @@
+package queue
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// FormatID writes a task's id as the API does.
+func FormatID(id uint64) string {
+	var buf [16]byte
+	return string(strconv.AppendUint(append(buf[:0], 't'), id, 36))
+}
+
+// ParseID reads a task's id of the API.
+func ParseID(s string) (uint64, bool) {
+	if len(s) < 2 || len(s) > 14 || s[0] != 't' {
+		return 0, false
+	}
+	var id uint64
+	for _, ch := range []byte(s[1:]) {
+		var digit uint64
+		switch {
+		case ch >= '0' && ch <= '9':
+			digit = uint64(ch - '0')
+		case ch >= 'a' && ch <= 'z':
+			digit = uint64(ch-'a') + 10
+		default:
+			return 0, false
+		}
+		if id > (1<<64-1-digit)/36 {
+			return 0, false
+		}
+		id = id*36 + digit
+	}
+	return id, true
+}
+
+func (c *Core) find(namespace string, id uint64) (*task, error) {
+	t := c.tasks[id]
+	if t == nil || t.queue.Namespace != namespace {
+		return nil, pure.Refuse(pure.TaskNotFound, "no such task, or its outcome is past its retention",
+			"task_id", FormatID(id))
+	}
+	return t, nil
+}
+
+// Task returns a task as it is now.
+func (c *Core) Task(namespace string, id uint64) (Snapshot, error) {
+	t, err := c.find(namespace, id)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return c.snapshot(t), nil
+}
+
+func (c *Core) snapshot(t *task) Snapshot {
+	s := Snapshot{TaskState: t.TaskState, Namespace: t.queue.Namespace, QueueName: t.queue.Name}
+	if t.call != nil {
+		s.CallName = t.call.Name
+	}
+	if t.State.Held() {
+		s.Worker = c.sessionName(t.Session)
+	}
+	return s
+}
+
+// Watch makes each change of a task an effect, until Unwatch.
+func (c *Core) Watch(id uint64) {
+	if t := c.tasks[id]; t != nil {
+		t.watched++
+	}
+}
+
+// Unwatch undoes one Watch.
+func (c *Core) Unwatch(id uint64) {
+	if t := c.tasks[id]; t != nil && t.watched > 0 {
+		t.watched--
+	}
+}
+
+// Filter chooses tasks.
+type Filter struct {
+	Namespace string
+	Queue     string  // empty is any
+	States    []State // none is any
+	Call      string  // empty is any
+}
+
+// examinedMax bounds the tasks that one page looks at, so that a listing never holds up the loop.
+const examinedMax = 10_000
+
+// List returns tasks with ids above after, oldest first, at most n, and the id to go on from, 0 at the end.
+func (c *Core) List(f Filter, after uint64, n int) ([]Snapshot, uint64) {
+	c.sortOrder()
+	from, _ := slices.BinarySearch(c.order, after+1)
+	var out []Snapshot
+	for examined, id := range c.order[from:] {
+		if len(out) == n || examined == examinedMax {
+			return out, id - 1
+		}
+		if t := c.tasks[id]; t != nil && t.matches(&f) {
+			out = append(out, c.snapshot(t))
+		}
+	}
+	return out, 0
+}
+
+func (t *task) matches(f *Filter) bool {
+	return t.queue.Namespace == f.Namespace &&
+		(f.Queue == "" || t.queue.Name == f.Queue) &&
+		(len(f.States) == 0 || slices.Contains(f.States, t.State)) &&
+		(f.Call == "" || t.call != nil && t.call.Name == f.Call)
+}
+
+// listOrder adds an id to the order of listings, and takes dropped ones out when they are the most.
+func (c *Core) listOrder(id uint64) {
+	if n := len(c.order); n > 0 && c.order[n-1] > id {
+		c.orderStale = true
+	}
+	c.order = append(c.order, id)
+	if len(c.order) > 2*len(c.tasks)+1024 {
+		c.order = slices.DeleteFunc(c.order, func(id uint64) bool { return c.tasks[id] == nil })
+	}
+}
+
+func (c *Core) sortOrder() {
+	if c.orderStale {
+		slices.Sort(c.order)
+		c.order = slices.Compact(c.order)
+		c.orderStale = false
+	}
+}
+
+// QueueView is a queue and its counts by state.
+type QueueView struct {
+	QueueState
+	Counts [states]uint64
+}
+
+// Queue returns a queue.
+func (c *Core) Queue(namespace, queueName string) (QueueView, error) {
+	if queueName == "" {
+		queueName = DefaultQueue
+	}
+	q := c.queueNames[name{namespace, queueName}]
+	switch {
+	case q != nil:
+		return QueueView{q.QueueState, q.counts}, nil
+	case queueName == DefaultQueue:
+		return QueueView{QueueState: QueueState{Namespace: namespace, Name: DefaultQueue}}, nil
+	}
+	return QueueView{}, pure.Refuse(pure.QueueNotFound, "there is no queue "+queueName+" in namespace "+namespace,
+		"queue", queueName)
+}
+
+// Queues returns a namespace's queues by name, those after a name, at most n, and whether there are more.
+func (c *Core) Queues(namespace, after string, n int) ([]QueueView, bool) {
+	var out []QueueView
+	for _, q := range c.queues {
+		if q.Namespace == namespace && q.Name > after {
+			out = append(out, QueueView{q.QueueState, q.counts})
+		}
+	}
+	slices.SortFunc(out, func(a, b QueueView) int { return strings.Compare(a.Name, b.Name) })
+	if len(out) > n {
+		return out[:n], true
+	}
+	return out, false
+}
+
+// WorkerView is a connected worker.
+type WorkerView struct {
+	Session  session.ID
+	Name     string
+	Queues   []string
+	Kinds    []string
+	Labels   []string
+	Slots    uint32
+	Credits  uint32
+	Attempts uint32
+	Draining bool
+}
+
+// Workers returns the workers of a namespace that are connected, by name and session.
+func (c *Core) Workers(namespace string) []WorkerView {
+	var out []WorkerView
+	for _, p := range c.peers {
+		if w := p.worker; w != nil && w.namespace == namespace {
+			out = append(out, WorkerView{
+				Session: p.id, Name: w.name, Queues: w.queues, Kinds: w.kinds, Labels: w.labels, Slots: w.slots,
+				Credits: w.credits, Attempts: uint32(len(p.attempts)), Draining: w.draining,
+			})
+		}
+	}
+	slices.SortFunc(out, func(a, b WorkerView) int {
+		if d := strings.Compare(a.Name, b.Name); d != 0 {
+			return d
+		}
+		return slices.Compare(a.Session[:], b.Session[:])
+	})
+	return out
+}

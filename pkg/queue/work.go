@@ -1,0 +1,206 @@
+package queue
+
+import (
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// sweep is bulk work behind an intent: what it will come to counts as done already.
+type sweep struct {
+	peer     *peer
+	suspects []*task // of the peer, still to be convicted
+	taken    bool    // suspects were taken from the peer
+	call     *call
+	at       int // of the call: tasks from here on are done
+}
+
+// Pending tells whether there is work to do.
+func (c *Core) Pending() bool {
+	return len(c.sweeps) > 0 || len(c.dirtyClasses) > 0 || len(c.dirtyWorkers) > 0
+}
+
+// Work hands out tasks and goes on with bulk work, up to about a thousand records a step. The caller
+// calls it after each command, and again while [Core.Pending].
+func (c *Core) Work(step *pure.Step) {
+	for len(c.sweeps) > 0 {
+		if !c.runSweep(step, &c.sweeps[0]) {
+			return
+		}
+		c.sweeps[0] = sweep{}
+		c.sweeps = c.sweeps[1:]
+	}
+	c.sweeps = nil
+	for len(c.dirtyClasses) > 0 {
+		k := c.dirtyClasses[0]
+		if !c.serve(step, k) {
+			return
+		}
+		k.dirty = false
+		c.dirtyClasses = c.dirtyClasses[1:]
+	}
+	c.dirtyClasses = nil
+	for len(c.dirtyWorkers) > 0 {
+		w := c.dirtyWorkers[0]
+		if !c.fill(step, w) {
+			return
+		}
+		w.dirty = false
+		c.dirtyWorkers = c.dirtyWorkers[1:]
+	}
+	c.dirtyWorkers = nil
+}
+
+func full(step *pure.Step) bool { return step.Records() >= workMax }
+
+// serve hands out a class's tasks in order, and tells whether it came to the end.
+func (c *Core) serve(step *pure.Step, k *class) bool {
+	for {
+		t, _, ok := k.ready.Min()
+		if !ok {
+			return true
+		}
+		if full(step) {
+			return false
+		}
+		if c.cancelCovered(step, t) {
+			continue
+		}
+		if w := c.waiterFor(k); w != nil {
+			c.grant(step, w)
+			continue
+		}
+		w := k.nextIdle()
+		if w == nil {
+			return true
+		}
+		c.assign(step, t, w)
+	}
+}
+
+// fill hands tasks to a worker with credit, the oldest first of all that it serves, and tells whether it
+// came to the end.
+func (c *Core) fill(step *pure.Step, w *worker) bool {
+	for w.credits > 0 {
+		t := w.oldest()
+		if t == nil {
+			return true
+		}
+		if full(step) {
+			return false
+		}
+		if !c.cancelCovered(step, t) {
+			c.assign(step, t, w)
+		}
+	}
+	return true
+}
+
+func (w *worker) oldest() (oldest *task) {
+	for _, s := range w.subs {
+		if t, _, ok := s.class.ready.Min(); ok && (oldest == nil || t.ID < oldest.ID) {
+			oldest = t
+		}
+	}
+	return oldest
+}
+
+// cancelCovered finishes a ready task that its call's cancellation covers: the sweep has not come to it.
+func (c *Core) cancelCovered(step *pure.Step, t *task) bool {
+	if !t.call.cancels(t) {
+		return false
+	}
+	c.cancel(step, t, t.call.CancelGrace)
+	return true
+}
+
+func (c *Core) assign(step *pure.Step, t *task, w *worker) {
+	w.credits--
+	c.dispatch(step, t, w.peer)
+	step.Tell(&Assigned{Session: w.peer.id, Assignment: t.assignment()})
+}
+
+// dispatch begins an attempt.
+func (c *Core) dispatch(step *pure.Step, t *task, p *peer) {
+	c.rec.dispatched = TaskDispatched{
+		ID: t.ID, Token: step.Next(), Session: p.id, StartedAt: step.Wall, Attempts: t.Attempts + 1,
+	}
+	c.emit(step, &c.rec.dispatched)
+	c.startPatience(step.Lease, t)
+	if t.watched > 0 || t.call != nil && t.call.updates {
+		c.tellUpdate(step, t)
+	}
+}
+
+func (c *Core) startPatience(now pure.Lease, t *task) {
+	if t.Options.Timeout > 0 {
+		t.timeoutAt = now.Add(t.Options.Timeout + t.Options.Grace + reportMargin)
+		c.patience(t)
+	}
+}
+
+func (t *task) assignment() Assignment {
+	return Assignment{
+		ID: t.ID, Token: t.Token, Attempt: t.Attempts, Queue: t.queue.Name, Kind: t.Kind,
+		Payload: t.Payload, Options: t.Options,
+	}
+}
+
+// runSweep goes on with a sweep, and tells whether it came to the end.
+func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
+	if s.peer != nil {
+		return c.sweepPeer(step, s)
+	}
+	for s.at = min(s.at, len(s.call.tasks)); s.at > 0; s.at-- {
+		if full(step) {
+			return false
+		}
+		t := s.call.tasks[s.at-1]
+		if s.call.cancels(t) && !t.State.Final() {
+			c.cancel(step, t, s.call.CancelGrace)
+		}
+	}
+	if c.calls[s.call.ID] == s.call {
+		c.dropIfDone(step, s.call)
+	}
+	return true
+}
+
+func (c *Core) sweepPeer(step *pure.Step, s *sweep) bool {
+	p := s.peer
+	for len(p.attempts) > 0 {
+		if full(step) {
+			return false
+		}
+		c.lose(step, p.attempts[len(p.attempts)-1])
+	}
+	if !s.taken {
+		s.suspects, s.taken = p.takeSuspects(c), true
+	}
+	for len(s.suspects) > 0 {
+		if full(step) {
+			return false
+		}
+		c.convict(step, s.suspects[0], p)
+		s.suspects = s.suspects[1:]
+	}
+	for len(p.calls) > 0 {
+		if full(step) {
+			return false
+		}
+		c.orphan(step, p.calls[len(p.calls)-1])
+	}
+	c.forget(p)
+	return true
+}
+
+// orphan takes a call from a session that ended; its daemon tasks are cancelled.
+func (c *Core) orphan(step *pure.Step, k *call) {
+	k.attached = false
+	c.change(step, k, func(r *CallChanged) {
+		r.Session = session.ID{}
+		if r.CancelledTo == 0 || r.DaemonsOnly {
+			r.CancelledTo, r.DaemonsOnly = *step.Counter, true
+		}
+	})
+	c.sweeps = append(c.sweeps, sweep{call: k, at: len(k.tasks)})
+}

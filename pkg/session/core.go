@@ -1,0 +1,219 @@
+package session
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/weftq/weft/internal/pure"
+)
+
+type requestKey struct{ namespace, id string }
+
+// Core is the state of all sessions of a shard. It is not safe for concurrent use.
+type Core struct {
+	sessions  map[ID]*Session
+	requests  map[requestKey]*Session
+	deadlines pure.Heap[*Session]
+	ages      pure.Ages[Session]
+	opened    uint64
+
+	// Strangers counts records about sessions that were not there.
+	Strangers int
+}
+
+// New returns a core without sessions.
+func New() *Core {
+	return &Core{
+		sessions:  map[ID]*Session{},
+		requests:  map[requestKey]*Session{},
+		deadlines: pure.NewHeap(func(s *Session) *int32 { return &s.place }),
+		ages:      pure.NewAges(func(s *Session) *pure.Age[Session] { return &s.age }),
+	}
+}
+
+// Open begins a session. With a request id it is idempotent: the session that the id opened is returned
+// again, and another body is REQUEST_MISMATCH.
+func (c *Core) Open(step *pure.Step, st State) (*Session, error) {
+	if st.RequestID != "" {
+		if s := c.requests[requestKey{st.Namespace, st.RequestID}]; s != nil {
+			if s.RequestHash != st.RequestHash {
+				return nil, pure.Refuse(pure.RequestMismatch,
+					"a request with this id had another body", "request_id", st.RequestID)
+			}
+			return s, nil
+		}
+	}
+	st.OpenedAt = step.Wall
+	rec := &Put{State: st}
+	step.Emit(rec)
+	c.applyPut(rec, step.Seq)
+	s := c.sessions[st.ID]
+	c.renew(step, s)
+	return s, nil
+}
+
+// Get returns a live session of a namespace.
+func (c *Core) Get(namespace string, id ID) (*Session, error) {
+	s := c.sessions[id]
+	if s == nil || s.Namespace != namespace {
+		return nil, pure.Refuse(pure.SessionNotFound, "the session ended, or never was")
+	}
+	return s, nil
+}
+
+// ByRequest returns the live session that a request opened, nil if there is none.
+func (c *Core) ByRequest(namespace, requestID string) *Session {
+	if requestID == "" {
+		return nil
+	}
+	return c.requests[requestKey{namespace, requestID}]
+}
+
+// Lookup returns a live session, nil if there is none.
+func (c *Core) Lookup(id ID) *Session { return c.sessions[id] }
+
+// Alive tells whether a session lives.
+func (c *Core) Alive(id ID) bool { return c.sessions[id] != nil }
+
+// Name returns a live session's name for people.
+func (c *Core) Name(id ID) string {
+	if s := c.sessions[id]; s != nil {
+		return s.Name
+	}
+	return ""
+}
+
+// Renew gives a session its whole TTL again.
+func (c *Core) Renew(step *pure.Step, id ID) {
+	if s := c.sessions[id]; s != nil {
+		c.renew(step, s)
+	}
+}
+
+func (c *Core) renew(step *pure.Step, s *Session) {
+	s.deadline = step.Lease.Add(s.TTL)
+	c.deadlines.Set(s, pure.Key{A: int64(s.deadline), B: s.number})
+}
+
+// Connect marks whether a stream is open on the session.
+func (c *Core) Connect(id ID, connected bool) {
+	if s := c.sessions[id]; s != nil {
+		s.connected = connected
+	}
+}
+
+// End ends a session, if it lives. What it held is the caller's to give up, in the same step.
+func (c *Core) End(step *pure.Step, id ID, reason EndReason) bool {
+	if c.sessions[id] == nil {
+		return false
+	}
+	rec := &Ended{ID: id, Reason: reason}
+	step.Emit(rec)
+	c.applyEnded(rec)
+	return true
+}
+
+// Due returns a session whose TTL is over, if there is one.
+func (c *Core) Due(now pure.Lease) (ID, bool) {
+	s, key, ok := c.deadlines.Min()
+	if !ok || key.A > int64(now) {
+		return ID{}, false
+	}
+	return s.ID, true
+}
+
+// NextDeadline is when the next session is due.
+func (c *Core) NextDeadline() (pure.Lease, bool) {
+	_, key, ok := c.deadlines.Min()
+	return pure.Lease(key.A), ok
+}
+
+// Ready begins a term: every session has its whole TTL from now.
+func (c *Core) Ready(now pure.Lease) {
+	for s := c.ages.Oldest(); s != nil; s = c.ages.Next(s) {
+		s.deadline = now.Add(s.TTL)
+		c.deadlines.Set(s, pure.Key{A: int64(s.deadline), B: s.number})
+	}
+}
+
+// Apply applies a record of the journal.
+func (c *Core) Apply(rec any, seq uint64) {
+	switch rec := rec.(type) {
+	case *Put:
+		c.applyPut(rec, seq)
+	case *Ended:
+		c.applyEnded(rec)
+	}
+}
+
+func (c *Core) applyPut(rec *Put, seq uint64) {
+	s := c.sessions[rec.State.ID]
+	if s == nil {
+		c.opened++
+		s = &Session{State: rec.State, number: c.opened}
+		c.sessions[s.ID] = s
+		if s.RequestID != "" {
+			c.requests[requestKey{s.Namespace, s.RequestID}] = s
+		}
+	}
+	c.ages.Touch(s, seq)
+}
+
+func (c *Core) applyEnded(rec *Ended) {
+	s := c.sessions[rec.ID]
+	if s == nil {
+		c.Strangers++ // opened below the floor: see the journal's rules of replay
+		return
+	}
+	delete(c.sessions, s.ID)
+	if s.RequestID != "" {
+		delete(c.requests, requestKey{s.Namespace, s.RequestID})
+	}
+	c.deadlines.Remove(s)
+	c.ages.Remove(s)
+}
+
+// OldestBase is the least base of any session.
+func (c *Core) OldestBase() (uint64, bool) {
+	s := c.ages.Oldest()
+	if s == nil {
+		return 0, false
+	}
+	return s.age.Base(), true
+}
+
+// CopyOldest writes the oldest session's whole state anew.
+func (c *Core) CopyOldest(step *pure.Step) {
+	s := c.ages.Oldest()
+	step.Emit(&Put{State: s.State})
+	c.ages.Touch(s, step.Seq)
+}
+
+// List returns the sessions of a namespace that were opened after a number, oldest first, at most n,
+// and the number to go on from, 0 at the end.
+func (c *Core) List(namespace string, kind Kind, after uint64, n int) ([]*Session, uint64) {
+	var out []*Session
+	for _, s := range c.sessions {
+		if s.Namespace == namespace && s.number > after && (kind == 0 || s.Kind == kind) {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Session) int { return int(a.number) - int(b.number) })
+	if len(out) > n {
+		return out[:n], out[n-1].number
+	}
+	return out, 0
+}
+
+// Len is the number of live sessions.
+func (c *Core) Len() int { return len(c.sessions) }
+
+// States returns every session's durable state, by id: what a replay of the journal must give again.
+func (c *Core) States() []State {
+	out := make([]State, 0, len(c.sessions))
+	for _, s := range c.sessions {
+		out = append(out, s.State)
+	}
+	slices.SortFunc(out, func(a, b State) int { return strings.Compare(string(a.ID[:]), string(b.ID[:])) })
+	return out
+}
