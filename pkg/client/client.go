@@ -174,8 +174,7 @@ func (c *Client) whyNotReady(ctx context.Context, conn *grpc.ClientConn) error {
 		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), backoffFirst)
 		defer cancel()
 		_, err := weftv1.NewQueueServiceClient(conn).GetQueue(short, &weftv1.GetQueueRequest{})
-		var e *Error
-		if errors.As(fromRPC(err), &e) {
+		if e, ok := errors.AsType[*Error](fromRPC(err)); ok {
 			return e
 		}
 	}
@@ -217,14 +216,16 @@ func (c *Client) Close() error {
 	}
 	c.mu.Unlock()
 	open.Wait()
-	c.cancel(ErrClosed)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return nil // closed before
+	}
+	c.cancel(ErrClosed)
 	if c.retired != nil {
 		_ = c.retired.Close()
-		c.retired = nil
 	}
-	if err := c.conn.Close(); err != nil && !errors.Is(err, grpc.ErrClientConnClosing) {
+	if err := c.conn.Close(); err != nil {
 		return fmt.Errorf("client: close the connection: %w", err)
 	}
 	return nil

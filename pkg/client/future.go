@@ -31,7 +31,6 @@ type Future struct {
 	encoded   []byte        // until the task was accepted
 	size      int           // bytes that it counts in the window
 	taskID    string
-	worker    string
 
 	// Written before done is signalled, and never after.
 	outcome Outcome

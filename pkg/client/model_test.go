@@ -286,7 +286,7 @@ func TestWindowOfTasks(t *testing.T) {
 	const window, total = 4, 40
 	b := &fakeBroker{execute: scripted(func(_ int, s *fakeStream) error {
 		s.attach(&weftv1.ExecuteAttached{UnacknowledgedTasksMax: window})
-		for i := uint64(0); i < total; i++ {
+		for i := range uint64(total) {
 			s.until(func() bool { return uint64(len(s.tasks)) > i })
 			if n := len(s.tasks) - count(&s.acked); n > window {
 				t.Errorf("%d tasks under way", n)

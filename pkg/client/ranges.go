@@ -68,13 +68,6 @@ func (s *rangeSet) has(i uint64) bool {
 	return found
 }
 
-// union adds every range of o.
-func (s *rangeSet) union(o *rangeSet) {
-	for _, r := range o.rs {
-		s.addRange(r)
-	}
-}
-
 // clear empties the set and keeps its memory.
 func (s *rangeSet) clear() { s.rs = s.rs[:0] }
 
