@@ -40,12 +40,14 @@ func (c *CallAttach) run(m *Machine, step *pure.Step) (any, error) {
 		}
 	}
 	m.sessions.Renew(step, s.ID)
-	m.sessions.Connect(s.ID, true)
 	id, accepted := m.queue.Attach(step, c.Namespace, c.Call, s.ID, c.Acknowledged, c.Updates)
 	if old, ok := m.clients[id]; ok {
 		m.closeAfter(old.outbox, pure.Refuse(pure.Superseded, "another stream took over the call"))
+		delete(m.clients, id)
+		m.sessions.Connect(old.session, len(m.callsOf(old.session)) > 0)
 	}
 	m.clients[id] = client{outbox: c.Stream, session: s.ID}
+	m.sessions.Connect(s.ID, true)
 	attached := &Attached{Call: id, Session: s.ID, TTL: s.TTL, Accepted: accepted}
 	m.deliver(c.Stream, attached)
 	m.queue.Resume(step, id)
