@@ -6,6 +6,7 @@ import (
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/shard"
+	"github.com/weftq/weft/internal/wire"
 	"github.com/weftq/weft/pkg/queue"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -30,18 +31,18 @@ func (f *executeFrame) decode(data []byte) (err error) {
 	f.rest.Reset()
 	var rest []byte
 	for b := data; len(b) > 0; {
-		var x field
+		var x wire.Field
 		before := b
-		if x, b, err = nextField(b); err != nil {
+		if x, b, err = wire.Next(b); err != nil {
 			return err
 		}
 		switch {
-		case x.is(2, protowire.BytesType):
-			err = f.task(x.data)
-		case x.is(3, protowire.BytesType):
-			err = f.acknowledged(x.data)
-		case x.is(6, protowire.VarintType):
-			f.cmd.Heartbeat = x.value
+		case x.Is(2, protowire.BytesType):
+			err = f.task(x.Data)
+		case x.Is(3, protowire.BytesType):
+			err = f.acknowledged(x.Data)
+		case x.Is(6, protowire.VarintType):
+			f.cmd.Heartbeat = x.Value
 		default:
 			rest = append(rest, before[:len(before)-len(b)]...)
 		}
@@ -70,15 +71,15 @@ func (f *executeFrame) refuse(r *pure.Refusal) {
 func (f *executeFrame) acknowledged(b []byte) error {
 	var r pure.Range
 	for len(b) > 0 {
-		x, rest, err := nextField(b)
+		x, rest, err := wire.Next(b)
 		if err != nil {
 			return err
 		}
 		switch b = rest; {
-		case x.is(1, protowire.VarintType):
-			r.First = x.value
-		case x.is(2, protowire.VarintType):
-			r.Last = x.value
+		case x.Is(1, protowire.VarintType):
+			r.First = x.Value
+		case x.Is(2, protowire.VarintType):
+			r.Last = x.Value
 		}
 	}
 	switch {
@@ -101,15 +102,15 @@ func (f *executeFrame) task(b []byte) error {
 	var spec []byte
 	specs := 0
 	for at := b; len(at) > 0; {
-		x, rest, err := nextField(at)
+		x, rest, err := wire.Next(at)
 		if err != nil {
 			return err
 		}
 		switch at = rest; {
-		case x.is(1, protowire.VarintType):
-			index = x.value
-		case x.is(2, protowire.BytesType):
-			spec = x.data
+		case x.Is(1, protowire.VarintType):
+			index = x.Value
+		case x.Is(2, protowire.BytesType):
+			spec = x.Data
 			specs++
 		}
 	}
@@ -153,19 +154,19 @@ func (f *executeFrame) plainTask(b []byte) (n queue.NewTask, plain bool, err err
 	n.Queue, n.Spec.Options = queue.DefaultQueue, queue.DefaultOptions
 	payloads := 0
 	for len(b) > 0 {
-		var x field
-		if x, b, err = nextField(b); err != nil {
+		var x wire.Field
+		if x, b, err = wire.Next(b); err != nil {
 			return n, false, err
 		}
 		plain := false
 		switch {
-		case x.is(1, protowire.BytesType) && len(x.data) > 0:
-			n.Queue, plain = f.names.name(x.data)
-		case x.is(2, protowire.BytesType):
-			n.Spec.Kind, plain = f.names.name(x.data)
-		case x.is(3, protowire.BytesType):
+		case x.Is(1, protowire.BytesType) && len(x.Data) > 0:
+			n.Queue, plain = f.names.name(x.Data)
+		case x.Is(2, protowire.BytesType):
+			n.Spec.Kind, plain = f.names.name(x.Data)
+		case x.Is(3, protowire.BytesType):
 			payloads++
-			n.Spec.Payload, plain, err = readPayload(x.data)
+			n.Spec.Payload, plain, err = readPayload(x.Data)
 		}
 		if err != nil || !plain {
 			return n, false, err
@@ -193,18 +194,18 @@ func (f *workFrame) decode(data []byte) (err error) {
 	f.rest.Reset()
 	var rest []byte
 	for b := data; len(b) > 0; {
-		var x field
+		var x wire.Field
 		before := b
-		if x, b, err = nextField(b); err != nil {
+		if x, b, err = wire.Next(b); err != nil {
 			return err
 		}
 		switch {
-		case x.is(2, protowire.BytesType):
-			err = f.report(x.data)
-		case x.is(3, protowire.VarintType):
-			f.cmd.Credits = uint32(x.value)
-		case x.is(5, protowire.VarintType):
-			f.cmd.Heartbeat = x.value
+		case x.Is(2, protowire.BytesType):
+			err = f.report(x.Data)
+		case x.Is(3, protowire.VarintType):
+			f.cmd.Credits = uint32(x.Value)
+		case x.Is(5, protowire.VarintType):
+			f.cmd.Heartbeat = x.Value
 		default:
 			rest = append(rest, before[:len(before)-len(b)]...)
 		}
@@ -264,22 +265,22 @@ func (f *workFrame) report(b []byte) error {
 func plainReport(b []byte) (r queue.Report, plain bool, err error) {
 	results := 0
 	for len(b) > 0 {
-		var x field
-		if x, b, err = nextField(b); err != nil {
+		var x wire.Field
+		if x, b, err = wire.Next(b); err != nil {
 			return r, false, err
 		}
 		plain := true
 		switch {
-		case x.is(1, protowire.BytesType):
-			r.ID, plain = queue.ParseID(string(x.data))
-		case x.is(2, protowire.VarintType):
-			r.Token = x.value
-		case x.is(3, protowire.VarintType):
+		case x.Is(1, protowire.BytesType):
+			r.ID, plain = queue.ParseID(string(x.Data))
+		case x.Is(2, protowire.VarintType):
+			r.Token = x.Value
+		case x.Is(3, protowire.VarintType):
 			r.End = queue.EndSucceeded
-			plain = x.value == uint64(queue.EndSucceeded)
-		case x.is(4, protowire.BytesType):
+			plain = x.Value == uint64(queue.EndSucceeded)
+		case x.Is(4, protowire.BytesType):
 			results++
-			r.Result, plain, err = readPayload(x.data)
+			r.Result, plain, err = readPayload(x.Data)
 		default:
 			plain = false
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/shard"
+	"github.com/weftq/weft/internal/wire"
 	"github.com/weftq/weft/pkg/queue"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -48,65 +49,65 @@ func appendExecute(b []byte, effect any) []byte {
 	var at int
 	switch e := effect.(type) {
 	case *queue.Finished:
-		b, at = openMessage(b, 5)
-		b = appendUint(b, 1, e.Index)
+		b, at = wire.Open(b, 5)
+		b = wire.Uint(b, 1, e.Index)
 		b = appendTaskID(b, 2, e.ID)
 		b = appendOutcome(b, 3, e.Outcome)
-		return shutMessage(b, at)
+		return wire.Shut(b, at)
 	case *queue.Accepted:
 		return appendRanges(b, 2, e.Ranges)
 	case *queue.Rejected:
-		b, at = openMessage(b, 3)
-		b = appendUint(b, 1, e.Index)
-		b = appendUint(b, 2, uint64(reasonEnum(e.Reason.Reason)))
-		b = appendString(b, 3, e.Reason.Message)
+		b, at = wire.Open(b, 3)
+		b = wire.Uint(b, 1, e.Index)
+		b = wire.Uint(b, 2, uint64(reasonEnum(e.Reason.Reason)))
+		b = wire.String(b, 3, e.Reason.Message)
 		b = appendMap(b, 4, e.Reason.Meta)
-		return shutMessage(b, at)
+		return wire.Shut(b, at)
 	case *queue.Updated:
-		b, at = openMessage(b, 4)
-		b = appendUint(b, 1, e.Index)
+		b, at = wire.Open(b, 4)
+		b = wire.Uint(b, 1, e.Index)
 		b = appendTaskID(b, 2, e.ID)
-		b = appendUint(b, 3, uint64(e.State))
-		b = appendUint(b, 4, e.Token)
-		b = appendString(b, 5, e.Worker)
-		b = appendUint(b, 6, uint64(e.Attempts))
-		return shutMessage(b, at)
+		b = wire.Uint(b, 3, uint64(e.State))
+		b = wire.Uint(b, 4, e.Token)
+		b = wire.String(b, 5, e.Worker)
+		b = wire.Uint(b, 6, uint64(e.Attempts))
+		return wire.Shut(b, at)
 	case *shard.Attached:
-		b, at = openMessage(b, 1)
+		b, at = wire.Open(b, 1)
 		b = appendSession(b, 1, e.Session)
 		b = appendDuration(b, 2, e.TTL)
 		b = appendRanges(b, 3, e.Accepted)
-		b = appendUint(b, 4, queue.CallTasksMax)
-		b = appendUint(b, 5, queue.CallBytesMax)
-		return shutMessage(b, at)
+		b = wire.Uint(b, 4, queue.CallTasksMax)
+		b = wire.Uint(b, 5, queue.CallBytesMax)
+		return wire.Shut(b, at)
 	case *shard.Beat:
-		return appendUint(b, 6, e.Number)
+		return wire.Uint(b, 6, e.Number)
 	}
 	return b
 }
 
 func appendOutcome(b []byte, number protowire.Number, o *queue.Outcome) []byte {
-	b, at := openMessage(b, number)
-	b = appendUint(b, 1, uint64(o.State))
-	b = appendUint(b, 2, uint64(o.End))
+	b, at := wire.Open(b, number)
+	b = wire.Uint(b, 1, uint64(o.State))
+	b = wire.Uint(b, 2, uint64(o.End))
 	b = appendPayload(b, 3, 4, o.Result)
 	b = appendError(b, 5, o.Error)
-	b = appendUint(b, 6, uint64(o.Attempts))
-	b = appendString(b, 7, o.Worker)
-	b = appendUint(b, 8, o.Token)
+	b = wire.Uint(b, 6, uint64(o.Attempts))
+	b = wire.String(b, 7, o.Worker)
+	b = wire.Uint(b, 8, o.Token)
 	b = appendTime(b, 9, o.StartedAt)
 	b = appendTime(b, 10, o.FinishedAt)
-	return shutMessage(b, at)
+	return wire.Shut(b, at)
 }
 
 // appendMap appends keys and values in turn as a map.
 func appendMap(b []byte, number protowire.Number, list []string) []byte {
 	for i := 0; i+1 < len(list); i += 2 {
 		var at int
-		b, at = openMessage(b, number)
-		b = appendString(b, 1, list[i])
-		b = appendString(b, 2, list[i+1])
-		b = shutMessage(b, at)
+		b, at = wire.Open(b, number)
+		b = wire.String(b, 1, list[i])
+		b = wire.String(b, 2, list[i+1])
+		b = wire.Shut(b, at)
 	}
 	return b
 }
@@ -141,9 +142,9 @@ func (w *workWriter) add(effect any) int {
 
 func (w *workWriter) send() error {
 	buf := w.frame.bytes()
-	*buf = appendPacked(*buf, 4, w.accepted)
-	*buf = appendPacked(*buf, 5, w.refused)
-	*buf = appendPacked(*buf, 7, w.released)
+	*buf = wire.Packed(*buf, 4, w.accepted)
+	*buf = wire.Packed(*buf, 5, w.refused)
+	*buf = wire.Packed(*buf, 7, w.released)
 	w.accepted, w.refused, w.released = w.accepted[:0], w.refused[:0], w.released[:0]
 	return w.stream.SendMsg(&w.frame)
 }
@@ -155,40 +156,40 @@ func appendWork(b []byte, effect any) []byte {
 	case *queue.Assigned:
 		return appendAssignment(b, 2, &e.Assignment)
 	case *queue.Stop:
-		b, at = openMessage(b, 3)
-		b = appendUint(b, 1, e.Token)
-		b = appendUint(b, 2, uint64(e.Reason))
+		b, at = wire.Open(b, 3)
+		b = wire.Uint(b, 1, e.Token)
+		b = wire.Uint(b, 2, uint64(e.Reason))
 		b = appendDuration(b, 3, e.Grace)
-		return shutMessage(b, at)
+		return wire.Shut(b, at)
 	case *shard.Welcome:
-		b, at = openMessage(b, 1)
+		b, at = wire.Open(b, 1)
 		b = appendSession(b, 1, e.Session)
 		b = appendDuration(b, 2, e.TTL)
-		b = appendPacked(b, 3, e.Superseded)
-		return shutMessage(b, at)
+		b = wire.Packed(b, 3, e.Superseded)
+		return wire.Shut(b, at)
 	case *weftv1.OutputRequest:
-		b, at = openMessage(b, 6)
-		b = appendUint(b, 1, e.GetToken())
-		b = appendUint(b, 2, uint64(e.GetStream()))
-		b = appendUint(b, 3, uint64(e.GetOffset()))
-		b = appendUint(b, 4, uint64(e.GetBytesMax()))
+		b, at = wire.Open(b, 6)
+		b = wire.Uint(b, 1, e.GetToken())
+		b = wire.Uint(b, 2, uint64(e.GetStream()))
+		b = wire.Uint(b, 3, uint64(e.GetOffset()))
+		b = wire.Uint(b, 4, uint64(e.GetBytesMax()))
 		if e.GetStop() {
-			b = appendUint(b, 5, 1)
+			b = wire.Uint(b, 5, 1)
 		}
-		b = appendUint(b, 6, e.GetReader())
-		return shutMessage(b, at)
+		b = wire.Uint(b, 6, e.GetReader())
+		return wire.Shut(b, at)
 	case *shard.Beat:
-		return appendUint(b, 8, e.Number)
+		return wire.Uint(b, 8, e.Number)
 	}
 	return b
 }
 
 func appendAssignment(b []byte, number protowire.Number, a *queue.Assignment) []byte {
-	b, at := openMessage(b, number)
+	b, at := wire.Open(b, number)
 	b = appendTaskID(b, 1, a.ID)
-	b = appendUint(b, 2, a.Token)
-	b = appendString(b, 3, a.Queue)
-	b = appendString(b, 4, a.Kind)
+	b = wire.Uint(b, 2, a.Token)
+	b = wire.String(b, 3, a.Queue)
+	b = wire.String(b, 4, a.Kind)
 	b = appendPayload(b, 5, 6, a.Payload)
 	if a.Options.Timeout > 0 {
 		b = appendDuration(b, 7, a.Options.Timeout)
@@ -196,9 +197,9 @@ func appendAssignment(b []byte, number protowire.Number, a *queue.Assignment) []
 	if a.Options.Grace != queue.GraceDefault {
 		b = appendDuration(b, 8, a.Options.Grace)
 	}
-	b = appendUint(b, 9, uint64(a.Attempt))
+	b = wire.Uint(b, 9, uint64(a.Attempt))
 	b = appendMap(b, 10, a.Options.Labels)
-	return shutMessage(b, at)
+	return wire.Shut(b, at)
 }
 
 // executeRest takes the fields of a client's frame that are read through the message.
