@@ -40,12 +40,14 @@ func (c *CallAttach) run(m *Machine, step *pure.Step) (any, error) {
 		}
 	}
 	m.sessions.Renew(step, s.ID)
-	m.sessions.Connect(s.ID, true)
 	id, accepted := m.queue.Attach(step, c.Namespace, c.Call, s.ID, c.Acknowledged, c.Updates)
 	if old, ok := m.clients[id]; ok {
 		m.closeAfter(old.outbox, pure.Refuse(pure.Superseded, "another stream took over the call"))
+		delete(m.clients, id)
+		m.sessions.Connect(old.session, len(m.callsOf(old.session)) > 0)
 	}
 	m.clients[id] = client{outbox: c.Stream, session: s.ID}
+	m.sessions.Connect(s.ID, true)
 	attached := &Attached{Call: id, Session: s.ID, TTL: s.TTL, Accepted: accepted}
 	m.deliver(c.Stream, attached)
 	m.queue.Resume(step, id)
@@ -65,6 +67,7 @@ type CallFrame struct {
 	Stream       *Outbox `json:"-"`
 	Acknowledged pure.Ranges
 	Tasks        []queue.NewTask
+	Refused      []queue.Rejected // tasks that broke a rule at the edge
 	Cancels      []CallCancel
 	Finish       bool
 	Heartbeat    uint64
@@ -81,6 +84,10 @@ func (c *CallFrame) run(m *Machine, step *pure.Step) (any, error) {
 	}
 	if len(c.Tasks) > 0 {
 		m.enqueue(step, c)
+	}
+	for i := range c.Refused {
+		c.Refused[i].Call = c.Call
+		step.Tell(&c.Refused[i])
 	}
 	for _, x := range c.Cancels {
 		if x.All {

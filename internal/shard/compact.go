@@ -85,8 +85,11 @@ func (m *Machine) copyOldest(step *pure.Step, base uint64) {
 // emitFloor writes a floor if there is enough to purge below it, and returns it.
 func (m *Machine) emitFloor() uint64 {
 	base := m.oldestBase()
+	if intent, ok := m.queue.OldestIntent(); ok {
+		base = min(base, intent)
+	}
 	below := m.size.before(base)
-	if below-m.size.purged < m.cfg.PurgeStep {
+	if below < m.size.purged+m.cfg.PurgeStep {
 		return 0
 	}
 	m.enc.Record(&floor{base})

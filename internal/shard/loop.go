@@ -38,9 +38,10 @@ type LoopConfig struct {
 type Loop struct {
 	cfg    LoopConfig
 	log    *slog.Logger
-	inbox  chan request
+	inbox  chan inboxItem
 	bytes  *semaphore.Weighted
 	ready  atomic.Bool
+	change atomic.Pointer[chan struct{}] // closed when ready changes
 	poison poison
 	stats  atomic.Pointer[Stats]
 }
@@ -53,7 +54,7 @@ type Stats struct {
 	FreeBytes    uint64 // that the store can still take
 }
 
-type request struct {
+type inboxItem struct {
 	cmd   Command
 	reply Reply
 	bytes int64
@@ -65,15 +66,27 @@ func NewLoop(cfg LoopConfig) *Loop {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Loop{
-		cfg: cfg, log: cfg.Logger, inbox: make(chan request, inboxCommands),
+		cfg: cfg, log: cfg.Logger, inbox: make(chan inboxItem, inboxCommands),
 		bytes: semaphore.NewWeighted(inboxBytes),
 	}
 	l.stats.Store(&Stats{})
+	change := make(chan struct{})
+	l.change.Store(&change)
 	return l
 }
 
 // Ready tells whether commands are decided now.
 func (l *Loop) Ready() bool { return l.ready.Load() }
+
+// Changed returns a channel that is closed when Ready changes after this call.
+func (l *Loop) Changed() <-chan struct{} { return *l.change.Load() }
+
+func (l *Loop) setReady(ready bool) {
+	if l.ready.Swap(ready) != ready {
+		next := make(chan struct{})
+		close(*l.change.Swap(&next))
+	}
+}
 
 // Stats returns what the loop last said of itself.
 func (l *Loop) Stats() Stats { return *l.stats.Load() }
@@ -114,7 +127,7 @@ func (l *Loop) Send(ctx context.Context, cmd Command, bytes int, reply Reply) er
 	if !l.ready.Load() {
 		return notReady()
 	}
-	r := request{cmd: cmd, reply: reply}
+	r := inboxItem{cmd: cmd, reply: reply}
 	if bytes > 4<<10 {
 		r.bytes = min(int64(bytes), inboxBytes)
 		if err := l.bytes.Acquire(ctx, r.bytes); err != nil {
@@ -172,7 +185,7 @@ func (l *Loop) refuseInbox() {
 }
 
 // refuse answers a request that is not decided: by its reply, or by closing its stream.
-func refuse(r request, err error) {
+func refuse(r inboxItem, err error) {
 	if r.reply != nil {
 		r.reply(nil, err)
 	} else if o := streamOf(r.cmd); o != nil {

@@ -1,6 +1,8 @@
 package shard
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/weftq/weft/internal/journal"
@@ -28,6 +30,10 @@ type Reply func(value any, err error)
 
 // Config is what a machine is told at its making.
 type Config struct {
+	// BatchBytesMax is the size from which a batch takes no more commands; 0 is 3 MiB.
+	BatchBytesMax int
+	// StepRecordsMax bounds the records of one step of bulk work; 0 is 1,000.
+	StepRecordsMax int
 	// Seed begins the sequence of pseudo-random numbers for jitter.
 	Seed uint64
 	// StateBytesMax bounds the bytes of all tasks; 0 is without limit.
@@ -66,6 +72,7 @@ type Machine struct {
 	clients  map[uint64]client // by call
 	watchers map[uint64][]*Outbox
 	waiters  map[uint64]*waiting
+	requests map[request]uint64 // waiters by request
 }
 
 type client struct {
@@ -96,10 +103,14 @@ func NewMachine(cfg Config) *Machine {
 	if cfg.PurgeStep == 0 {
 		cfg.PurgeStep = 64 << 20
 	}
+	if cfg.BatchBytesMax == 0 {
+		cfg.BatchBytesMax = batchBytesMax
+	}
 	m := &Machine{
 		cfg: cfg, seed: cfg.Seed, enc: newEncoder(),
 		workers: map[session.ID]*Outbox{}, clients: map[uint64]client{},
 		watchers: map[uint64][]*Outbox{}, waiters: map[uint64]*waiting{},
+		requests: map[request]uint64{},
 	}
 	m.reset()
 	m.enc.buf = newFrame(nil)
@@ -108,7 +119,9 @@ func NewMachine(cfg Config) *Machine {
 
 func (m *Machine) reset() {
 	m.sessions = session.New()
-	m.queue = queue.New(queue.Config{SessionName: m.sessionName, BytesMax: m.cfg.StateBytesMax})
+	m.queue = queue.New(queue.Config{
+		SessionName: m.sessionName, BytesMax: m.cfg.StateBytesMax, StepRecordsMax: m.cfg.StepRecordsMax,
+	})
 	m.counter = 0
 	m.size = ledger{}
 }
@@ -156,7 +169,7 @@ func (m *Machine) Decide(cmd Command, reply Reply) {
 }
 
 // Full tells whether the pending batch takes no more commands until the one under way is appended.
-func (m *Machine) Full() bool { return len(m.enc.buf) >= batchBytesMax }
+func (m *Machine) Full() bool { return len(m.enc.buf) >= m.cfg.BatchBytesMax }
 
 func (m *Machine) work() {
 	step := m.step()
@@ -278,6 +291,8 @@ func (m *Machine) Abandon(err error) {
 		for i := range b.deliveries {
 			if d := &b.deliveries[i]; d.reply != nil {
 				d.reply(nil, err)
+			} else {
+				d.outbox.Close(err) // its table may have forgotten it already
 			}
 		}
 	}
@@ -292,8 +307,8 @@ func (m *Machine) Abandon(err error) {
 			o.Close(err)
 		}
 	}
-	for _, w := range m.waiters {
-		w.reply(nil, err)
+	for _, id := range slices.Sorted(maps.Keys(m.waiters)) {
+		m.waiters[id].reply(nil, err)
 	}
 }
 
@@ -302,14 +317,24 @@ func (m *Machine) endSession(step *pure.Step, id session.ID, reason session.EndR
 	if !m.sessions.End(step, id, reason) {
 		return
 	}
-	m.queue.SessionEnded(id, reason == session.Closed)
-	gone := pure.Refuse(pure.SessionNotFound, "the session has ended")
+	for _, waiter := range m.queue.SessionEnded(step, id, reason == session.Closed) {
+		m.answer(m.awaited(waiter), Reservation{}, sessionOver())
+	}
+	step.Tell(&sessionEnded{id})
+}
+
+func sessionOver() error { return pure.Refuse(pure.SessionNotFound, "the session has ended") }
+
+// sessionEnded closes a session's streams, behind what the same step told them.
+type sessionEnded struct{ id session.ID }
+
+func (m *Machine) closeStreams(id session.ID) {
 	if o := m.workers[id]; o != nil {
 		delete(m.workers, id)
-		m.closeAfter(o, gone)
+		m.closeAfter(o, sessionOver())
 	}
 	for _, call := range m.callsOf(id) {
-		m.closeAfter(m.clients[call].outbox, gone)
+		m.closeAfter(m.clients[call].outbox, sessionOver())
 		delete(m.clients, call)
 	}
 }

@@ -38,6 +38,8 @@ func (m *Machine) route(step *pure.Step, effect any) {
 		m.tellWatchers(e)
 	case *queue.Reserved:
 		m.reserved(step, e)
+	case *sessionEnded:
+		m.closeStreams(e.id)
 	case *beatTo:
 		m.deliver(e.stream, &e.beat)
 	}

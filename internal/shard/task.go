@@ -152,15 +152,41 @@ type waiting struct {
 	id    session.ID
 }
 
+// requestOf names the request of a reservation that will open a session.
+func (w *waiting) requestOf() (request, bool) {
+	if w.open == nil || w.open.RequestID == "" {
+		return request{}, false
+	}
+	return request{w.open.Namespace, w.open.RequestID}, true
+}
+
+type request struct{ namespace, id string }
+
+// await notes a reservation that is not answered yet.
+func (m *Machine) await(id uint64, w *waiting) {
+	m.waiters[id] = w
+	if r, ok := w.requestOf(); ok {
+		m.requests[r] = id
+	}
+}
+
+// awaited forgets a reservation and returns it.
+func (m *Machine) awaited(id uint64) *waiting {
+	w := m.waiters[id]
+	delete(m.waiters, id)
+	if r, ok := w.requestOf(); ok {
+		delete(m.requests, r)
+	}
+	return w
+}
+
 func (c *ReserveTasks) run(m *Machine, step *pure.Step) (any, error) {
 	r := c.Reservation
 	w := &waiting{id: r.Session}
 	if r.Session.IsZero() {
-		if s := m.sessions.ByRequest(r.Namespace, c.RequestID); s != nil {
-			if s.RequestHash != c.RequestHash {
-				return nil, pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", c.RequestID)
-			}
-			return Reservation{s.ID, m.queue.HeldBy(s.ID)}, nil
+		answer, err := m.takeOver(c)
+		if answer != nil || err != nil {
+			return answer, err
 		}
 		w.id = c.NewSession
 		w.open = &session.State{
@@ -171,40 +197,58 @@ func (c *ReserveTasks) run(m *Machine, step *pure.Step) (any, error) {
 		return nil, err
 	}
 	r.Session = w.id
-	m.waiters[r.Waiter] = w
 	if err := m.queue.Reserve(step, r); err != nil {
-		delete(m.waiters, r.Waiter)
 		return nil, err
 	}
-	if !c.Wait && len(step.Effects) == 0 {
-		m.queue.Forget(r.Waiter)
-		delete(m.waiters, r.Waiter)
+	if !c.Wait && m.queue.Forget(r.Waiter) {
 		return Reservation{}, nil
 	}
 	w.reply, m.reply = m.reply, nil
+	m.await(r.Waiter, w)
 	return nil, nil
+}
+
+// takeOver answers a request that was granted before. One that still waits is taken over: its client asks
+// again, so nobody listens for the first answer.
+func (m *Machine) takeOver(c *ReserveTasks) (any, error) {
+	mismatch := pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", c.RequestID)
+	namespace := c.Reservation.Namespace
+	if s := m.sessions.ByRequest(namespace, c.RequestID); s != nil {
+		if s.RequestHash != c.RequestHash {
+			return nil, mismatch
+		}
+		return Reservation{s.ID, m.queue.HeldBy(s.ID)}, nil
+	}
+	id, ok := m.requests[request{namespace, c.RequestID}]
+	if !ok {
+		return nil, nil
+	}
+	if m.waiters[id].open.RequestHash != c.RequestHash {
+		return nil, mismatch
+	}
+	m.queue.Forget(id)
+	m.answer(m.awaited(id), Reservation{}, nil)
+	return nil, nil
+}
+
+// answer tells a reservation its end, with what is decided now.
+func (m *Machine) answer(w *waiting, r Reservation, err error) {
+	m.pending.deliveries = append(m.pending.deliveries, delivery{reply: w.reply, effect: r, err: err})
 }
 
 // reserved answers a reservation, with a session for what was granted.
 func (m *Machine) reserved(step *pure.Step, e *queue.Reserved) {
-	w := m.waiters[e.Waiter]
-	delete(m.waiters, e.Waiter)
+	w := m.awaited(e.Waiter)
 	if w.open != nil {
-		s, err := m.sessions.Open(step, *w.open)
-		if err != nil || s.ID != w.id {
-			// Another request with the same id was granted first: this one's tasks go back, as those
-			// of a session that was closed.
-			m.queue.SessionEnded(w.id, true)
-			var first Reservation
-			if err == nil {
-				first = Reservation{s.ID, m.queue.HeldBy(s.ID)}
-			}
-			m.pending.deliveries = append(m.pending.deliveries, delivery{reply: w.reply, effect: first, err: err})
+		if s, err := m.sessions.Open(step, *w.open); err != nil || s.ID != w.id {
+			// A session was opened by another request with the same id meanwhile.
+			m.queue.GiveBack(step, w.id)
+			m.answer(w, Reservation{}, err)
 			return
 		}
 	}
 	m.sessions.Renew(step, w.id)
-	m.pending.deliveries = append(m.pending.deliveries, delivery{reply: w.reply, effect: Reservation{w.id, e.Tasks}})
+	m.answer(w, Reservation{w.id, e.Tasks}, nil)
 }
 
 // ForgetReservation ends a reservation that still waits; it is answered without tasks.
@@ -212,9 +256,7 @@ type ForgetReservation struct{ Waiter uint64 }
 
 func (c *ForgetReservation) run(m *Machine, _ *pure.Step) (any, error) {
 	if m.queue.Forget(c.Waiter) {
-		w := m.waiters[c.Waiter]
-		delete(m.waiters, c.Waiter)
-		m.pending.deliveries = append(m.pending.deliveries, delivery{reply: w.reply, effect: Reservation{}})
+		m.answer(m.awaited(c.Waiter), Reservation{}, nil)
 	}
 	return nil, nil
 }

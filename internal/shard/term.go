@@ -28,7 +28,7 @@ type termLoop struct {
 
 	last    time.Time // when the time was last told to the machine
 	checked time.Time // when the store was last looked at
-	current request   // being decided, for the case of a panic
+	current inboxItem // being decided, for the case of a panic
 	purgeC  chan error
 	purging bool
 }
@@ -55,7 +55,7 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 		t.appendAll(appendCtx)
 	}()
 	defer func() {
-		t.ready.Store(false)
+		t.setReady(false)
 		close(t.appendC)
 		stop()
 		<-stopped
@@ -70,7 +70,7 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 	}()
 	t.last = time.Now()
 	t.look()
-	t.ready.Store(true)
+	t.setReady(true)
 	return t.serve(ctx)
 }
 
@@ -145,7 +145,7 @@ func (t *termLoop) tell(passed time.Duration) {
 	t.machine.Tick(pure.Wall(time.Now().UnixNano()), passed)
 }
 
-func (t *termLoop) decide(r request) {
+func (t *termLoop) decide(r inboxItem) {
 	t.bytes.Release(r.bytes)
 	if t.poison.has(r.cmd) {
 		refuse(r, poisoned())
@@ -153,7 +153,7 @@ func (t *termLoop) decide(r request) {
 	}
 	t.current = r
 	t.machine.Decide(r.cmd, r.reply)
-	t.current = request{}
+	t.current = inboxItem{}
 }
 
 // flush begins the append of what was decided, if none is under way.
@@ -237,7 +237,7 @@ func (t *termLoop) look() {
 
 // finish makes durable what was decided, and ends the term in order.
 func (t *termLoop) finish() error {
-	t.ready.Store(false)
+	t.setReady(false)
 	for range 2 { // the append under way, and the batch behind it
 		if t.flying {
 			if err := t.appended(<-t.doneC); err != nil {

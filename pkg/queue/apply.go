@@ -2,6 +2,7 @@ package queue
 
 import (
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
 )
 
 // Apply applies a record, a new one or one of the journal. A record of an entity that is not there is
@@ -34,6 +35,8 @@ func (c *Core) Apply(rec any, seq uint64) {
 		c.applyCallDropped(rec)
 	case *QueuePut:
 		c.applyQueuePut(rec, seq)
+	case *session.Ended:
+		c.applySessionEnded(rec, seq)
 	}
 }
 
@@ -56,9 +59,10 @@ func (c *Core) queueOf(id uint64) *queue {
 	return q
 }
 
-// remember makes a task known by the request that submitted it.
+// remember makes a task known by the request that submitted it. A replay that has not met the task's
+// queue does so at its end.
 func (c *Core) remember(t *task) {
-	if t.RequestID != "" {
+	if t.RequestID != "" && t.queue.Name != "" {
 		c.requests[name{t.queue.Namespace, t.RequestID}] = t
 	}
 }

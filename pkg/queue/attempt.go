@@ -23,7 +23,7 @@ type Report struct {
 var cancelledError = &Error{Reason: "cancelled", Message: "the task was cancelled"}
 
 // Report records the ends of attempts that a session held, and tells it for each whether it counted.
-// A report with the token that finished the task counts again and changes nothing.
+// A report that finished the task counts again and changes nothing.
 func (c *Core) Report(step *pure.Step, id session.ID, reports []Report) {
 	for i := range reports {
 		r := &reports[i]
@@ -33,6 +33,7 @@ func (c *Core) Report(step *pure.Step, id session.ID, reports []Report) {
 		case t == nil || t.Token != r.Token || t.Session != id:
 			accepted = false
 		case t.State.Final():
+			accepted = t.endedBy(r)
 		case t.peer == nil || t.peer.dead:
 			accepted = false
 		default:
@@ -48,7 +49,7 @@ func (c *Core) ReportOne(step *pure.Step, namespace string, r Report) (State, er
 	if err != nil {
 		return 0, err
 	}
-	if t.State.Final() && t.Token == r.Token && t.Token != 0 {
+	if t.State.Final() && t.endedBy(&r) {
 		return t.State, nil
 	}
 	if err := t.heldBy(r.Token); err != nil {
@@ -56,6 +57,12 @@ func (c *Core) ReportOne(step *pure.Step, namespace string, r Report) (State, er
 	}
 	c.end(step, t, &r)
 	return t.State, nil
+}
+
+// endedBy tells whether a report is the one that made the outcome: with its token, and to the same end. The
+// broker itself may have ended the attempt otherwise meanwhile.
+func (t *task) endedBy(r *Report) bool {
+	return t.Token == r.Token && t.Token != 0 && t.Outcome.End == r.End
 }
 
 func (t *task) heldBy(token uint64) error {

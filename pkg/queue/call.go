@@ -52,6 +52,7 @@ func (c *Core) callOf(id uint64) *call {
 func (c *Core) applyCallPut(rec *CallPut, seq uint64) {
 	k := c.callOf(rec.State.ID)
 	if k.Name == "" {
+		c.disown(k) // a change of hands may have come before
 		k.CallState = rec.State
 		k.Accepted, k.Acknowledged = rec.State.Accepted.Clone(), rec.State.Acknowledged.Clone()
 		c.callNames[name{k.Namespace, k.Name}] = k

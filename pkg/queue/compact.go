@@ -16,6 +16,17 @@ func (c *Core) OldestBase() (base uint64, ok bool) {
 	return base, ok
 }
 
+// OldestIntent is the least sequence of a session's end whose bulk work is not done. Until it is, a replay
+// needs that record: it says whether the session was closed or lost.
+func (c *Core) OldestIntent() (seq uint64, ok bool) {
+	for i := range c.sweeps {
+		if p := c.sweeps[i].peer; p != nil && p.endedAt != 0 && (!ok || p.endedAt < seq) {
+			seq, ok = p.endedAt, true
+		}
+	}
+	return seq, ok
+}
+
 // CopyOldest writes the whole state of the entity with the least base anew, which makes it the youngest.
 func (c *Core) CopyOldest(step *pure.Step) {
 	base, _ := c.OldestBase()

@@ -41,6 +41,7 @@ type Core struct {
 
 	bytes    int64 // of tasks, about as encoded
 	bytesMax int64 // 0 is without limit
+	stepMax  int   // records of one step of bulk work
 
 	// Records are handed to the sink and applied one at a time, so one of each kind is enough.
 	rec struct {
@@ -98,10 +99,15 @@ type Config struct {
 	SessionName func(session.ID) string
 	// BytesMax bounds the bytes of all tasks; 0 is without limit.
 	BytesMax int64
+	// StepRecordsMax bounds the records of one step of bulk work; 0 is 1,000.
+	StepRecordsMax int
 }
 
 // New returns an empty core.
 func New(cfg Config) *Core {
+	if cfg.StepRecordsMax == 0 {
+		cfg.StepRecordsMax = workMax
+	}
 	return &Core{
 		queues:      map[uint64]*queue{},
 		queueNames:  map[name]*queue{},
@@ -113,6 +119,7 @@ func New(cfg Config) *Core {
 		waiters:     map[uint64]*waiter{},
 		sessionName: cfg.SessionName,
 		bytesMax:    cfg.BytesMax,
+		stepMax:     cfg.StepRecordsMax,
 		wall:        pure.NewHeap(func(t *task) *int32 { return &t.wallPlace }),
 		leases:      pure.NewHeap(func(t *task) *int32 { return &t.leasePlace }),
 		queueAges:   pure.NewAges(func(q *queue) *pure.Age[queue] { return &q.age }),

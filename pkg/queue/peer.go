@@ -16,9 +16,12 @@ type peer struct {
 	attempts []*task            // in no order; a task knows its place
 	calls    []*call            // in no order
 	suspects map[*task]struct{} // tasks that were lost with it, to be absolved or convicted; checked when used
+	waiters  []*waiter          // reservations that it waits for
 	worker   *worker            // nil while no worker is connected
 	dead     bool               // the session has ended
 	closed   bool               // by its owner
+	endedAt  uint64             // the sequence of that record
+	swept    bool               // what it held is given up
 }
 
 func (c *Core) peer(id session.ID) *peer {
@@ -30,9 +33,12 @@ func (c *Core) peer(id session.ID) *peer {
 	return p
 }
 
-// forget drops a peer that there is nothing to know of.
+// forget drops a peer that there is nothing to know of. A dead one is known until the sweep has been there:
+// a record may speak of it again before that.
 func (c *Core) forget(p *peer) {
-	if p.worker == nil && len(p.attempts) == 0 && len(p.calls) == 0 && len(p.suspects) == 0 {
+	switch {
+	case p.dead && !p.swept, p.worker != nil:
+	case len(p.attempts) == 0 && len(p.calls) == 0 && len(p.suspects) == 0 && len(p.waiters) == 0:
 		delete(c.peers, p.id)
 	}
 }
@@ -86,6 +92,11 @@ type Hello struct {
 // others at once, and is not charged; what it lists and does not hold is returned as superseded. Tasks
 // that were suspected to have lost it are absolved.
 func (c *Core) Connect(step *pure.Step, h Hello) (superseded []uint64, err error) {
+	for _, n := range h.Queues { // all of them before one is made: what is refused changes nothing
+		if _, err := c.Queue(h.Namespace, n); err != nil {
+			return nil, err
+		}
+	}
 	queues := make([]*queue, 0, len(h.Queues))
 	for _, n := range h.Queues {
 		q, err := c.findQueue(step, h.Namespace, n)
@@ -181,13 +192,26 @@ func without(ids []session.ID, id session.ID) []session.ID {
 }
 
 // SessionEnded gives up everything that a session held: attempts are lost (or released, if its owner
-// closed it), daemon tasks of its calls are cancelled. It follows in bulk work, and counts at once.
-func (c *Core) SessionEnded(id session.ID, closed bool) {
+// closed it), daemon tasks of its calls are cancelled. That follows in bulk work, and counts at once. The
+// reservations that it still waited for are returned: they are forgotten.
+func (c *Core) SessionEnded(step *pure.Step, id session.ID, closed bool) (waiters []uint64) {
 	p := c.peers[id]
 	if p == nil || p.dead {
-		return
+		return nil
 	}
-	p.dead, p.closed = true, closed
+	p.dead, p.closed, p.endedAt = true, closed, step.Seq
+	for len(p.waiters) > 0 {
+		waiters = append(waiters, p.waiters[0].id)
+		c.removeWaiter(p.waiters[0])
+	}
 	c.removeWorker(p)
 	c.sweeps = append(c.sweeps, sweep{peer: p})
+	return waiters
+}
+
+// applySessionEnded remembers, while the journal is replayed, that what a session held is to be given up
+// and why. [Core.Serve] does it, as far as the records after this one did not.
+func (c *Core) applySessionEnded(rec *session.Ended, seq uint64) {
+	p := c.peer(rec.ID)
+	p.dead, p.closed, p.endedAt = true, rec.Reason == session.Closed, seq
 }

@@ -13,7 +13,7 @@ type waiter struct {
 	queue    *queue
 	kinds    []string // none is any
 	tasksMax int
-	session  session.ID
+	peer     *peer // that will hold them
 }
 
 // Reservation asks for tasks.
@@ -36,9 +36,10 @@ func (c *Core) Reserve(step *pure.Step, r Reservation) error {
 	if len(q.waiters) >= WaitersMax {
 		return pure.Refuse(pure.Overloaded, "too many reservations wait at the queue", "limit", WaitersMax)
 	}
-	w := &waiter{id: r.Waiter, queue: q, kinds: r.Kinds, tasksMax: r.TasksMax, session: r.Session}
+	w := &waiter{id: r.Waiter, queue: q, kinds: r.Kinds, tasksMax: r.TasksMax, peer: c.peer(r.Session)}
 	c.waiters[w.id] = w
 	q.waiters = append(q.waiters, w)
+	w.peer.waiters = append(w.peer.waiters, w)
 	if c.nextFor(w) != nil {
 		c.grant(step, w)
 	}
@@ -58,6 +59,16 @@ func (c *Core) Forget(id uint64) bool {
 func (c *Core) removeWaiter(w *waiter) {
 	delete(c.waiters, w.id)
 	w.queue.waiters = slices.DeleteFunc(w.queue.waiters, func(o *waiter) bool { return o == w })
+	w.peer.waiters = slices.DeleteFunc(w.peer.waiters, func(o *waiter) bool { return o == w })
+	c.forget(w.peer)
+}
+
+// GiveBack takes back what a session was handed out in this very step, as if it never had been.
+func (c *Core) GiveBack(step *pure.Step, id session.ID) {
+	p := c.peers[id]
+	for p != nil && len(p.attempts) > 0 {
+		c.retry(step, p.attempts[len(p.attempts)-1], EndReleased, 0, p.attempts[len(p.attempts)-1].Tries, nil)
+	}
 }
 
 // waiterFor returns the first reservation that takes tasks of a class.
@@ -103,7 +114,7 @@ func (c *Core) grant(step *pure.Step, w *waiter) {
 		if c.cancelCovered(step, t) {
 			continue
 		}
-		c.dispatch(step, t, c.peer(w.session))
+		c.dispatch(step, t, w.peer)
 		tasks = append(tasks, t.assignment())
 	}
 	if len(tasks) > 0 {

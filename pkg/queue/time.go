@@ -30,14 +30,14 @@ func (c *Core) Due(wall pure.Wall, lease pure.Lease) bool {
 
 // Advance does what is due, up to about a thousand records a step.
 func (c *Core) Advance(step *pure.Step) {
-	for !full(step) {
+	for !c.full(step) {
 		t, key, ok := c.wall.Min()
 		if !ok || key.A > int64(step.Wall) {
 			break
 		}
 		c.wallDue(step, t)
 	}
-	for !full(step) {
+	for !c.full(step) {
 		t, key, ok := c.leases.Min()
 		if !ok || key.A > int64(step.Lease) {
 			break
@@ -51,8 +51,8 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 	case t.State == Scheduled:
 		c.emit(step, &TaskReady{ID: t.ID})
 		c.tellUpdate(step, t)
-	case t.call != nil && t.call.attached && !t.Acknowledged:
-		// Its client is there and will take it: a slow reader loses nothing.
+	case t.call != nil && !t.call.Session.IsZero() && !t.Acknowledged:
+		// Its client lives and will take it: a slow reader loses nothing, nor does one that is coming back.
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(RetentionUnacknowledged)), B: t.ID})
 	default:
 		k := t.call
@@ -61,7 +61,7 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 		}
 		c.rec.dropped = TaskDropped{ID: t.ID}
 		c.emit(step, &c.rec.dropped)
-		if k != nil && !k.attached {
+		if k != nil {
 			c.dropIfDone(step, k)
 		}
 	}
@@ -101,7 +101,9 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 	}
 	for _, id := range c.peerIDs() {
 		if _, _, alive := ttl(id); !alive {
-			c.SessionEnded(id, false)
+			p := c.peers[id]
+			p.dead = true
+			c.sweeps = append(c.sweeps, sweep{peer: p})
 		}
 	}
 	for k := c.callAges.Oldest(); k != nil; k = c.callAges.Next(k) {

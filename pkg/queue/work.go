@@ -9,7 +9,6 @@ import (
 type sweep struct {
 	peer     *peer
 	suspects []*task // of the peer, still to be convicted
-	taken    bool    // suspects were taken from the peer
 	call     *call
 	at       int // of the call: tasks from here on are done
 }
@@ -50,7 +49,7 @@ func (c *Core) Work(step *pure.Step) {
 	c.dirtyWorkers = nil
 }
 
-func full(step *pure.Step) bool { return step.Records() >= workMax }
+func (c *Core) full(step *pure.Step) bool { return step.Records() >= c.stepMax }
 
 // serve hands out a class's tasks in order, and tells whether it came to the end.
 func (c *Core) serve(step *pure.Step, k *class) bool {
@@ -59,7 +58,7 @@ func (c *Core) serve(step *pure.Step, k *class) bool {
 		if !ok {
 			return true
 		}
-		if full(step) {
+		if c.full(step) {
 			return false
 		}
 		if c.cancelCovered(step, t) {
@@ -85,7 +84,7 @@ func (c *Core) fill(step *pure.Step, w *worker) bool {
 		if t == nil {
 			return true
 		}
-		if full(step) {
+		if c.full(step) {
 			return false
 		}
 		if !c.cancelCovered(step, t) {
@@ -151,7 +150,7 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 		return c.sweepPeer(step, s)
 	}
 	for s.at = min(s.at, len(s.call.tasks)); s.at > 0; s.at-- {
-		if full(step) {
+		if c.full(step) {
 			return false
 		}
 		t := s.call.tasks[s.at-1]
@@ -168,27 +167,30 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 func (c *Core) sweepPeer(step *pure.Step, s *sweep) bool {
 	p := s.peer
 	for len(p.attempts) > 0 {
-		if full(step) {
+		if c.full(step) {
 			return false
 		}
 		c.lose(step, p.attempts[len(p.attempts)-1])
 	}
-	if !s.taken {
-		s.suspects, s.taken = p.takeSuspects(c), true
-	}
-	for len(s.suspects) > 0 {
-		if full(step) {
+	for {
+		if len(s.suspects) == 0 {
+			if s.suspects = p.takeSuspects(c); len(s.suspects) == 0 {
+				break // and no record in between has named the peer again
+			}
+		}
+		if c.full(step) {
 			return false
 		}
 		c.convict(step, s.suspects[0], p)
 		s.suspects = s.suspects[1:]
 	}
 	for len(p.calls) > 0 {
-		if full(step) {
+		if c.full(step) {
 			return false
 		}
 		c.orphan(step, p.calls[len(p.calls)-1])
 	}
+	p.swept = true
 	c.forget(p)
 	return true
 }
