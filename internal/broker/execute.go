@@ -7,12 +7,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/shard"
-	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -103,83 +101,25 @@ func attachCommand(first *weftv1.ExecuteRequest) (*shard.CallAttach, *pure.Refus
 // readExecute turns a client's frames into commands until the stream ends. It is ended by the handler's
 // return, which ends Recv.
 func (s *taskService) readExecute(stream grpc.BidiStreamingServer[weftv1.ExecuteRequest, weftv1.ExecuteResponse], call uint64, o *shard.Outbox) {
+	f := &executeFrame{}
 	for {
-		req, err := stream.Recv()
+		err := stream.RecvMsg(f)
 		if errors.Is(err, io.EOF) {
 			return // half closed: the client only listens now, for as long as its session lives
 		}
+		if err == nil && f.refusal != nil {
+			err = f.refusal
+		}
 		if err != nil {
 			o.Close(err)
 			return
 		}
-		cmd, refusal := executeCommand(req)
-		if refusal != nil {
-			o.Close(refusal)
-			return
-		}
-		cmd.Call, cmd.Stream = call, o
-		if err := s.loop.Send(stream.Context(), cmd, proto.Size(req), nil); err != nil {
+		f.cmd.Call, f.cmd.Stream = call, o
+		if err := s.loop.Send(stream.Context(), f.cmd, f.size, nil); err != nil {
 			o.Close(err)
 			return
 		}
 	}
-}
-
-func executeCommand(req *weftv1.ExecuteRequest) (*shard.CallFrame, *pure.Refusal) {
-	switch {
-	case req.GetAttach() != nil:
-		return nil, badFrame("attach", "is for the first frame")
-	case len(req.GetTasks()) > frameTasksMax:
-		return nil, badFrame("tasks", "must have at most 1000 items")
-	case len(req.GetCancels()) > frameCancelMax:
-		return nil, badFrame("cancels", "must have at most 1000 items")
-	}
-	cmd := &shard.CallFrame{Finish: req.GetFinish(), Heartbeat: req.GetHeartbeat()}
-	var err *pure.Refusal
-	if len(req.GetAcknowledged()) > 0 {
-		if cmd.Acknowledged, err = rangesOf("acknowledged", req.GetAcknowledged()); err != nil {
-			return nil, err
-		}
-	}
-	if len(req.GetTasks()) > 0 {
-		if err = executeTasks(cmd, req.GetTasks()); err != nil {
-			return nil, err
-		}
-	}
-	for _, c := range req.GetCancels() {
-		x := shard.CallCancel{All: c.GetRange() == nil, Grace: -1}
-		if r := c.GetRange(); r != nil {
-			if r.GetFirst() > r.GetLast() {
-				return nil, badFrame("cancels.range", "must not end before it begins")
-			}
-			x.Range = pure.Range{First: r.GetFirst(), Last: r.GetLast()}
-		}
-		if c.GetGrace() != nil {
-			if x.Grace, err = duration("cancels.grace", c.GetGrace(), 0, graceMax); err != nil {
-				return nil, err
-			}
-		}
-		cmd.Cancels = append(cmd.Cancels, x)
-	}
-	return cmd, nil
-}
-
-// executeTasks checks a frame's tasks. One that breaks a rule is refused by itself; the others go on.
-func executeTasks(cmd *shard.CallFrame, tasks []*weftv1.ExecuteTask) *pure.Refusal {
-	cmd.Tasks = make([]queue.NewTask, 0, len(tasks))
-	bytes := 0
-	for _, t := range tasks {
-		n, err := newTask(t.GetSpec(), t.GetIndex())
-		if err != nil {
-			cmd.Refused = append(cmd.Refused, queue.Rejected{Index: t.GetIndex(), Reason: err})
-			continue
-		}
-		if bytes += len(n.Spec.Payload.Data); bytes > taskBytesMax {
-			return badFrame("tasks", "must have at most 4 MiB of payloads")
-		}
-		cmd.Tasks = append(cmd.Tasks, n)
-	}
-	return nil
 }
 
 // frameWriter turns effects into responses.
@@ -250,50 +190,4 @@ func pump(ctx context.Context, o *shard.Outbox, w frameWriter) error {
 			}
 		}
 	}
-}
-
-// executeWriter writes a call's responses.
-type executeWriter struct {
-	stream grpc.ServerStreamingServer[weftv1.ExecuteResponse]
-	resp   weftv1.ExecuteResponse
-}
-
-func (w *executeWriter) add(effect any) int {
-	switch e := effect.(type) {
-	case *queue.Finished:
-		w.resp.Outcomes = append(w.resp.Outcomes, &weftv1.ExecuteOutcome{
-			Index: e.Index, TaskId: queue.FormatID(e.ID), Outcome: outcomeMessage(e.Outcome),
-		})
-		return 128 + len(e.Outcome.Result.Data)
-	case *queue.Accepted:
-		w.resp.Accepted = append(w.resp.Accepted, rangeMessages(e.Ranges)...)
-		return 16 * len(e.Ranges)
-	case *queue.Rejected:
-		w.resp.Rejected = append(w.resp.Rejected, &weftv1.ExecuteRejection{
-			Index: e.Index, Reason: reasonEnum(e.Reason.Reason), Message: e.Reason.Message, Metadata: metadata(e.Reason),
-		})
-		return 256
-	case *queue.Updated:
-		w.resp.Updates = append(w.resp.Updates, &weftv1.ExecuteUpdate{
-			Index: e.Index, TaskId: queue.FormatID(e.ID), State: weftv1.TaskState(e.State),
-			Token: e.Token, Worker: e.Worker, Attempts: e.Attempts,
-		})
-		return 64
-	case *shard.Attached:
-		w.resp.Attached = &weftv1.ExecuteAttached{
-			SessionId: formatSession(e.Session), SessionTtl: durationpb.New(e.TTL), Accepted: rangeMessages(e.Accepted),
-			UnacknowledgedTasksMax: queue.CallTasksMax, UnacknowledgedBytesMax: queue.CallBytesMax,
-		}
-		return 128
-	case *shard.Beat:
-		w.resp.Heartbeat = e.Number
-		return 8
-	}
-	return 0
-}
-
-func (w *executeWriter) send() error {
-	err := w.stream.Send(&w.resp)
-	w.resp.Reset()
-	return err
 }

@@ -45,6 +45,7 @@ func newServer(loop *shard.Loop) (*server, error) {
 		grpc: grpc.NewServer(
 			grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(onPanic), validateUnary(validator)),
 			grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic), validateFirst(validator)),
+			grpc.ForceServerCodecV2(newFrameCodec()),
 			grpc.MaxRecvMsgSize(messageBytesMax),
 			grpc.MaxSendMsgSize(messageBytesMax),
 			grpc.MaxConcurrentStreams(streamsMax),

@@ -6,8 +6,6 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/shard"
@@ -129,59 +127,28 @@ func checkHello(h *weftv1.WorkHello) *pure.Refusal {
 // readWork turns a worker's frames into commands until the stream ends. It is ended by the handler's
 // return, which ends Recv.
 func (s *workerService) readWork(stream grpc.BidiStreamingServer[weftv1.WorkRequest, weftv1.WorkResponse], id session.ID, o *shard.Outbox, link *workerLink) {
+	f := &workFrame{}
 	for {
-		req, err := stream.Recv()
+		err := stream.RecvMsg(f)
 		if errors.Is(err, io.EOF) {
 			err = shard.ErrClosed // a worker that says no more is gone
 		}
+		if err == nil && f.refusal != nil {
+			err = f.refusal
+		}
 		if err != nil {
 			o.Close(err)
 			return
 		}
-		for _, chunk := range req.GetOutput() {
+		for _, chunk := range f.output {
 			s.outputs.deliver(link, chunk)
 		}
-		cmd, refusal := workCommand(req)
-		if refusal != nil {
-			o.Close(refusal)
-			return
-		}
-		cmd.Session, cmd.Stream = id, o
-		if err := s.loop.Send(stream.Context(), cmd, proto.Size(req), nil); err != nil {
+		f.cmd.Session, f.cmd.Stream = id, o
+		if err := s.loop.Send(stream.Context(), f.cmd, f.size, nil); err != nil {
 			o.Close(err)
 			return
 		}
 	}
-}
-
-func workCommand(req *weftv1.WorkRequest) (*shard.WorkerFrame, *pure.Refusal) {
-	switch {
-	case req.GetHello() != nil:
-		return nil, badFrame("hello", "is for the first frame")
-	case len(req.GetReports()) > frameReportsMax:
-		return nil, badFrame("reports", "must have at most 1000 items")
-	case len(req.GetOutput()) > frameChunksMax:
-		return nil, badFrame("output", "must have at most 1000 items")
-	}
-	cmd := &shard.WorkerFrame{
-		Credits: req.GetCredits(), Heartbeat: req.GetHeartbeat(), Draining: req.GetDraining(), Goodbye: req.GetGoodbye(),
-	}
-	if len(req.GetReports()) == 0 {
-		return cmd, nil
-	}
-	cmd.Reports = make([]queue.Report, 0, len(req.GetReports()))
-	bytes := 0
-	for _, r := range req.GetReports() {
-		report, err := workReport(r)
-		if err != nil {
-			return nil, err
-		}
-		if bytes += len(report.Result.Data); bytes > taskBytesMax {
-			return nil, badFrame("reports", "must have at most 4 MiB of results")
-		}
-		cmd.Reports = append(cmd.Reports, report)
-	}
-	return cmd, nil
 }
 
 // workReport checks a report. A result that is too large fails its task: the worker cannot make it smaller
@@ -211,53 +178,6 @@ func workReport(m *weftv1.AttemptReport) (r queue.Report, err *pure.Refusal) {
 		err = nil
 	}
 	return r, err
-}
-
-// workWriter writes a worker's responses.
-type workWriter struct {
-	stream grpc.ServerStreamingServer[weftv1.WorkResponse]
-	resp   weftv1.WorkResponse
-}
-
-func (w *workWriter) add(effect any) int {
-	switch e := effect.(type) {
-	case *queue.Assigned:
-		w.resp.Assignments = append(w.resp.Assignments, assignmentMessage(&e.Assignment))
-		return 64 + len(e.Payload.Data)
-	case *queue.Answered:
-		if e.Accepted {
-			w.resp.AcceptedTokens = append(w.resp.AcceptedTokens, e.Token)
-		} else {
-			w.resp.RefusedTokens = append(w.resp.RefusedTokens, e.Token)
-		}
-		return 8
-	case *queue.Stop:
-		w.resp.Cancels = append(w.resp.Cancels, &weftv1.AttemptCancel{
-			Token: e.Token, Reason: weftv1.AttemptEnd(e.Reason), Grace: durationpb.New(e.Grace),
-		})
-		return 32
-	case *queue.Released:
-		w.resp.ReleasedTokens = append(w.resp.ReleasedTokens, e.Token)
-		return 8
-	case *shard.Welcome:
-		w.resp.Welcome = &weftv1.WorkWelcome{
-			SessionId: formatSession(e.Session), SessionTtl: durationpb.New(e.TTL), SupersededTokens: e.Superseded,
-		}
-		return 64 + 8*len(e.Superseded)
-	case *shard.Beat:
-		w.resp.Heartbeat = e.Number
-		return 8
-	case *weftv1.OutputRequest:
-		w.resp.OutputRequests = append(w.resp.OutputRequests, e)
-		return 32
-	}
-	return 0
-}
-
-func (w *workWriter) send() error {
-	err := w.stream.Send(&w.resp)
-	w.resp.Reset()
-	return err
 }
 
 // ListWorkers implements WorkerService.

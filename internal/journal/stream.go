@@ -57,6 +57,6 @@ type Stream interface {
 	// EntryBytesMax is the size of the largest entry.
 	EntryBytesMax() int
 
-	// Close releases the stream and its store.
+	// Close releases the stream. A store that holds several is closed by whoever opened it.
 	Close() error
 }

@@ -91,14 +91,14 @@ func TestVerifyFindsEveryBit(t *testing.T) {
 func TestVerifyEveryCut(t *testing.T) {
 	f := fillStore(t, 3, 20)
 	good := readFile(t, f.block(1))
-	for size := range len(good) {
+	for size := range good {
 		writeFile(t, f.block(1), good[:size])
 		if err := f.verify(); err != nil {
 			t.Fatalf("cut to %d of %d bytes: %v", size, len(good), err)
 		}
 	}
 	writeFile(t, f.block(2), nil)
-	for size := range len(good) {
+	for size := range good {
 		writeFile(t, f.block(1), good[:size])
 		if err := f.verify(); (err == nil) != (size%(len(good)/3) == 0) {
 			t.Fatalf("an older block cut to %d of %d bytes: %v", size, len(good), err)

@@ -56,7 +56,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // Stream returns a shard's stream. Closing it releases its connection; the store stays open.
 func (st *Store) Stream(shard int) *Stream { return st.streams[shard] }
 
-// LossWindow is how much acknowledged work, at most, a crash of the machine can lose: 0 means none.
+// LossWindow is how much acknowledged work, in time, a crash of the machine can lose: 0 means none. A disk
+// that takes long over a sync adds to it. A crash of the process alone loses nothing in any case.
 func (st *Store) LossWindow() time.Duration {
 	if st.cfg.Durability == Always {
 		return 0

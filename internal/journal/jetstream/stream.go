@@ -210,6 +210,10 @@ func (s *Stream) Purge(ctx context.Context, below uint64) error {
 	if st, serr := s.State(ctx); serr == nil && st.First >= below {
 		return nil
 	}
+	// A purge writes, too. If that has failed, the stream is frozen.
+	if sick := <-s.probe(); sick != nil {
+		err = fmt.Errorf("%w: %w", journal.ErrStoreFailed, sick)
+	}
 	return s.failure("purge", err)
 }
 
