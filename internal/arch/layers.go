@@ -13,6 +13,7 @@ type layer struct {
 var layers = []layer{
 	{trees: []string{"./cmd/broker", "./cmd/client", "./cmd/weft", "./cmd/worker"}},
 	{trees: []string{"./internal/cli"}},
+	{trees: []string{"./internal/procs"}},
 	{trees: []string{"./examples", "./internal/sim", "./pkg/wefttest"}},
 	{trees: []string{"./internal/broker", "./pkg/client", "./pkg/worker"}},
 	{trees: []string{"./internal/cluster"}},

@@ -36,8 +36,10 @@ type Call struct {
 	ackC        rangeSet             // of that, what is to be told on this stream
 	ackCount    int                  // how many indexes that is
 	cancels     []cancelRequest
-	finish      bool // no more tasks
-	finished    bool // and told so on this stream
+	finish      bool   // no more tasks
+	finished    bool   // and told so on this stream
+	lastBeat    uint64 // the heartbeat behind the last word of a finished call, 0 before
+	over        bool   // it was answered
 	beats       beats
 	asleep      bool          // the sender waits for wakeC
 	wakeC       chan struct{} // has room for one sign
@@ -306,7 +308,7 @@ func (c *Call) dropFrom(list []*Future) []*Future {
 			continue
 		}
 		f.outcome = cancelledHere()
-		c.ended(f)
+		c.publish(f)
 		c.settle(f)
 	}
 	clear(list[len(kept):])

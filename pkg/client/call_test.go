@@ -56,8 +56,7 @@ func TestCallDeliversAndFinishes(t *testing.T) {
 		s.untilTasks(3)
 		s.accept(0, 2)
 		s.succeed(2, 0, 1)
-		s.until(func() bool { return s.finish && s.acked.has(0) && s.acked.has(1) && s.acked.has(2) })
-		return nil
+		return s.drain() // the client ends the stream of a call that is over
 	})}
 	c := b.start(t, WithNamespace("ns"), WithName("me"))
 	call := c.NewCall()
@@ -73,6 +72,9 @@ func TestCallDeliversAndFinishes(t *testing.T) {
 	call.Close()
 	if got := <-b.closed; got != "s1" {
 		t.Fatalf("closed session %q", got)
+	}
+	if !s1.finish || count(&s1.acked) != 3 {
+		t.Errorf("finish %v, acknowledged %v", s1.finish, s1.acked)
 	}
 	for i, m := range s1.tasks {
 		if m.GetIndex() != uint64(i) || m.GetSpec().GetPayload().GetText() != strconv.Itoa(i) {

@@ -144,13 +144,13 @@ func (m *mapping) take(ended []*Future) {
 // feed submits the inputs.
 func (m *mapping) feed(inputs iter.Seq[Spec]) {
 	defer close(m.fedC)
-	err := m.ctx.Err()
+	err := m.enterInputs()
 	if err == nil {
-		m.inInputs.Store(true)
 		inputs(func(spec Spec) bool {
 			m.inInputs.Store(false)
-			err = m.submit(spec)
-			m.inInputs.Store(err == nil)
+			if err = m.submit(spec); err == nil {
+				err = m.enterInputs()
+			}
 			return err == nil
 		})
 		m.inInputs.Store(false)
@@ -159,6 +159,18 @@ func (m *mapping) feed(inputs iter.Seq[Spec]) {
 	m.fed, m.err = true, err
 	m.mu.Unlock()
 	sign(m.changedC)
+}
+
+// enterInputs says that the feeder is in the sequence, unless the loop has ended. The order matters: either
+// the feeder sees the end here, or close sees the feeder in the sequence and does not wait for it.
+func (m *mapping) enterInputs() error {
+	m.inInputs.Store(true)
+	err := m.ctx.Err()
+	if err != nil {
+		m.inInputs.Store(false)
+		err = context.Cause(m.ctx)
+	}
+	return err
 }
 
 // submit submits one input once there is room.

@@ -22,15 +22,17 @@ type Update struct {
 
 // receive takes a frame. The order matters: acceptance before outcomes, because an outcome of a task
 // that is not accepted may belong to another program's task at the same index.
-func (c *Call) receive(in *inFrame, watch *watchdog) {
-	updates := c.take(in, watch)
+// It returns true when the call is over: finished, and the broker knows it.
+func (c *Call) receive(in *inFrame, watch *watchdog) (over bool) {
+	updates, over := c.take(in, watch)
 	for _, u := range updates {
 		c.config.onUpdate(u)
 	}
+	return over
 }
 
 // take applies a frame to the futures and returns the updates to tell.
-func (c *Call) take(in *inFrame, watch *watchdog) []Update {
+func (c *Call) take(in *inFrame, watch *watchdog) (updates []Update, over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range in.accepted {
@@ -39,7 +41,7 @@ func (c *Call) take(in *inFrame, watch *watchdog) []Update {
 	for _, r := range in.rejected {
 		c.reject(r)
 	}
-	updates := c.takeUpdates(in.updates)
+	updates = c.takeUpdates(in.updates)
 	for i := range in.outcomes {
 		c.takeOutcome(&in.outcomes[i])
 	}
@@ -50,12 +52,13 @@ func (c *Call) take(in *inFrame, watch *watchdog) []Update {
 		if sentAt, ok := c.beats.answer(in.heartbeat); ok {
 			watch.answered(sentAt)
 		}
+		c.over = c.lastBeat != 0 && in.heartbeat >= c.lastBeat
 	}
 	c.flushResolved()
-	if c.acksDue() || (c.finished && c.live == 0) {
+	if c.acksDue() || c.complete() {
 		c.wake()
 	}
-	return updates
+	return updates, c.over
 }
 
 // acceptRange takes the acceptance of tasks.
@@ -95,7 +98,7 @@ func (c *Call) reject(r *weftv1.ExecuteRejection) {
 		return
 	}
 	f.err = fromRejection(r)
-	c.ended(f)
+	c.publish(f)
 	c.settle(f)
 }
 
@@ -142,14 +145,14 @@ func (c *Call) resolve(f *Future, o *inOutcome) {
 	f.taskID = o.taskID
 	f.size += o.size
 	c.window.grow(o.size)
-	c.ended(f)
+	c.publish(f)
 	if !c.config.explicitAck {
 		c.acknowledge(f)
 	}
 }
 
-// ended publishes a future that has its outcome or its error.
-func (c *Call) ended(f *Future) {
+// publish ends a future that has its outcome or its error.
+func (c *Call) publish(f *Future) {
 	f.state = futureResolved
 	f.encoded = nil
 	c.waiting--

@@ -30,42 +30,26 @@ func (c *Call) sendFrames(ctx context.Context, stream grpc.ClientStream, interva
 	defer tick.Stop()
 	var frame outFrame
 	for {
-		next := c.nextFrame(ctx, tick.C, &frame)
-		if next == nextEnd {
-			return
-		}
-		if next == nextClose {
-			_ = stream.CloseSend() // the receiver finds out why it fails, if it does
+		if !c.nextFrame(ctx, tick.C, &frame) {
 			return
 		}
 		if stream.SendMsg(&frame) != nil {
-			return // as above
+			return // the receiver finds out why
 		}
 	}
 }
 
-// next is what the sender does next.
-type next uint8
-
-const (
-	nextEnd   next = iota // the stream is over
-	nextSend              // there is a frame
-	nextClose             // the call was finished, and there is nothing left to say
-)
-
-// nextFrame waits for something to send and writes it into the frame.
-func (c *Call) nextFrame(ctx context.Context, tickC <-chan time.Time, frame *outFrame) next {
+// nextFrame waits for something to send and writes it into the frame; false is the end of the stream.
+func (c *Call) nextFrame(ctx context.Context, tickC <-chan time.Time, frame *outFrame) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		switch {
-		case ctx.Err() != nil:
-			return nextEnd
-		case c.hasWork():
+		if ctx.Err() != nil {
+			return false
+		}
+		if c.hasWork() {
 			c.writeFrame(frame)
-			return nextSend
-		case c.finished && c.live == 0:
-			return nextClose
+			return true
 		}
 		c.asleep = true
 		c.mu.Unlock()
@@ -97,8 +81,13 @@ func (c *Call) wake() {
 // hasWork reports whether a frame is worth sending.
 func (c *Call) hasWork() bool {
 	return c.queue.len() > 0 || len(c.cancels) > 0 || c.acksDue() ||
-		c.beats.wanted(true) || (c.finish && !c.finished && len(c.refill) == 0)
+		c.beats.wanted(true) || (c.finish && !c.finished && len(c.refill) == 0) ||
+		(c.complete() && c.lastBeat == 0)
 }
+
+// complete reports whether the call was finished and has nothing left. A last heartbeat then proves that
+// the broker has heard it.
+func (c *Call) complete() bool { return c.finished && c.live == 0 && c.ackC.empty() }
 
 // acksDue reports whether acknowledgements go without company.
 func (c *Call) acksDue() bool {
@@ -124,9 +113,13 @@ func (c *Call) writeFrame(frame *outFrame) {
 		b = protowire.AppendTag(b, requestFinish, protowire.VarintType)
 		b = protowire.AppendVarint(b, 1)
 	}
-	if c.beats.wanted(last) {
+	if c.beats.wanted(last) || c.complete() {
+		beat := c.beats.send(time.Now(), last)
 		b = protowire.AppendTag(b, requestHeartbeat, protowire.VarintType)
-		b = protowire.AppendVarint(b, c.beats.send(time.Now(), last))
+		b = protowire.AppendVarint(b, beat)
+		if c.complete() && c.lastBeat == 0 {
+			c.lastBeat = beat
+		}
 	}
 	frame.end(b)
 }

@@ -68,7 +68,7 @@ func (c *Call) end(err error) {
 	for f := range c.futures.all() {
 		if f.state < futureResolved {
 			f.err = told
-			c.ended(f)
+			c.publish(f)
 		}
 	}
 	c.flushResolved()
@@ -154,7 +154,7 @@ func (c *Call) resume(m *weftv1.ExecuteAttached, watch *watchdog) error {
 	}
 	c.session = m.GetSessionId()
 	c.connected = true
-	c.finished = false
+	c.finished, c.lastBeat = false, 0
 	c.window.limit(m)
 	c.beats.restart()
 	watch.attached(m.GetSessionTtl().AsDuration())
@@ -197,7 +197,7 @@ func (c *Call) failLost(accepted *rangeSet) {
 	}
 	for _, f := range lost {
 		f.err = errLostTask
-		c.ended(f)
+		c.publish(f)
 		c.settle(f)
 	}
 	c.flushResolved()
@@ -228,23 +228,24 @@ func (c *Call) exchange(
 		c.mu.Unlock()
 	}()
 	for {
-		c.receive(in, watch)
-		err := stream.RecvMsg(in)
-		if err == nil {
-			continue
-		}
-		if errors.Is(err, io.EOF) && c.done() {
+		if c.receive(in, watch) {
 			return errDone
 		}
-		return err
+		if err := stream.RecvMsg(in); err != nil {
+			if errors.Is(err, io.EOF) && c.ended() {
+				return errDone
+			}
+			return err
+		}
 	}
 }
 
-// done reports whether the call was finished and has nothing left.
-func (c *Call) done() bool {
+// ended reports whether the broker had a reason to end the stream: the call was finished and has nothing
+// left.
+func (c *Call) ended() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.finished && c.live == 0
+	return c.complete()
 }
 
 // silenceShare of the TTL without an answer is a dead stream, and beatShare lies between heartbeats.
