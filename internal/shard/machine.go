@@ -278,8 +278,14 @@ func (m *Machine) release(b *batch) {
 	}
 	clear(b.deliveries)
 	b.deliveries = b.deliveries[:0]
-	for _, o := range m.touched {
-		o.flush()
+	// Workers first: who reads a task's output asks its worker as soon as the task is said to run, and
+	// the worker has to know the task by then.
+	for _, workers := range []bool{true, false} {
+		for _, o := range m.touched {
+			if o.worker == workers {
+				o.flush()
+			}
+		}
 	}
 	clear(m.touched)
 	m.touched = m.touched[:0]

@@ -47,7 +47,7 @@ func (c *WorkerHello) run(m *Machine, step *pure.Step) (any, error) {
 	if old := m.workers[s.ID]; old != nil {
 		m.closeAfter(old, pure.Refuse(pure.Superseded, "another stream took over the session"))
 	}
-	m.workers[s.ID] = c.Stream
+	m.workers[s.ID], c.Stream.worker = c.Stream, true
 	m.sessions.Renew(step, s.ID)
 	m.sessions.Connect(s.ID, true)
 	m.deliver(c.Stream, &Welcome{Session: s.ID, TTL: s.TTL, Superseded: superseded})

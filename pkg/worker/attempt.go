@@ -44,6 +44,9 @@ type Attempt struct {
 	report    *weftv1.AttemptReport // once it has ended
 }
 
+// graceDefault is that of an assignment that names none, as the API says.
+const graceDefault = 10 * time.Second
+
 // newAttempt takes over an assignment that arrived at now.
 func newAttempt(asg *weftv1.Assignment, now time.Time) *Attempt {
 	a := &Attempt{
@@ -58,6 +61,9 @@ func newAttempt(asg *weftv1.Assignment, now time.Time) *Attempt {
 		begun:   now,
 	}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
+	if asg.GetGrace() == nil {
+		a.grace = graceDefault
+	}
 	if timeout := asg.GetTimeout(); timeout != nil {
 		a.setDeadline(now.Add(timeout.AsDuration()))
 	}
