@@ -92,6 +92,12 @@ func (l *Loop) setReady(ready bool) {
 // Stats returns what the loop last said of itself.
 func (l *Loop) Stats() Stats { return *l.stats.Load() }
 
+// Over is closed when Run has returned: nothing is decided any more.
+func (l *Loop) Over() <-chan struct{} { return l.over }
+
+// NotReady is what a request is refused with while there is no term.
+func NotReady() error { return notReady() }
+
 func notReady() error {
 	return pure.Refuse(pure.NotReady, "the broker is starting, recovering or shutting down")
 }
