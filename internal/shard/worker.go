@@ -81,10 +81,14 @@ func (c *WorkerFrame) run(m *Machine, step *pure.Step) (any, error) {
 		step.Tell(&beatTo{c.Stream, Beat{c.Heartbeat}})
 	}
 	if c.Goodbye {
+		step.Tell(&saidGoodbye{c.Stream})
 		m.endSession(step, c.Session, session.Closed)
 	}
 	return nil, nil
 }
+
+// saidGoodbye ends a stream in order, behind what the same step told it.
+type saidGoodbye struct{ stream *Outbox }
 
 // beatTo keeps a heartbeat's answer in its place behind the effects of the same frame.
 type beatTo struct {
