@@ -6,7 +6,9 @@ import (
 	"hash/crc32"
 )
 
-// FormatVersion is the version of the frame that this build writes, and the newest that it reads.
+// FormatVersion is the version of the frame that this build writes, and the newest that it reads. In every
+// version the first byte is the version and the checksum is where it is now, over the same bytes: a newer
+// frame can be told from a damaged one.
 const FormatVersion = 1
 
 // HeaderSize is the room that a caller leaves at the start of a frame for [Term.Append] to fill.
@@ -66,14 +68,14 @@ func open(seq uint64, frame []byte) (header, []byte, error) {
 	if len(frame) < HeaderSize {
 		return header{}, nil, &CorruptError{seq, fmt.Sprintf("%d bytes are no frame", len(frame))}
 	}
+	if stored := binary.LittleEndian.Uint32(frame[18:]); stored != checksum(frame) {
+		return header{}, nil, &CorruptError{seq, fmt.Sprintf("checksum %08x, computed %08x", stored, checksum(frame))}
+	}
 	if frame[0] > FormatVersion {
 		return header{}, nil, &FormatError{seq, frame[0]}
 	}
 	if frame[0] == 0 {
 		return header{}, nil, &CorruptError{seq, "format version 0"}
-	}
-	if stored := binary.LittleEndian.Uint32(frame[18:]); stored != checksum(frame) {
-		return header{}, nil, &CorruptError{seq, fmt.Sprintf("checksum %08x, computed %08x", stored, checksum(frame))}
 	}
 	h := header{
 		kind:    frame[1],

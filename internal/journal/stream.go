@@ -10,11 +10,16 @@ var (
 	// Nothing was stored.
 	ErrConflict = errors.New("journal: the stream's last sequence is another one")
 
-	// ErrNotFound is returned by [Stream.Read] for a sequence that holds no entry.
+	// ErrNotFound is returned by [Stream.Read] for a sequence that holds no entry, and by [Stream.Scan]
+	// when the stream ends before the range does.
 	ErrNotFound = errors.New("journal: no entry at that sequence")
 
 	// ErrPurged is returned by [Stream.Scan] when an entry of the range is purged, also while scanning.
 	ErrPurged = errors.New("journal: the range is purged")
+
+	// ErrStoreFailed is part of an error after which the store takes no appends until it is closed and
+	// opened again.
+	ErrStoreFailed = errors.New("journal: the store has failed and has to be opened again")
 )
 
 // State describes a stream. It may be stale: only an acknowledged append proves anything.
@@ -39,7 +44,8 @@ type Stream interface {
 	Read(ctx context.Context, seq uint64) ([]byte, error)
 
 	// Scan calls fn for each entry from first to last, both included, in order, and stops at fn's first
-	// error. The data is fn's to keep. A missing entry in the range is [ErrPurged].
+	// error. The data is fn's to keep. An entry that is purged is [ErrPurged], one beyond the stream's end
+	// is [ErrNotFound], and one that the store has lost or cannot read is a [CorruptError].
 	Scan(ctx context.Context, first, last uint64, fn func(seq uint64, data []byte) error) error
 
 	// Purge removes the entries below a sequence, which is at most the last one's successor.
@@ -51,6 +57,6 @@ type Stream interface {
 	// EntryBytesMax is the size of the largest entry.
 	EntryBytesMax() int
 
-	// Close releases the stream and its store.
+	// Close releases the stream. A store that holds several is closed by whoever opened it.
 	Close() error
 }

@@ -19,32 +19,52 @@ type Term struct {
 	err    error // why no more is appended
 }
 
-// beginAttempts bounds how often Begin tries again when another writer or a fault got in between.
-const beginAttempts = 10
+const (
+	// beginFailures bounds how often Begin tries again after a fault.
+	beginFailures = 10
+
+	// beginConflicts bounds how often it tries again because another writer got in between. One that
+	// appends as fast as it can wins every other time, so this takes thousands of its appends.
+	beginConflicts = 1000
+)
 
 // Begin fences off every earlier term and begins a new one.
 func Begin(ctx context.Context, s Stream, nonce Nonce) (*Term, error) {
-	var err error
-	for range beginAttempts {
-		if ctx.Err() != nil {
+	var failures, conflicts int
+	for {
+		t, err := tryBegin(ctx, s, nonce)
+		switch {
+		case err == nil:
+			return t, nil
+		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
+		case errors.Is(err, ErrConflict):
+			conflicts++
+		default:
+			failures++
 		}
-		var st State
-		if st, err = s.State(ctx); err != nil {
-			continue
-		}
-		epoch := st.Last + 1
-		frame := fence(epoch, nonce)
-		if err = s.Append(ctx, st.Last, frame); err == nil {
-			return &Term{stream: s, epoch: epoch, last: epoch}, nil
-		}
-		// A conflict may be our own append of a moment ago whose acknowledgement was lost, and after
-		// another error the fence may be there. Reading it back is proof, whoever answers.
-		if got, rerr := s.Read(ctx, epoch); rerr == nil && bytes.Equal(got, frame) {
-			return &Term{stream: s, epoch: epoch, last: epoch}, nil
+		if failures == beginFailures || conflicts == beginConflicts {
+			return nil, fmt.Errorf("journal: no term begun after %d faults and %d conflicts: %w", failures, conflicts, err)
 		}
 	}
-	return nil, fmt.Errorf("journal: no term begun in %d attempts: %w", beginAttempts, err)
+}
+
+func tryBegin(ctx context.Context, s Stream, nonce Nonce) (*Term, error) {
+	st, err := s.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	epoch := st.Last + 1
+	frame := fence(epoch, nonce)
+	if err = s.Append(ctx, st.Last, frame); err == nil {
+		return &Term{stream: s, epoch: epoch, last: epoch}, nil
+	}
+	// A conflict may be our own append of a moment ago whose acknowledgement was lost, and after
+	// another error the fence may be there. Reading it back is proof, whoever answers.
+	if got, rerr := s.Read(ctx, epoch); rerr == nil && bytes.Equal(got, frame) {
+		return &Term{stream: s, epoch: epoch, last: epoch}, nil
+	}
+	return nil, err
 }
 
 func fence(epoch uint64, nonce Nonce) []byte {
@@ -119,8 +139,8 @@ func checkEpoch(seq, before uint64, h header) error {
 		return &CorruptError{seq, fmt.Sprintf("a fence of epoch %d", h.epoch)}
 	case h.kind == typeRecords && before != 0 && h.epoch != before:
 		return &CorruptError{seq, fmt.Sprintf("written in epoch %d after a fence of epoch %d", h.epoch, before)}
-	case h.epoch > seq:
-		return &CorruptError{seq, fmt.Sprintf("written in the later epoch %d", h.epoch)}
+	case h.kind == typeRecords && (h.epoch == 0 || h.epoch >= seq):
+		return &CorruptError{seq, fmt.Sprintf("written in epoch %d, and no fence before it can have that", h.epoch)}
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ type CallAttach struct {
 	Namespace    string
 	Call         string
 	Session      session.ID // of the client, or none
-	NewSession   session.ID // the id of a new session, should one be needed
+	NewSession   session.ID `json:"-"` // the id of a new session, should one be needed
 	TTL          time.Duration
 	Client       string
 	Acknowledged pure.Ranges
@@ -67,6 +67,7 @@ type CallFrame struct {
 	Stream       *Outbox `json:"-"`
 	Acknowledged pure.Ranges
 	Tasks        []queue.NewTask
+	Refused      []queue.Rejected // tasks that broke a rule at the edge
 	Cancels      []CallCancel
 	Finish       bool
 	Heartbeat    uint64
@@ -83,6 +84,10 @@ func (c *CallFrame) run(m *Machine, step *pure.Step) (any, error) {
 	}
 	if len(c.Tasks) > 0 {
 		m.enqueue(step, c)
+	}
+	for i := range c.Refused {
+		c.Refused[i].Call = c.Call
+		step.Tell(&c.Refused[i])
 	}
 	for _, x := range c.Cancels {
 		if x.All {

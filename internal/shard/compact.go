@@ -59,10 +59,13 @@ func (m *Machine) oldestBase() uint64 {
 	return base
 }
 
+// compactBytesMax is the size of an entry to which no more entities are copied: the largest one still fits.
+const compactBytesMax = 5 << 20
+
 // compact writes the oldest entities anew while the journal is too large for what lives, with at most a
 // third of the batch's bytes.
 func (m *Machine) compact() {
-	allowed := len(m.enc.buf) + len(m.enc.buf)/2
+	allowed := min(len(m.enc.buf)+len(m.enc.buf)/2, compactBytesMax)
 	live := uint64(m.queue.Bytes())
 	for len(m.enc.buf) < allowed {
 		base := m.oldestBase()

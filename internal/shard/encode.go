@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/internal/wire"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
@@ -16,35 +17,53 @@ import (
 type floor struct{ Sequence uint64 }
 
 // encoder appends records to an entry's body, each after its length as a varint. It implements pure.Sink.
-// The messages of the frequent records are used again for each.
+// The frequent records are written by hand, the others through their messages.
 type encoder struct {
 	buf     []byte
 	records int
-
-	dispatched    journalv1.TaskDispatched
-	dispatchedRec journalv1.Record
-	finished      journalv1.TaskFinished
-	finishedRec   journalv1.Record
-	result        journalv1.Payload
-	put           journalv1.TaskPut
-	putRec        journalv1.Record
-	payload       journalv1.Payload
+	scratch []byte
 }
 
-func newEncoder() *encoder {
-	e := &encoder{}
-	e.dispatchedRec.Change = &journalv1.Record_TaskDispatched{TaskDispatched: &e.dispatched}
-	e.finishedRec.Change = &journalv1.Record_TaskFinished{TaskFinished: &e.finished}
-	e.putRec.Change = &journalv1.Record_TaskPut{TaskPut: &e.put}
-	return e
-}
+func newEncoder() *encoder { return &encoder{} }
+
+// Numbers of the frequent records in Record's oneof.
+const (
+	numberTaskPut        = 9
+	numberTaskDispatched = 10
+	numberTaskFinished   = 13
+)
 
 // Record implements pure.Sink.
 func (e *encoder) Record(rec any) {
 	e.records++
-	m := e.message(rec)
-	size := proto.Size(m)
-	e.buf = binary.AppendUvarint(e.buf, uint64(size))
+	b, at := e.scratch[:0], 0
+	switch r := rec.(type) {
+	case *queue.TaskPut:
+		if !plain(r.State) {
+			e.message(taskPutMessage(r.State))
+			return
+		}
+		b, at = wire.Open(b, numberTaskPut)
+		b = appendTaskPut(b, r.State)
+	case *queue.TaskDispatched:
+		b, at = wire.Open(b, numberTaskDispatched)
+		b = appendDispatched(b, r)
+	case *queue.TaskFinished:
+		b, at = wire.Open(b, numberTaskFinished)
+		b = appendFinished(b, r)
+	default:
+		e.message(rareMessage(rec))
+		return
+	}
+	b = wire.Shut(b, at)
+	e.buf = binary.AppendUvarint(e.buf, uint64(len(b)))
+	e.buf = append(e.buf, b...)
+	e.scratch = b
+}
+
+// message appends a record through its message.
+func (e *encoder) message(m *journalv1.Record) {
+	e.buf = binary.AppendUvarint(e.buf, uint64(proto.Size(m)))
 	out, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(e.buf, m)
 	if err != nil {
 		// Only text that is not UTF-8 can do this, and the edge refuses it.
@@ -53,54 +72,98 @@ func (e *encoder) Record(rec any) {
 	e.buf = out
 }
 
-func (e *encoder) message(rec any) *journalv1.Record {
-	switch r := rec.(type) {
-	case *queue.TaskPut:
-		e.taskPut(r.State)
-		return &e.putRec
-	case *queue.TaskDispatched:
-		e.dispatched.Id, e.dispatched.Token, e.dispatched.SessionId = r.ID, r.Token, r.Session[:]
-		e.dispatched.StartedAt, e.dispatched.Attempts = int64(r.StartedAt), r.Attempts
-		return &e.dispatchedRec
-	case *queue.TaskFinished:
-		e.outcome(&e.finished, r.Outcome)
-		e.finished.Id, e.finished.Tries = r.ID, r.Tries
-		return &e.finishedRec
-	default:
-		return rareMessage(rec)
+// plain tells whether a task is as most are when they are accepted.
+func plain(t *queue.TaskState) bool {
+	return t.Options == queue.DefaultOptions && t.Attempts == 0 && t.Tries == 0 && t.Losses == 0 &&
+		len(t.Suspects) == 0 && t.LastError == nil && t.Outcome == nil && t.CancelGrace == 0 && !t.Acknowledged
+}
+
+func appendTaskPut(b []byte, t *queue.TaskState) []byte {
+	b = wire.Uint(b, 1, t.ID)
+	b = wire.Uint(b, 2, t.Queue)
+	b = wire.String(b, 3, t.Kind)
+	b = appendPayload(b, 4, t.Payload)
+	b = wire.Uint(b, 6, t.Call)
+	b = wire.Uint(b, 7, t.Index)
+	b = wire.Uint(b, 8, uint64(t.CreatedAt))
+	b = wire.Uint(b, 9, uint64(t.RunAt))
+	b = wire.Uint(b, 10, uint64(t.State))
+	b = wire.String(b, 11, t.RequestID)
+	return wire.Uint(b, 12, uint64(t.Next))
+}
+
+func appendDispatched(b []byte, r *queue.TaskDispatched) []byte {
+	b = wire.Uint(b, 1, r.ID)
+	b = wire.Uint(b, 2, r.Token)
+	b = wire.Bytes(b, 3, r.Session[:])
+	b = wire.Uint(b, 4, uint64(r.StartedAt))
+	return wire.Uint(b, 5, uint64(r.Attempts))
+}
+
+func appendFinished(b []byte, r *queue.TaskFinished) []byte {
+	o := r.Outcome
+	b = wire.Uint(b, 1, r.ID)
+	b = wire.Uint(b, 2, uint64(o.State))
+	b = wire.Uint(b, 3, uint64(o.End))
+	b = appendPayload(b, 4, o.Result)
+	b = appendError(b, 5, o.Error)
+	b = wire.Uint(b, 6, uint64(o.FinishedAt))
+	if o.Spooled {
+		b = wire.Uint(b, 7, 1)
 	}
+	b = wire.Uint(b, 8, uint64(r.Tries))
+	return wire.String(b, 9, o.Worker)
 }
 
-func (e *encoder) taskPut(t *queue.TaskState) {
-	m := &e.put
-	m.Id, m.Queue, m.Kind, m.Call, m.Index = t.ID, t.Queue, t.Kind, t.Call, t.Index
-	m.Payload = payloadTo(&e.payload, t.Payload)
-	m.Options = optionsMessage(t.Options)
-	m.CreatedAt, m.RunAt, m.State, m.RequestId = int64(t.CreatedAt), int64(t.RunAt), uint32(t.State), t.RequestID
-	m.Next, m.Attempts, m.Tries, m.Losses = int64(t.Next), t.Attempts, t.Tries, t.Losses
-	m.Suspects = sessionIDs(t.Suspects)
-	m.Token, m.SessionId, m.StartedAt = t.Token, sessionID(t.Session), int64(t.StartedAt)
-	m.LastError = errorMessage(t.LastError)
-	m.CancelGrace, m.Acknowledged = int64(t.CancelGrace), t.Acknowledged
-	m.Outcome = nil
-	if t.Outcome != nil {
-		m.Outcome = &journalv1.TaskFinished{}
-		e.outcome(m.Outcome, t.Outcome)
+func appendPayload(b []byte, field wire.Number, p queue.Payload) []byte {
+	if p.Encoding == 0 && len(p.Data) == 0 {
+		return b
 	}
+	b, at := wire.Open(b, field)
+	b = wire.Uint(b, 1, uint64(p.Encoding))
+	if len(p.Data) > 0 {
+		b = wire.Bytes(b, 2, p.Data)
+	}
+	return wire.Shut(b, at)
 }
 
-func (e *encoder) outcome(m *journalv1.TaskFinished, o *queue.Outcome) {
-	m.State, m.End = uint32(o.State), uint32(o.End)
-	m.Result = payloadTo(&e.result, o.Result)
-	m.Error, m.FinishedAt, m.Spooled, m.Worker = errorMessage(o.Error), int64(o.FinishedAt), o.Spooled, o.Worker
+func appendError(b []byte, field wire.Number, e *queue.Error) []byte {
+	if e == nil {
+		return b
+	}
+	b, at := wire.Open(b, field)
+	b = wire.String(b, 1, e.Reason)
+	b = wire.String(b, 2, e.Message)
+	b = wire.String(b, 3, e.Stack)
+	if e.Permanent {
+		b = wire.Uint(b, 4, 1)
+	}
+	return wire.Shut(b, at)
 }
 
-func payloadTo(m *journalv1.Payload, p queue.Payload) *journalv1.Payload {
+func taskPutMessage(t *queue.TaskState) *journalv1.Record {
+	m := &journalv1.TaskPut{
+		Id: t.ID, Queue: t.Queue, Kind: t.Kind, Payload: payloadMessage(t.Payload), Options: optionsMessage(t.Options),
+		Call: t.Call, Index: t.Index, CreatedAt: int64(t.CreatedAt), RunAt: int64(t.RunAt), State: uint32(t.State),
+		RequestId: t.RequestID, Next: int64(t.Next), Attempts: t.Attempts, Tries: t.Tries, Losses: t.Losses,
+		Suspects: sessionIDs(t.Suspects), Token: t.Token, SessionId: sessionID(t.Session),
+		StartedAt: int64(t.StartedAt), LastError: errorMessage(t.LastError), CancelGrace: int64(t.CancelGrace),
+		Acknowledged: t.Acknowledged,
+	}
+	if o := t.Outcome; o != nil {
+		m.Outcome = &journalv1.TaskFinished{
+			State: uint32(o.State), End: uint32(o.End), Result: payloadMessage(o.Result), Error: errorMessage(o.Error),
+			FinishedAt: int64(o.FinishedAt), Spooled: o.Spooled, Worker: o.Worker,
+		}
+	}
+	return &journalv1.Record{Change: &journalv1.Record_TaskPut{TaskPut: m}}
+}
+
+func payloadMessage(p queue.Payload) *journalv1.Payload {
 	if p.Encoding == 0 && len(p.Data) == 0 {
 		return nil
 	}
-	m.Encoding, m.Data = uint32(p.Encoding), p.Data
-	return m
+	return &journalv1.Payload{Encoding: uint32(p.Encoding), Data: p.Data}
 }
 
 func optionsMessage(o *queue.Options) *journalv1.Options {

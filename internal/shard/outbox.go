@@ -18,15 +18,55 @@ var ErrClosed = errors.New("shard: the outbox is closed")
 type Outbox struct {
 	staged  []any // the loop's alone
 	touched bool  // the loop's alone
+	worker  bool  // the loop's alone: flushed before those of clients and watchers
 
 	mu    sync.Mutex
 	items []any
 	err   error
 	wake  chan struct{}
+	done  chan struct{}
 }
 
 // NewOutbox returns an empty outbox.
-func NewOutbox() *Outbox { return &Outbox{wake: make(chan struct{}, 1)} }
+func NewOutbox() *Outbox { return &Outbox{wake: make(chan struct{}, 1), done: make(chan struct{})} }
+
+// Done is closed when the outbox is.
+func (o *Outbox) Done() <-chan struct{} { return o.done }
+
+// Err is why the outbox is closed, nil while it is not.
+func (o *Outbox) Err() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// Push adds an item from beside the loop.
+func (o *Outbox) Push(item any) {
+	o.mu.Lock()
+	if o.err == nil {
+		o.items = append(o.items, item)
+		o.bound()
+	}
+	o.mu.Unlock()
+	o.signal()
+}
+
+// bound closes an outbox in which too much waits. The mutex is held.
+func (o *Outbox) bound() {
+	if len(o.items) > outboxMax {
+		o.items = nil
+		o.fail(pure.Refuse(pure.SlowStream, "the stream did not read what was sent to it: reconnect and resume",
+			"limit", outboxMax))
+	}
+}
+
+// fail closes the outbox, once. The mutex is held.
+func (o *Outbox) fail(err error) {
+	if o.err == nil {
+		o.err = err
+		close(o.done)
+	}
+}
 
 // Wake receives when there may be something to take.
 func (o *Outbox) Wake() <-chan struct{} { return o.wake }
@@ -50,9 +90,7 @@ func (o *Outbox) Close(err error) {
 		err = ErrClosed
 	}
 	o.mu.Lock()
-	if o.err == nil {
-		o.err = err
-	}
+	o.fail(err)
 	o.mu.Unlock()
 	o.signal()
 }
@@ -61,14 +99,9 @@ func (o *Outbox) Close(err error) {
 func (o *Outbox) flush() {
 	o.touched = false
 	o.mu.Lock()
-	switch {
-	case o.err != nil:
-	case len(o.items)+len(o.staged) > outboxMax:
-		o.items = nil
-		o.err = pure.Refuse(pure.SlowStream, "the stream did not read what was sent to it: reconnect and resume",
-			"limit", outboxMax)
-	default:
+	if o.err == nil {
 		o.items = append(o.items, o.staged...)
+		o.bound()
 	}
 	o.mu.Unlock()
 	clear(o.staged)

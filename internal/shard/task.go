@@ -131,7 +131,7 @@ func (c *RenewTask) run(m *Machine, step *pure.Step) (any, error) {
 // ReserveTasks takes tasks, now or when there is one. The reply is a [Reservation].
 type ReserveTasks struct {
 	Reservation queue.Reservation // its Session is the holder's, or none
-	NewSession  session.ID        // the id of a session of its own
+	NewSession  session.ID        `json:"-"` // the id of a session of its own
 	Lease       time.Duration     // and its TTL
 	RequestID   string
 	RequestHash [16]byte

@@ -12,8 +12,11 @@ import (
 // FormatID writes a task's id as the API does.
 func FormatID(id uint64) string {
 	var buf [16]byte
-	return string(strconv.AppendUint(append(buf[:0], 't'), id, 36))
+	return string(AppendID(buf[:0], id))
 }
+
+// AppendID appends a task's id as the API writes it.
+func AppendID(b []byte, id uint64) []byte { return strconv.AppendUint(append(b, 't'), id, 36) }
 
 // ParseID reads a task's id of the API.
 func ParseID(s string) (uint64, bool) {

@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -78,8 +79,10 @@ func (e *Error) Proto() *weftv1.TaskError {
 	}
 }
 
-// truncate cuts s to the API's limit for it, with an explicit mark.
+// truncate cuts s to the API's limit for it, with an explicit mark. Bytes that are not UTF-8 are
+// replaced: a message that has them cannot be sent.
 func truncate(s string, bytesMax int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	const mark = " … (truncated)"
 	if len(s) <= bytesMax {
 		return s

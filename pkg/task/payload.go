@@ -37,6 +37,12 @@ func JSON(v any) (Payload, error) {
 // Bytes returns the payload's bytes, which the caller must not change.
 func (p Payload) Bytes() []byte { return p.data }
 
+// Len returns the payload's size in bytes.
+func (p Payload) Len() int { return len(p.data) }
+
+// IsText reports whether the payload is known to be UTF-8 text, and travels as such.
+func (p Payload) IsText() bool { return p.text }
+
 // String returns the payload's bytes as a string.
 func (p Payload) String() string { return string(p.data) }
 

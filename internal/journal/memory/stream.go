@@ -116,7 +116,7 @@ func (s *Stream) Scan(ctx context.Context, first, last uint64, fn func(uint64, [
 		}
 		data, err := s.Read(ctx, seq)
 		if errors.Is(err, journal.ErrNotFound) {
-			return journal.ErrPurged
+			return s.missing(seq)
 		}
 		if err != nil {
 			return err
@@ -126,6 +126,15 @@ func (s *Stream) Scan(ctx context.Context, first, last uint64, fn func(uint64, [
 		}
 	}
 	return nil
+}
+
+func (s *Stream) missing(seq uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seq < s.first {
+		return journal.ErrPurged
+	}
+	return journal.ErrNotFound
 }
 
 // Purge implements journal.Stream.

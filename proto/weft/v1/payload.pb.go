@@ -497,7 +497,11 @@ type OutputChunk struct {
 	// At most 64 KiB.
 	Data []byte `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
 	// The stream ends after data.
-	End           bool `protobuf:"varint,5,opt,name=end,proto3" json:"end,omitempty"`
+	End bool `protobuf:"varint,5,opt,name=end,proto3" json:"end,omitempty"`
+	// The bytes from offset on are not kept any more, or never were; no more will come.
+	Gone bool `protobuf:"varint,6,opt,name=gone,proto3" json:"gone,omitempty"`
+	// From a worker: the request that this answers.
+	Reader        uint64 `protobuf:"varint,7,opt,name=reader,proto3" json:"reader,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +571,20 @@ func (x *OutputChunk) GetEnd() bool {
 	return false
 }
 
+func (x *OutputChunk) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
+func (x *OutputChunk) GetReader() uint64 {
+	if x != nil {
+		return x.Reader
+	}
+	return 0
+}
+
 var File_weft_v1_payload_proto protoreflect.FileDescriptor
 
 const file_weft_v1_payload_proto_rawDesc = "" +
@@ -602,13 +620,15 @@ const file_weft_v1_payload_proto_rawDesc = "" +
 	"\vbytes_total\x18\x03 \x01(\x03R\n" +
 	"bytesTotal\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncatedB\a\n" +
-	"\x05value\"\x90\x01\n" +
+	"\x05value\"\xbc\x01\n" +
 	"\vOutputChunk\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12-\n" +
 	"\x06stream\x18\x02 \x01(\x0e2\x15.weft.v1.OutputStreamR\x06stream\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12\x10\n" +
-	"\x03end\x18\x05 \x01(\bR\x03end*a\n" +
+	"\x03end\x18\x05 \x01(\bR\x03end\x12\x12\n" +
+	"\x04gone\x18\x06 \x01(\bR\x04gone\x12\x16\n" +
+	"\x06reader\x18\a \x01(\x04R\x06reader*a\n" +
 	"\fOutputStream\x12\x1d\n" +
 	"\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n" +

@@ -667,7 +667,7 @@ func (x *AttemptCancel) GetGrace() *durationpb.Duration {
 }
 
 // OutputRequest asks the worker to send an attempt's output, from an offset on and until it ends,
-// or to stop doing so. A later request for the same stream takes over the earlier one.
+// or to stop doing so. A later request of the same reader takes over its earlier one.
 type OutputRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which attempt.
@@ -679,7 +679,9 @@ type OutputRequest struct {
 	// Send at most so many bytes until the next request: the reader's window.
 	BytesMax int64 `protobuf:"varint,4,opt,name=bytes_max,json=bytesMax,proto3" json:"bytes_max,omitempty"`
 	// Send no more.
-	Stop          bool `protobuf:"varint,5,opt,name=stop,proto3" json:"stop,omitempty"`
+	Stop bool `protobuf:"varint,5,opt,name=stop,proto3" json:"stop,omitempty"`
+	// Chosen by the broker for one reader of one stream; each chunk that answers carries it.
+	Reader        uint64 `protobuf:"varint,6,opt,name=reader,proto3" json:"reader,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -747,6 +749,13 @@ func (x *OutputRequest) GetStop() bool {
 		return x.Stop
 	}
 	return false
+}
+
+func (x *OutputRequest) GetReader() uint64 {
+	if x != nil {
+		return x.Reader
+	}
+	return 0
 }
 
 // ListWorkersRequest asks for a page of workers.
@@ -1036,13 +1045,14 @@ const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"\rAttemptCancel\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12+\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x13.weft.v1.AttemptEndR\x06reason\x12/\n" +
-	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"\x9d\x01\n" +
+	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"\xb5\x01\n" +
 	"\rOutputRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12-\n" +
 	"\x06stream\x18\x02 \x01(\x0e2\x15.weft.v1.OutputStreamR\x06stream\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x1b\n" +
 	"\tbytes_max\x18\x04 \x01(\x03R\bbytesMax\x12\x12\n" +
-	"\x04stop\x18\x05 \x01(\bR\x04stop\"\xa3\x01\n" +
+	"\x04stop\x18\x05 \x01(\bR\x04stop\x12\x16\n" +
+	"\x06reader\x18\x06 \x01(\x04R\x06reader\"\xa3\x01\n" +
 	"\x12ListWorkersRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12%\n" +
 	"\tpage_size\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +

@@ -1,0 +1,267 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/internal/shard"
+	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/session"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+const pageDefault = 100
+
+// taskService implements TaskService but for its streams, which are in execute.go and watch.go.
+type taskService struct {
+	weftv1.UnimplementedTaskServiceServer
+	loop    *shard.Loop
+	outputs *outputs
+	waiters atomic.Uint64 // names for reservations that wait
+}
+
+func newSessionID() (id session.ID) {
+	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+	return id
+}
+
+// do has a command decided and returns its reply as a T, or a gRPC error.
+func do[T any](ctx context.Context, loop *shard.Loop, cmd shard.Command) (T, error) {
+	var zero T
+	value, err := loop.Do(ctx, cmd)
+	if err != nil {
+		return zero, statusError(err)
+	}
+	return value.(T), nil
+}
+
+// settle is do for a command that the caller undoes when its RPC ends: its reply is awaited even if that is
+// now.
+func settle[T any](ctx context.Context, loop *shard.Loop, cmd shard.Command) (T, error) {
+	var zero T
+	value, err := loop.Settle(ctx, cmd)
+	if err != nil {
+		return zero, statusError(err)
+	}
+	return value.(T), nil
+}
+
+func taskID(s string) uint64 {
+	id, _ := queue.ParseID(s) // 0 is no task's
+	return id
+}
+
+// grace returns -1 when it is unset: each task's own.
+func grace(d *durationpb.Duration) time.Duration {
+	if d == nil {
+		return -1
+	}
+	return d.AsDuration()
+}
+
+// SubmitTask implements TaskService.
+func (s *taskService) SubmitTask(ctx context.Context, req *weftv1.SubmitTaskRequest) (*weftv1.SubmitTaskResponse, error) {
+	spec, field := req.GetTask(), "task"
+	if c := req.GetCommand(); c != nil {
+		if spec != nil {
+			return nil, statusError(invalid("command", "must not be set beside task"))
+		}
+		spec, field = &weftv1.TaskSpec{Work: &weftv1.TaskSpec_Command{Command: c}}, "command"
+	}
+	if spec.GetDaemon() {
+		return nil, statusError(invalid("task.daemon", "is for tasks of a call"))
+	}
+	n, refusal := newTask(spec, 0)
+	if refusal != nil {
+		return nil, statusError(inSubmit(refusal, field))
+	}
+	id, err := do[uint64](ctx, s.loop, &shard.SubmitTask{
+		Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(), Task: n,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &weftv1.SubmitTaskResponse{TaskId: queue.FormatID(id)}, nil
+}
+
+// inSubmit names a spec's field as SubmitTaskRequest does: in task, or in the command that stands for it.
+func inSubmit(r *pure.Refusal, field string) *pure.Refusal {
+	named := func(s string) string {
+		if rest, ok := strings.CutPrefix(s, "spec."+field); ok { // the command
+			return field + rest
+		}
+		if rest, ok := strings.CutPrefix(s, "spec"); ok {
+			return field + rest
+		}
+		return s
+	}
+	out := &pure.Refusal{Reason: r.Reason, Message: named(r.Message), Meta: slices.Clone(r.Meta)}
+	for i := 0; i+1 < len(out.Meta); i += 2 {
+		if out.Meta[i] == "field" {
+			out.Meta[i+1] = named(out.Meta[i+1])
+		}
+	}
+	return out
+}
+
+// GetTask implements TaskService.
+func (s *taskService) GetTask(ctx context.Context, req *weftv1.GetTaskRequest) (*weftv1.GetTaskResponse, error) {
+	t, err := do[queue.Snapshot](ctx, s.loop, &shard.GetTask{
+		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &weftv1.GetTaskResponse{Task: taskMessage(&t, req.GetView() != weftv1.View_VIEW_BASIC)}, nil
+}
+
+// pageBytes bounds a page with payloads, well below the message limit.
+const pageBytes = 4 << 20
+
+// ListTasks implements TaskService.
+func (s *taskService) ListTasks(ctx context.Context, req *weftv1.ListTasksRequest) (*weftv1.ListTasksResponse, error) {
+	after, err := pageNumber(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	filter := queue.Filter{
+		Namespace: orDefault(req.GetNamespace()), Queue: req.GetQueue(), Call: req.GetCallId(),
+	}
+	for _, st := range req.GetStates() {
+		filter.States = append(filter.States, queue.State(st))
+	}
+	page, err := do[shard.TaskPage](ctx, s.loop, &shard.ListTasks{
+		Filter: filter, After: after, Max: pageSize(req.GetPageSize()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	resp := &weftv1.ListTasksResponse{NextPageToken: pageToken(page.Next)}
+	bytes := 0
+	for i := range page.Tasks {
+		m := taskMessage(&page.Tasks[i], req.GetView() == weftv1.View_VIEW_FULL)
+		if bytes += proto.Size(m); bytes > pageBytes && i > 0 {
+			resp.NextPageToken = pageToken(page.Tasks[i-1].ID)
+			break
+		}
+		resp.Tasks = append(resp.Tasks, m)
+	}
+	return resp, nil
+}
+
+func pageSize(n uint32) int {
+	if n == 0 {
+		return pageDefault
+	}
+	return int(n)
+}
+
+func pageToken(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(n, 36)
+}
+
+func pageNumber(s string) (uint64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 36, 64)
+	if err != nil {
+		return 0, statusError(invalid("page_token", "is not of an earlier page"))
+	}
+	return n, nil
+}
+
+// CancelTask implements TaskService.
+func (s *taskService) CancelTask(ctx context.Context, req *weftv1.CancelTaskRequest) (*weftv1.CancelTaskResponse, error) {
+	st, err := do[queue.State](ctx, s.loop, &shard.CancelTask{
+		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()), Grace: grace(req.GetGrace()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &weftv1.CancelTaskResponse{State: weftv1.TaskState(st)}, nil
+}
+
+// CancelCall implements TaskService.
+func (s *taskService) CancelCall(ctx context.Context, req *weftv1.CancelCallRequest) (*weftv1.CancelCallResponse, error) {
+	n, err := do[uint64](ctx, s.loop, &shard.CancelCall{
+		Namespace: orDefault(req.GetNamespace()), Call: req.GetCallId(), Grace: grace(req.GetGrace()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &weftv1.CancelCallResponse{Tasks: n}, nil
+}
+
+// RenewTask implements TaskService.
+func (s *taskService) RenewTask(ctx context.Context, req *weftv1.RenewTaskRequest) (*weftv1.RenewTaskResponse, error) {
+	ttl, err := do[time.Duration](ctx, s.loop, &shard.RenewTask{
+		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()), Token: req.GetToken(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &weftv1.RenewTaskResponse{Lease: durationpb.New(ttl)}, nil
+}
+
+// CompleteTask implements TaskService.
+func (s *taskService) CompleteTask(ctx context.Context, req *weftv1.CompleteTaskRequest) (*weftv1.CompleteTaskResponse, error) {
+	r := queue.Report{ID: taskID(req.GetTaskId()), Token: req.GetToken(), End: queue.EndSucceeded}
+	var err *pure.Refusal
+	if c := req.GetCommand(); c != nil {
+		// Nobody can be asked for the rest of a truncated output here.
+		r.Result, _, err = commandResult("command", c)
+	} else {
+		r.Result, err = payload("result", req.GetResult())
+	}
+	if err != nil {
+		return nil, statusError(err)
+	}
+	_, rerr := s.report(ctx, req.GetNamespace(), r)
+	if rerr != nil {
+		return nil, rerr
+	}
+	return &weftv1.CompleteTaskResponse{}, nil
+}
+
+// FailTask implements TaskService.
+func (s *taskService) FailTask(ctx context.Context, req *weftv1.FailTaskRequest) (*weftv1.FailTaskResponse, error) {
+	e, err := reportError("error", req.GetError())
+	if err != nil {
+		return nil, statusError(err)
+	}
+	st, rerr := s.report(ctx, req.GetNamespace(), queue.Report{
+		ID: taskID(req.GetTaskId()), Token: req.GetToken(), End: queue.EndError, Error: e,
+	})
+	if rerr != nil {
+		return nil, rerr
+	}
+	return &weftv1.FailTaskResponse{State: weftv1.TaskState(st)}, nil
+}
+
+// ReleaseTask implements TaskService.
+func (s *taskService) ReleaseTask(ctx context.Context, req *weftv1.ReleaseTaskRequest) (*weftv1.ReleaseTaskResponse, error) {
+	_, err := s.report(ctx, req.GetNamespace(), queue.Report{
+		ID: taskID(req.GetTaskId()), Token: req.GetToken(), End: queue.EndReleased,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &weftv1.ReleaseTaskResponse{}, nil
+}
+
+func (s *taskService) report(ctx context.Context, namespace string, r queue.Report) (queue.State, error) {
+	return do[queue.State](ctx, s.loop, &shard.ReportTask{Namespace: orDefault(namespace), Report: r})
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/weftq/weft/internal/procs"
+	"github.com/weftq/weft/pkg/client"
+)
+
+// connectTimeout is how long a command waits for the broker before it gives up.
+const connectTimeout = 5 * time.Second
+
+// App is what the commands share. Tests fill it with buffers.
+type App struct {
+	Name   string // of the program
+	In     io.Reader
+	Out    io.Writer
+	Err    io.Writer
+	Signal <-chan os.Signal // interrupts, for the commands that have a ladder of their own
+
+	// Local starts a broker and a worker in this process. Without it there is no --local.
+	Local func(ctx context.Context) (*LocalBroker, error)
+
+	broker    string
+	namespace string
+	verbose   bool
+}
+
+// LocalBroker is what --local talks to.
+type LocalBroker struct {
+	Addr string
+	Stop func()
+}
+
+// NewApp is the process's own.
+func NewApp(name string) *App {
+	return &App{Name: name, In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+}
+
+// Root is the program's root command with the client's commands.
+func (a *App) Root(short string) *cobra.Command {
+	root := &cobra.Command{Use: a.Name, Short: short, Args: cobra.NoArgs}
+	a.MakeRoot(root)
+	return root
+}
+
+// MakeRoot makes a command the root of a program of its own: broker and worker are one command each.
+func (a *App) MakeRoot(root *cobra.Command) {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = version()
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.broker, "broker", "", "the broker's `address` (default $"+client.EnvBroker+", else "+client.DefaultBroker+")")
+	flags.StringVarP(&a.namespace, "namespace", "n", os.Getenv(client.EnvNamespace), "the `namespace` (default $"+client.EnvNamespace+", else \"default\")")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "tell about lost connections")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usage("%w", err) })
+}
+
+// version is what the build knows of itself.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// AddClient adds the client's commands.
+func (a *App) AddClient(root *cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "look", Title: "Look and manage:"})
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("work", a.runCommand(), a.mapCommand(), a.submitCommand(), a.waitCommand(), a.watchCommand(), a.cancelCommand())
+	add("look", a.tasksCommand(), a.taskCommand(), a.queuesCommand(), a.queueCommand(), a.workersCommand())
+}
+
+// Main runs the program and returns its exit code. A program that another one of Weft's has started ends
+// with that one.
+func (a *App) Main(root *cobra.Command, args []string) int {
+	signals := make(chan os.Signal, 3)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	a.Signal = signals
+	return a.Execute(procs.UntilParentDies(context.Background()), root, args)
+}
+
+// Execute runs the program with a context, and tells its error.
+func (a *App) Execute(ctx context.Context, root *cobra.Command, args []string) int {
+	root.SetArgs(args)
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	err := root.ExecuteContext(ctx)
+	code := ExitCode(err)
+	var e *ExitError
+	if err != nil && (!errors.As(err, &e) || e.Err != nil) {
+		fmt.Fprintf(a.Err, "%s: %v\n", a.Name, err)
+	}
+	return code
+}
+
+// Interruptible returns a context that ends at the first signal, for commands without a ladder.
+func (a *App) Interruptible(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
+	go func() {
+		select {
+		case <-a.Signal:
+			cancel(errInterrupted)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// errInterrupted ends what a person interrupts.
+var errInterrupted = &ExitError{Code: ExitInterrupted}
+
+// Broker is the address that the person gave; empty is the default one.
+func (a *App) Broker() string { return a.broker }
+
+// Namespace is the namespace that the person gave.
+func (a *App) Namespace() string { return a.namespace }
+
+// Logger tells about connections with --verbose.
+func (a *App) Logger() *slog.Logger {
+	if !a.verbose {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(a.Err, nil))
+}
+
+// Dial connects to the broker, or says that there is none.
+func (a *App) Dial(ctx context.Context) (*client.Client, error) {
+	return a.dialTo(ctx, a.broker)
+}
+
+func (a *App) dialTo(ctx context.Context, addr string) (*client.Client, error) {
+	c, err := client.Dial(addr, client.WithNamespace(a.namespace), client.WithLogger(a.Logger()))
+	if err != nil {
+		return nil, err
+	}
+	short, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := c.Ping(short); err != nil {
+		_ = c.Close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("%w (start one with: weft dev)", err)
+	}
+	return c, nil
+}
+
+// DialLocal connects to the broker, or to one of its own with --local. The second result ends both.
+func (a *App) DialLocal(ctx context.Context, local bool) (*client.Client, func(), error) {
+	if !local {
+		c, err := a.Dial(ctx)
+		return c, func() { _ = c.Close() }, err
+	}
+	b, err := a.Local(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := a.dialTo(ctx, b.Addr)
+	if err != nil {
+		b.Stop()
+		return nil, nil, err
+	}
+	return c, func() { _ = c.Close(); b.Stop() }, nil
+}
+
+// localFlag adds --local to a command, if there is such a thing.
+func (a *App) localFlag(cmd *cobra.Command, local *bool) {
+	if a.Local != nil {
+		cmd.Flags().BoolVar(local, "local", false, "without a server: a broker and a worker in this process")
+	}
+}
+
+// isTerminal reports whether a reader or writer is a terminal.
+func isTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor is small
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weftq/weft/pkg/client"
+	"github.com/weftq/weft/pkg/task"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// commandFlags are the flags of everything that runs commands on workers.
+type commandFlags struct {
+	queue   string
+	timeout time.Duration
+	grace   time.Duration
+	dir     string
+	env     []string
+	labels  []string
+	shell   bool
+	retries int
+	local   bool
+}
+
+// add defines the flags.
+func (f *commandFlags) add(a *App, cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows the command is the command's
+	flags.StringVarP(&f.queue, "queue", "q", "", "the `queue` (default \"default\")")
+	flags.DurationVar(&f.timeout, "timeout", 0, "stop an attempt that takes longer (exit code 124)")
+	flags.DurationVar(&f.grace, "grace", 0, "between asking a command to stop and killing it (default 10s)")
+	flags.StringVar(&f.dir, "dir", "", "working `directory` on the worker")
+	flags.StringArrayVarP(&f.env, "env", "e", nil, "`NAME=VALUE` for the command's environment; NAME alone takes the value from here")
+	flags.StringArrayVarP(&f.labels, "label", "l", nil, "`NAME=VALUE` for people and filters")
+	flags.BoolVar(&f.shell, "shell", false, "run the first argument as a line of /bin/sh; the worker must allow it")
+	flags.IntVar(&f.retries, "retries", 0, "try again so often after a failure")
+	a.localFlag(cmd, &f.local)
+}
+
+// spec is the task without its arguments and input.
+func (f *commandFlags) spec() (client.Spec, error) {
+	if f.retries < 0 {
+		return client.Spec{}, Usage("--retries %d: not below 0", f.retries)
+	}
+	env, err := f.environment()
+	if err != nil {
+		return client.Spec{}, err
+	}
+	labels, err := parsePairs("--label", f.labels)
+	if err != nil {
+		return client.Spec{}, err
+	}
+	spec := client.Spec{
+		Queue: f.queue, Kind: "command", Timeout: f.timeout, Grace: f.grace, Labels: labels,
+		Command: &weftv1.Command{Shell: f.shell, Dir: f.dir, Env: env},
+	}
+	if f.retries > 0 {
+		spec.Retry.Attempts = f.retries + 1
+	}
+	return spec, nil
+}
+
+// environment reads --env.
+func (f *commandFlags) environment() (map[string]string, error) {
+	pairs := make([]string, len(f.env))
+	for i, e := range f.env {
+		pairs[i] = e
+		if !strings.Contains(e, "=") {
+			pairs[i] = e + "=" + os.Getenv(e)
+		}
+	}
+	return parsePairs("--env", pairs)
+}
+
+// parsePairs reads NAME=VALUE arguments; nil for none.
+func parsePairs(flag string, pairs []string) (map[string]string, error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
+	m := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return nil, Usage("%s %q: not NAME=VALUE", flag, p)
+		}
+		m[name] = value
+	}
+	return m, nil
+}
+
+// readStdin reads a command's standard input whole: it travels with the task.
+func readStdin(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, task.PayloadBytesMax+1))
+	if err != nil {
+		return nil, fmt.Errorf("read standard input: %w", err)
+	}
+	if len(data) > task.PayloadBytesMax {
+		return nil, fmt.Errorf("standard input is larger than %d KiB, which is what a task can carry: "+
+			"put it where the worker can read it", task.PayloadBytesMax>>10)
+	}
+	return data, nil
+}
+
+// withArgs returns a copy of a command with other arguments.
+func withArgs(c *weftv1.Command, argv []string, stdin []byte) *weftv1.Command {
+	return &weftv1.Command{
+		Argv: argv, Shell: c.GetShell(), Env: c.GetEnv(), Dir: c.GetDir(), Stdin: stdin,
+		OutputBytesMax: c.GetOutputBytesMax(),
+	}
+}

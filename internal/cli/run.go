@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weftq/weft/pkg/client"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// runCommand is `run`.
+func (a *App) runCommand() *cobra.Command {
+	var flags commandFlags
+	var noStdin bool
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND ARG...",
+		Short: "Run a command on a worker as if it ran here",
+		Long: "Run a command on a worker as if it ran here: its output comes as it is written, its input is\n" +
+			"what comes in, unless that is a terminal, and its exit code becomes the exit code.\n\n" +
+			"Interrupt once to ask the command to stop, twice to kill it, three times to leave it.\n" +
+			"Weft's own exit codes: 124 timeout, 125 Weft failed, 126 refused, 127 not found,\n" +
+			"128+n ended by signal n, 130 interrupted.",
+		Example: "  " + a.Name + " run -- sh -c 'echo hello; exit 3'\n  " + a.Name + " run --shell -- 'ls | wc -l'",
+		Args:    commandArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, err := flags.spec()
+			if err != nil {
+				return err
+			}
+			spec.Daemon = true
+			var stdin []byte
+			if !noStdin && !isTerminal(a.In) {
+				if stdin, err = readStdin(a.In); err != nil {
+					return err
+				}
+			}
+			spec.Command = withArgs(spec.Command, args, stdin)
+			return a.run(cmd.Context(), spec, flags.local)
+		},
+	}
+	flags.add(a, cmd)
+	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave standard input alone")
+	return cmd
+}
+
+// commandArgs wants a command.
+func commandArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return Usage("%s: which command?", cmd.CommandPath())
+	}
+	return nil
+}
+
+// run runs one task to its end.
+func (a *App) run(ctx context.Context, spec client.Spec, local bool) error {
+	connecting, connected := a.Interruptible(ctx)
+	c, end, err := a.DialLocal(connecting, local)
+	connected()
+	if err != nil {
+		return err
+	}
+	defer end()
+	r := &running{app: a, client: c, out: newOutput(a.Out, a.Err), begun: make(chan string, 1)}
+	r.out.restarted = func() { a.Say("the worker was lost: the command runs again from its beginning") }
+	call := c.NewCall(client.ExplicitAck(), client.OnUpdate(r.update))
+	defer call.Close()
+	future, err := call.Submit(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return r.wait(ctx, future)
+}
+
+// Say tells the person something that is not the command's.
+func (a *App) Say(format string, args ...any) {
+	fmt.Fprintf(a.Err, a.Name+": "+format+"\n", args...)
+}
+
+// running is one `run`.
+type running struct {
+	app         *App
+	client      *client.Client
+	out         *output
+	begun       chan string // the task's name, once it begins
+	interrupted int
+}
+
+// update starts the output when the task begins. It is called from the receiving goroutine.
+func (r *running) update(u client.Update) {
+	if u.State != weftv1.TaskState_TASK_STATE_RUNNING {
+		return
+	}
+	select {
+	case r.begun <- u.TaskID:
+	default: // another attempt: the watch that is there goes on with it
+	}
+}
+
+// wait follows the task and climbs the ladder with each signal.
+func (r *running) wait(ctx context.Context, f *client.Future) error {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	var watched chan error // nil until there is a watch
+	for {
+		select {
+		case taskID := <-r.begun:
+			if watched == nil {
+				watched = make(chan error, 1)
+				go func() { watched <- r.out.follow(watching, r.client, taskID, nil) }()
+			}
+		case s := <-r.app.Signal:
+			if err := r.climb(f, s); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-f.Done():
+			return r.finish(ctx, f, watched, stop)
+		}
+	}
+}
+
+// climb is the cancel ladder: ask, kill, leave.
+func (r *running) climb(f *client.Future, s os.Signal) error {
+	r.interrupted++
+	switch r.interrupted {
+	case 1:
+		r.app.Say("asked the command to stop; interrupt again to kill it")
+		f.Cancel(0)
+		return nil
+	case 2:
+		r.app.Say("killing the command; interrupt again to leave it")
+		f.Cancel(client.KillNow)
+		return nil
+	default:
+		if s == syscall.SIGTERM {
+			return exit(ExitSignal + int(syscall.SIGTERM))
+		}
+		return exit(ExitInterrupted)
+	}
+}
+
+// watchTail is how long a watch may take to end after its task.
+const watchTail = 10 * time.Second
+
+// finish writes the rest of the output, lets the outcome go and gives the exit code.
+func (r *running) finish(ctx context.Context, f *client.Future, watched <-chan error, stop func()) error {
+	outcome, err := f.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	if watched != nil {
+		late := time.AfterFunc(watchTail, stop)
+		err = <-watched // then the output is nobody else's; what is missing follows
+		late.Stop()
+		var wrong *os.PathError
+		if errors.As(err, &wrong) { // nobody takes the output
+			return err
+		}
+	}
+	err = r.out.finish(ctx, r.client, f.TaskID(), outcome)
+	f.Ack()
+	if err != nil {
+		return err
+	}
+	return r.app.end(outcome)
+}
+
+// end turns an outcome into the process's end.
+func (a *App) end(outcome *client.Outcome) error {
+	code := outcomeExit(outcome)
+	if code == 0 || saysItself(outcome) {
+		return exit(code)
+	}
+	return &ExitError{Code: code, Err: outcome.Err()}
+}

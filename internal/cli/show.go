@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/weftq/weft/pkg/task"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// sheet prints names and values below each other, and leaves out what is empty.
+type sheet struct{ w *tabwriter.Writer }
+
+func (s *sheet) line(name, value string) {
+	if value != "" {
+		fmt.Fprintf(s.w, "%s:\t%s\n", name, value)
+	}
+}
+
+// showTask prints a task for people.
+func (a *App) showTask(t *weftv1.Task) error {
+	s := &sheet{tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)}
+	s.line("task", t.GetId())
+	s.line("state", stateWord(t.GetState()))
+	s.line("queue", orDefault(t.GetSpec().GetQueue()))
+	s.line("kind", orCommand(t.GetSpec().GetKind()))
+	s.work(t.GetSpec())
+	s.line("created", moment(t.GetCreatedAt()))
+	s.line("scheduled", moment(t.GetScheduledAt()))
+	s.line("attempts", fmt.Sprint(t.GetAttempts()))
+	if n := t.GetWorkersLost(); n > 0 {
+		s.line("workers lost", fmt.Sprint(n))
+	}
+	if x := t.GetAttempt(); x != nil {
+		s.line("worker", x.GetWorker())
+		s.line("started", moment(x.GetStartedAt()))
+	}
+	s.line("last error", errorText(t.GetLastError()))
+	if t.GetCallId() != "" {
+		s.line("call", fmt.Sprintf("%s, index %d", t.GetCallId(), t.GetCallIndex()))
+	}
+	for _, k := range sortedKeys(t.GetSpec().GetLabels()) {
+		s.line("label", k+"="+t.GetSpec().GetLabels()[k])
+	}
+	if o := t.GetOutcome(); o != nil {
+		s.outcome(o)
+	}
+	if err := s.w.Flush(); err != nil {
+		return err
+	}
+	return a.showOutput(t.GetOutcome().GetCommand())
+}
+
+// work prints what a task is to do.
+func (s *sheet) work(spec *weftv1.TaskSpec) {
+	if c := spec.GetCommand(); c != nil {
+		s.line("command", quoteArgs(c.GetArgv()))
+		s.line("directory", c.GetDir())
+		return
+	}
+	if p, err := task.PayloadFromProto(spec.GetPayload()); err == nil {
+		s.line("payload", payloadText(p))
+	}
+}
+
+// outcome prints how a task ended.
+func (s *sheet) outcome(o *weftv1.Outcome) {
+	s.line("ended", endWord(o.GetEnd()))
+	s.line("error", errorText(o.GetError()))
+	s.line("worker", o.GetWorker())
+	s.line("started", moment(o.GetStartedAt()))
+	s.line("finished", moment(o.GetFinishedAt()))
+	if r := o.GetCommand(); r != nil {
+		s.line("exit code", fmt.Sprint(r.GetExitCode()))
+		s.line("signal", r.GetSignal())
+		s.line("cpu time", (r.GetUserTime().AsDuration() + r.GetSystemTime().AsDuration()).String())
+	}
+	if p, err := task.PayloadFromProto(o.GetPayload()); err == nil {
+		s.line("result", payloadText(p))
+	}
+}
+
+// showOutput prints a command's captured output.
+func (a *App) showOutput(r *weftv1.CommandResult) error {
+	for _, o := range []struct {
+		name string
+		from *weftv1.CapturedOutput
+	}{{"stdout", r.GetStdout()}, {"stderr", r.GetStderr()}} {
+		if o.from.GetBytesTotal() == 0 {
+			continue
+		}
+		more := ""
+		if o.from.GetTruncated() {
+			more = fmt.Sprintf(", the first %d", len(capturedBytes(o.from)))
+		}
+		fmt.Fprintf(a.Out, "--- %s, %d bytes%s\n", o.name, o.from.GetBytesTotal(), more)
+		if _, err := a.Out.Write(capturedBytes(o.from)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errorText is a task's error for people.
+func errorText(e *weftv1.TaskError) string {
+	if e == nil {
+		return ""
+	}
+	return strings.TrimSuffix(e.GetReason()+": "+e.GetMessage(), ": ")
+}
+
+// payloadText is a payload for people.
+func payloadText(p task.Payload) string {
+	const bytesMax = 2000
+	switch {
+	case !p.IsText():
+		return fmt.Sprintf("%d bytes", p.Len())
+	case p.Len() > bytesMax:
+		return strings.ToValidUTF8(p.String()[:bytesMax], "") + " …"
+	default:
+		return p.String()
+	}
+}
+
+// moment is a time for people.
+func moment(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	return t.AsTime().Local().Format(time.RFC3339)
+}
+
+// quoteArgs is a command line that a shell would read the same.
+func quoteArgs(argv []string) string {
+	out := make([]string, len(argv))
+	for i, arg := range argv {
+		out[i] = quoteArg(arg)
+	}
+	return strings.Join(out, " ")
+}
+
+// quoteArg quotes an argument that needs it.
+func quoteArg(arg string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:=@%+,-", r)
+	}
+	if arg != "" && strings.IndexFunc(arg, func(r rune) bool { return !plain(r) }) < 0 {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+}

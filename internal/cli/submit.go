@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weftq/weft/pkg/client"
+	"github.com/weftq/weft/pkg/task"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// submitFlags are the flags of submit beside those of every command.
+type submitFlags struct {
+	commandFlags
+	kind      string
+	payload   string
+	delay     time.Duration
+	retention time.Duration
+}
+
+// submitCommand is `submit`.
+func (a *App) submitCommand() *cobra.Command {
+	var flags submitFlags
+	cmd := &cobra.Command{
+		Use:   "submit [flags] -- COMMAND ARG...",
+		Short: "Submit a task and print its name, without waiting for it",
+		Long: "Submit a task and print its name, without waiting for it. The task goes on by itself; its outcome\n" +
+			"stays for 24 h. With --kind it is a task for a handler in place of a command.",
+		Example: "  " + a.Name + " wait $(" + a.Name + " submit -- sleep 10)",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, err := flags.task(cmd, args)
+			if err != nil {
+				return err
+			}
+			return a.submit(cmd.Context(), spec, flags.local)
+		},
+	}
+	flags.add(a, cmd)
+	f := cmd.Flags()
+	f.StringVar(&flags.kind, "kind", "", "a task of this `kind`, for a worker's handler")
+	f.StringVar(&flags.payload, "payload", "", "the handler's input, `text`")
+	f.DurationVar(&flags.delay, "delay", 0, "not before so much time has passed")
+	f.DurationVar(&flags.retention, "retention", 0, "keep the outcome so long (default 24h)")
+	return cmd
+}
+
+// task is the task to submit.
+func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, error) {
+	spec, err := f.spec()
+	if err != nil {
+		return spec, err
+	}
+	spec.Retention = f.retention
+	if f.delay > 0 {
+		spec.RunAt = time.Now().Add(f.delay)
+	}
+	switch {
+	case f.kind == "" && f.payload == "":
+		spec.Command = withArgs(spec.Command, args, nil)
+		return spec, commandArgs(cmd, args)
+	case f.kind == "":
+		return spec, Usage("submit: --payload needs --kind")
+	case len(args) > 0:
+		return spec, Usage("submit: --kind takes no command")
+	}
+	spec.Kind, spec.Command, spec.Payload = f.kind, nil, task.Text(f.payload)
+	return spec, nil
+}
+
+// submit submits one task. With --local it has to wait for it: its broker ends with this process.
+func (a *App) submit(parent context.Context, spec client.Spec, local bool) error {
+	ctx, cancel := a.Interruptible(parent)
+	defer cancel()
+	c, end, err := a.DialLocal(ctx, local)
+	if err != nil {
+		return err
+	}
+	defer end()
+	taskID, err := c.Submit(ctx, spec)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(a.Out, taskID)
+	if !local {
+		return nil
+	}
+	_, err = a.await(ctx, c, taskID)
+	return err
+}
+
+// waitCommand is `wait`.
+func (a *App) waitCommand() *cobra.Command {
+	var timeout time.Duration
+	format := formatNone
+	cmd := &cobra.Command{
+		Use:   "wait TASK...",
+		Short: "Wait for tasks to end; the exit code is the last one's",
+		Long: "Wait for tasks to end. The exit code is the last task's, as with run. A handler's result is\n" +
+			"printed; a command's output is shown by: watch.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				if timeout > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeoutCause(ctx, timeout, &ExitError{Code: ExitTimeout})
+					defer cancel()
+				}
+				return a.waitAll(ctx, c, args, format)
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "wait so long at most (exit code 124); the tasks go on")
+	cmd.Flags().VarP(&format, "output", "o", "print the tasks: `json`")
+	return cmd
+}
+
+// waitAll waits for one task after the other: the last to end ends the wait at any rate.
+func (a *App) waitAll(ctx context.Context, c *client.Client, taskIDs []string, format format) error {
+	var last error
+	for _, taskID := range taskIDs {
+		t, err := a.await(ctx, c, taskID)
+		if t == nil {
+			return err
+		}
+		last = err
+		switch {
+		case format == formatJSON:
+			if err := a.printJSON(t); err != nil {
+				return err
+			}
+		case t.GetOutcome().GetPayload() != nil:
+			p, err := task.PayloadFromProto(t.GetOutcome().GetPayload())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(a.Out, p.String())
+		}
+	}
+	return last
+}
+
+// await waits for a task; with the task comes the end that its outcome stands for.
+func (a *App) await(ctx context.Context, c *client.Client, taskID string) (*weftv1.Task, error) {
+	t, err := c.WaitTask(ctx, taskID)
+	if err != nil {
+		return nil, err
+	}
+	outcome, err := client.OutcomeFromProto(t.GetOutcome())
+	if err != nil {
+		return nil, err
+	}
+	return t, a.end(outcome)
+}
+
+// watchCommand is `watch`.
+func (a *App) watchCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "watch TASK",
+		Short: "Follow a task: its states, its output, its exit code",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				return a.watch(ctx, c, args[0])
+			})
+		},
+	}
+}
+
+// watch follows a task. Output that the worker no longer has is taken from the outcome as far as it is
+// there, and its lack is said.
+func (a *App) watch(ctx context.Context, c *client.Client, taskID string) error {
+	out := newOutput(a.Out, a.Err)
+	state := weftv1.TaskState_TASK_STATE_UNSPECIFIED
+	told := func(t *weftv1.Task) {
+		if t.GetState() == state {
+			return
+		}
+		state = t.GetState()
+		worker := ""
+		if w := t.GetAttempt().GetWorker(); w != "" {
+			worker = " on " + w
+		}
+		a.Say("%s is %s%s", taskID, stateWord(state), worker)
+	}
+	err := out.follow(ctx, c, taskID, told)
+	if err != nil && !client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_OUTPUT_GONE) {
+		return err
+	}
+	t, err := c.WaitTask(ctx, taskID)
+	if err != nil {
+		return err
+	}
+	told(t)
+	outcome, err := client.OutcomeFromProto(t.GetOutcome())
+	if err != nil {
+		return err
+	}
+	if r := outcome.Command; r != nil {
+		if err := out.captured(outcome.Token, r); err != nil {
+			return err
+		}
+		if !out.complete(outcome.Token, r) {
+			a.Say("%v", errOutputLost)
+		}
+	}
+	return a.end(outcome)
+}
+
+// taskID is what the broker's names for tasks look like.
+var taskID = regexp.MustCompile(`^t[0-9a-z]{1,13}$`)
+
+// cancelCommand is `cancel`.
+func (a *App) cancelCommand() *cobra.Command {
+	var grace time.Duration
+	var now bool
+	cmd := &cobra.Command{
+		Use:   "cancel TASK|CALL...",
+		Short: "Cancel tasks, or all tasks of a call",
+		Long: "Cancel tasks, or all tasks of a call. One that waits ends at once; one that runs is asked to stop,\n" +
+			"and killed after the grace.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if now {
+				grace = client.KillNow
+			}
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				for _, name := range args {
+					if err := a.cancelOne(ctx, c, name, grace); err != nil {
+						return fmt.Errorf("%s: %w", name, err)
+					}
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&grace, "grace", 0, "between asking and killing (default the task's own)")
+	cmd.Flags().BoolVar(&now, "now", false, "kill at once")
+	cmd.MarkFlagsMutuallyExclusive("grace", "now")
+	return cmd
+}
+
+// cancelOne cancels a task, or a call of that name if there is no such task.
+func (a *App) cancelOne(ctx context.Context, c *client.Client, name string, grace time.Duration) error {
+	if taskID.MatchString(name) {
+		state, err := c.CancelTask(ctx, name, grace)
+		if err == nil {
+			fmt.Fprintf(a.Out, "%s is %s\n", name, stateWord(state))
+			return nil
+		}
+		if !client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_TASK_NOT_FOUND) {
+			return err
+		}
+	}
+	tasks, err := c.CancelCall(ctx, name, grace)
+	if client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_CALL_NOT_FOUND) {
+		return errors.New("there is no such task and no such call")
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Out, "%s: %d tasks cancelled\n", name, tasks)
+	return nil
+}
+
+// withClient connects, runs fn and closes; an interrupt ends fn's context.
+func (a *App) withClient(cmd *cobra.Command, fn func(context.Context, *client.Client) error) error {
+	ctx, cancel := a.Interruptible(cmd.Context())
+	defer cancel()
+	c, err := a.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	return fn(ctx, c)
+}

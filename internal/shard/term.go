@@ -1,0 +1,258 @@
+package shard
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+
+	"github.com/weftq/weft/internal/journal"
+	"github.com/weftq/weft/internal/pure"
+)
+
+const (
+	drainMax     = 512 // commands that one pass decides before it looks at the time again
+	housekeeping = time.Second
+	passMax      = 250 * time.Millisecond // between passes: lease time advances by at most twice that in one
+)
+
+// termLoop is the loop while it serves.
+type termLoop struct {
+	*Loop
+	term    *journal.Term
+	stream  journal.Stream
+	machine *Machine
+
+	appendC chan appending  // to the appender; at most one
+	doneC   chan appendDone // from it
+	flying  bool
+
+	last    time.Time // when the time was last told to the machine
+	checked time.Time // when the store was last looked at
+	current inboxItem // being decided, for the case of a panic
+	purgeC  chan error
+	purging bool
+}
+
+type appending struct {
+	frame   []byte
+	counter uint64
+}
+
+type appendDone struct {
+	frame []byte
+	err   error
+}
+
+// run serves until an append fails, something panics, or ctx ends. Then what is under way is finished if
+// it can be, and everybody is told.
+func (t *termLoop) run(ctx context.Context) (err error) {
+	t.appendC, t.doneC = make(chan appending, 1), make(chan appendDone, 1)
+	t.purgeC = make(chan error, 1)
+	appendCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		t.appendAll(appendCtx)
+	}()
+	defer func() {
+		t.setReady(false)
+		close(t.appendC)
+		stop()
+		<-stopped
+		if t.purging {
+			<-t.purgeC
+		}
+		reason := error(pure.Refuse(pure.TermEnded, "the broker's term ended while the request was in it"))
+		if err == nil {
+			reason = notReady()
+		}
+		t.machine.Abandon(reason)
+	}()
+	t.last = time.Now()
+	t.look()
+	t.setReady(true)
+	return t.serve(ctx)
+}
+
+func (t *termLoop) serve(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+			t.poison.add(t.current.cmd)
+			if t.current.cmd != nil {
+				refuse(t.current, poisoned())
+			}
+		}
+	}()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		inbox := t.inbox
+		if t.machine.Full() {
+			inbox = nil // until the append under way makes room
+		}
+		select {
+		case r := <-inbox:
+			t.tell(0)
+			t.decide(r)
+		case done := <-t.doneC:
+			if err := t.appended(done); err != nil {
+				return err
+			}
+		case err := <-t.purgeC:
+			t.purging = false
+			if err != nil {
+				t.log.Warn("a purge failed; the next one covers it", "error", err)
+			}
+		case <-timer.C:
+		case <-ctx.Done():
+			return t.finish()
+		}
+		t.pass()
+		t.sleep(timer)
+	}
+}
+
+// pass decides what waits, then what is due, and begins an append. What waits comes first: a heartbeat
+// that has arrived counts before the time that has passed.
+func (t *termLoop) pass() {
+	t.tell(0)
+drain:
+	for range drainMax {
+		if t.machine.Full() {
+			break
+		}
+		select {
+		case r := <-t.inbox:
+			t.decide(r)
+		default:
+			break drain
+		}
+	}
+	now := time.Now()
+	passed := now.Sub(t.last)
+	t.last = now
+	t.tell(passed)
+	t.machine.Advance()
+	if now.Sub(t.checked) >= housekeeping {
+		t.look()
+	}
+	t.flush()
+}
+
+// tell tells the machine the time, and how much of it has passed since the last pass.
+func (t *termLoop) tell(passed time.Duration) {
+	t.machine.Tick(pure.Wall(time.Now().UnixNano()), passed)
+}
+
+func (t *termLoop) decide(r inboxItem) {
+	t.bytes.Release(r.bytes)
+	if t.poison.has(r.cmd) {
+		refuse(r, poisoned())
+		return
+	}
+	t.current = r
+	t.machine.Decide(r.cmd, r.reply)
+	t.current = inboxItem{}
+}
+
+// flush begins the append of what was decided, if none is under way.
+func (t *termLoop) flush() {
+	if t.flying {
+		return
+	}
+	if frame, counter := t.machine.Flush(); frame != nil {
+		t.flying = true
+		t.appendC <- appending{frame, counter}
+	}
+}
+
+func (t *termLoop) appended(done appendDone) error {
+	t.flying = false
+	if done.err != nil {
+		return done.err
+	}
+	if floor := t.machine.Appended(done.frame); floor != 0 {
+		t.purge(floor)
+	}
+	return nil
+}
+
+// purge removes what a durable floor covers, beside the loop: it takes a while. One that comes while
+// another is under way is left to the next floor.
+func (t *termLoop) purge(below uint64) {
+	if t.purging {
+		return
+	}
+	t.purging = true
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		t.purgeC <- t.term.Purge(ctx, below)
+	}()
+}
+
+// appendAll is the appender: one append after the other, none beside another.
+func (t *termLoop) appendAll(ctx context.Context) {
+	for a := range t.appendC {
+		_, err := t.term.Append(ctx, a.counter, a.frame)
+		t.doneC <- appendDone{a.frame, err}
+	}
+}
+
+// sleep sets the timer for what is due next.
+func (t *termLoop) sleep(timer *time.Timer) {
+	wait := passMax
+	if next, ok := t.machine.Next(); ok {
+		wait = min(wait, next)
+	}
+	if t.machine.Busy() && !t.machine.Full() {
+		wait = 0
+	}
+	// Not less than a millisecond for a deadline: lease time is told at each pass anyway.
+	if wait > 0 && wait < time.Millisecond {
+		wait = time.Millisecond
+	}
+	timer.Reset(wait)
+}
+
+// look looks at the store: whether there is room, and how large the journal is.
+func (t *termLoop) look() {
+	t.checked = time.Now()
+	free, err := t.stream.Free()
+	if err != nil {
+		t.log.Warn("the free space is unknown", "error", err)
+		return
+	}
+	low := free < t.cfg.DiskReserve
+	t.machine.SetDiskLow(low)
+	if was := t.Stats(); low != (was.FreeBytes < t.cfg.DiskReserve && was.Epoch != 0) {
+		t.log.Warn("the disk's reserve", "low", low, "free", free, "reserve", t.cfg.DiskReserve)
+	}
+	t.stats.Store(&Stats{
+		Epoch: t.term.Epoch(), StateBytes: t.machine.queue.Bytes(), FreeBytes: free,
+		JournalBytes: t.machine.size.total - t.machine.size.purged,
+	})
+}
+
+// finish makes durable what was decided, and ends the term in order.
+func (t *termLoop) finish() error {
+	t.setReady(false)
+	for range 2 { // the append under way, and the batch behind it
+		if t.flying {
+			if err := t.appended(<-t.doneC); err != nil {
+				return err
+			}
+		}
+		t.flush()
+	}
+	if t.flying {
+		return t.appended(<-t.doneC)
+	}
+	return nil
+}
+
+func poisoned() error {
+	return pure.Refuse(pure.RequestPoisoned,
+		"the broker met its own bug while deciding this request and refuses it for 10 minutes")
+}

@@ -1,0 +1,63 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Redials wait 50 ms at first, twice as long each time, at most 2 s, of which up to a fifth is taken
+// off at random so that many clients of one broker do not come back together.
+const (
+	backoffFirst  = 50 * time.Millisecond
+	backoffMax    = 2 * time.Second
+	backoffJitter = 0.2
+)
+
+// backoff is the wait between attempts. The zero backoff is ready.
+type backoff struct{ next time.Duration }
+
+// reset makes the next wait the first one again.
+func (b *backoff) reset() { b.next = 0 }
+
+// step returns the next wait.
+func (b *backoff) step() time.Duration {
+	if b.next == 0 {
+		b.next = backoffFirst
+	}
+	d := b.next
+	b.next = min(2*b.next, backoffMax)
+	return d - time.Duration(backoffJitter*rand.Float64()*float64(d))
+}
+
+// sleep waits for the next step or for the end of ctx, whose error it returns.
+func (b *backoff) sleep(ctx context.Context) error {
+	t := time.NewTimer(b.step())
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// retry runs fn until it succeeds, fails for good, or ctx ends.
+func retry(ctx context.Context, fn func() error) error {
+	var b backoff
+	for {
+		err := fn()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !retryable(err):
+			return fromRPC(err)
+		}
+		if b.sleep(ctx) != nil { // the real error says more than the deadline that cut the retries
+			return fmt.Errorf("%w: %w", context.Cause(ctx), fromRPC(err))
+		}
+	}
+}

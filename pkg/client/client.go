@@ -1,0 +1,232 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// gRPC's buffers. Windows of a fixed size need no probing, and a frame fits.
+const (
+	streamWindowBytes = 8 << 20
+	connWindowBytes   = 16 << 20
+	ioBufferBytes     = 128 << 10
+	receiveBytesMax   = 64 << 20
+	connectTimeout    = 5 * time.Second
+)
+
+// Bounds of a session's TTL.
+const (
+	minTTL = time.Second
+	maxTTL = time.Hour
+)
+
+// A connection that carries a request and nothing else is tried so often; the broker has to permit it
+// (its enforcement policy's MinTime). Calls have heartbeats of their own, and notice sooner.
+const (
+	keepaliveTime    = 30 * time.Second
+	keepaliveTimeout = 10 * time.Second
+)
+
+// Client is a program's connection to a broker. It is safe for use by several goroutines.
+type Client struct {
+	addr       string
+	namespace  string
+	name       string
+	sessionTTL time.Duration
+	logger     *slog.Logger
+	options    []grpc.DialOption
+
+	ctx    context.Context // ends with the client
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	conn    *grpc.ClientConn
+	retired *grpc.ClientConn // replaced after silence; requests of others may still be on it
+	calls   map[*Call]struct{}
+	closed  bool
+}
+
+// Dial makes a client of the broker at addr: host:port, or a gRPC target; empty is WEFT_BROKER, else
+// 127.0.0.1:9338. It connects in the background and comes back after every loss; [Client.Ping] tells
+// whether the broker is there. An error is one of addr or of the options.
+func Dial(addr string, opts ...Option) (*Client, error) {
+	cfg := newConfig()
+	for _, o := range opts {
+		o.apply(&cfg)
+	}
+	if cfg.sessionTTL < minTTL || cfg.sessionTTL > maxTTL {
+		return nil, fmt.Errorf("client: session TTL %v is not between %v and %v", cfg.sessionTTL, minTTL, maxTTL)
+	}
+	c := &Client{
+		addr:       cmp.Or(addr, os.Getenv(EnvBroker), DefaultBroker),
+		namespace:  cfg.namespace,
+		name:       cfg.name,
+		sessionTTL: cfg.sessionTTL,
+		logger:     cfg.logger,
+		options:    dialOptions(&cfg),
+		calls:      make(map[*Call]struct{}),
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	conn, err := grpc.NewClient(c.addr, c.options...)
+	if err != nil {
+		c.cancel(ErrClosed)
+		return nil, fmt.Errorf("client: broker address %q: %w", c.addr, err)
+	}
+	c.conn = conn
+	return c, nil
+}
+
+// dialOptions are ours, then the program's, which are stronger.
+func dialOptions(cfg *config) []grpc.DialOption {
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableRetry(), // this package retries, and gRPC need not keep what it sent
+		grpc.WithStaticStreamWindowSize(streamWindowBytes),
+		grpc.WithStaticConnWindowSize(connWindowBytes),
+		grpc.WithReadBufferSize(ioBufferBytes),
+		grpc.WithWriteBufferSize(ioBufferBytes),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(receiveBytesMax)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: grpcbackoff.Config{
+				BaseDelay: backoffFirst, Multiplier: 2, Jitter: backoffJitter, MaxDelay: backoffMax,
+			},
+			MinConnectTimeout: connectTimeout,
+		}),
+	}
+	if cfg.key != "" {
+		opts = append(opts, grpc.WithPerRPCCredentials(bearer(cfg.key)))
+	}
+	return append(opts, cfg.grpc...)
+}
+
+// Addr is the broker's address as it was dialled.
+func (c *Client) Addr() string { return c.addr }
+
+// Namespace is the client's namespace; empty is "default".
+func (c *Client) Namespace() string { return c.namespace }
+
+// Conn is the connection, for the generated clients of package weftv1: what this package does not wrap
+// can be asked for there. It may be another one after the broker was silent.
+func (c *Client) Conn() grpc.ClientConnInterface { return c.current() }
+
+// current is the connection for the next request.
+func (c *Client) current() *grpc.ClientConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conn
+}
+
+// renew replaces a connection on which the broker was silent. gRPC may take the connection for sound
+// until TCP gives up, a quarter of an hour later.
+func (c *Client) renew(old *grpc.ClientConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != old || c.ctx.Err() != nil {
+		return // another call was faster
+	}
+	conn, err := grpc.NewClient(c.addr, c.options...)
+	if err != nil {
+		return // the options were good once, so this cannot be
+	}
+	if c.retired != nil {
+		_ = c.retired.Close()
+	}
+	c.retired, c.conn = old, conn
+}
+
+// Ping connects to the broker and waits until the connection stands. When ctx ends first, the error
+// says why the last attempt failed.
+func (c *Client) Ping(ctx context.Context) error {
+	conn := c.current()
+	for {
+		conn.Connect()
+		state := conn.GetState()
+		switch state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.Shutdown:
+			return ErrClosed
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return fmt.Errorf("client: no broker at %s: %w", c.addr, c.whyNotReady(ctx, conn))
+		}
+	}
+}
+
+// whyNotReady finds the error of the last connection attempt, which gRPC only tells to a request.
+func (c *Client) whyNotReady(ctx context.Context, conn *grpc.ClientConn) error {
+	if conn.GetState() == connectivity.TransientFailure {
+		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), backoffFirst)
+		defer cancel()
+		_, err := weftv1.NewQueueServiceClient(conn).GetQueue(short, &weftv1.GetQueueRequest{})
+		if e, ok := errors.AsType[*Error](fromRPC(err)); ok {
+			return e
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// join notes a call, unless the client is closed.
+func (c *Client) join(call *Call) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.calls[call] = struct{}{}
+	return true
+}
+
+// leave forgets a call that has ended.
+func (c *Client) leave(call *Call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.calls, call)
+}
+
+// endSession closes a call's session.
+func (c *Client) endSession(ctx context.Context, session string) error {
+	_, err := weftv1.NewSessionServiceClient(c.current()).CloseSession(ctx,
+		&weftv1.CloseSessionRequest{Namespace: c.namespace, SessionId: session})
+	return err
+}
+
+// Close closes all calls and the connection. It may be repeated.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	var open sync.WaitGroup
+	for call := range c.calls {
+		open.Go(call.Close)
+	}
+	c.mu.Unlock()
+	open.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return nil // closed before
+	}
+	c.cancel(ErrClosed)
+	if c.retired != nil {
+		_ = c.retired.Close()
+	}
+	if err := c.conn.Close(); err != nil {
+		return fmt.Errorf("client: close the connection: %w", err)
+	}
+	return nil
+}

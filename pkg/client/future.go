@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// futureState is where a future is on its way.
+type futureState uint8
+
+const (
+	futureQueued   futureState = iota // waits to be sent
+	futureSent                        // on the current stream, not known to be durable
+	futureAccepted                    // durable at the broker
+	futureResolved                    // has its outcome or its error
+	futureSettled                     // and the broker may forget it: acknowledged, refused or never sent
+)
+
+// Future is a client's view of a task's outcome. It ends, in any case: with the outcome, or with the
+// error that the broker refused the task with, or with the error that ended its call.
+type Future struct {
+	call  *Call
+	index uint64
+	spec  *Spec // a map's input
+
+	// Guarded by call.mu.
+	state     futureState
+	cancelled bool          // a cancel was asked for, and is repeated after a reconnect
+	grace     time.Duration // the cancel's
+	encoded   []byte        // until the task was accepted
+	size      int           // bytes that it counts in the window
+	taskID    string
+
+	// Written before done is signalled, and never after.
+	outcome Outcome
+	err     error
+
+	done atomic.Pointer[signal]
+}
+
+// signal is a channel that is closed once. Most futures never need one.
+type signal struct{ c chan struct{} }
+
+// signalled is the signal of every future that has ended.
+var signalled = func() *signal {
+	s := &signal{make(chan struct{})}
+	close(s.c)
+	return s
+}()
+
+// Index is the task's place in its call.
+func (f *Future) Index() uint64 { return f.index }
+
+// TaskID is the broker's name for the task: known once the task has ended, or has begun in a call with
+// [OnUpdate]; empty before.
+func (f *Future) TaskID() string {
+	f.call.mu.Lock()
+	defer f.call.mu.Unlock()
+	return f.taskID
+}
+
+// Done returns a channel that is closed when the future has ended.
+func (f *Future) Done() <-chan struct{} {
+	if s := f.done.Load(); s != nil {
+		return s.c
+	}
+	s := &signal{make(chan struct{})}
+	if f.done.CompareAndSwap(nil, s) {
+		return s.c
+	}
+	return f.done.Load().c // another waiter's, or the end's
+}
+
+// ended reports whether outcome and err may be read.
+func (f *Future) ended() bool { return f.done.Load() == signalled }
+
+// end publishes outcome and err.
+func (f *Future) end() {
+	if s := f.done.Swap(signalled); s != nil {
+		close(s.c)
+	}
+}
+
+// Wait returns the outcome, also of a task that failed (see [Outcome.Err]). The error is ctx's if that
+// ends first, which stops nobody but the waiter; an [*Error] if the task was refused; or the one that
+// ended the call.
+func (f *Future) Wait(ctx context.Context) (*Outcome, error) {
+	if !f.ended() {
+		select {
+		case <-f.Done():
+		case <-ctx.Done():
+			if !f.ended() {
+				return nil, context.Cause(ctx)
+			}
+		}
+	}
+	return f.Outcome()
+}
+
+// Outcome returns what Wait would, at once; nil and nil when the future has not ended.
+func (f *Future) Outcome() (*Outcome, error) {
+	switch {
+	case !f.ended():
+		return nil, nil
+	case f.err != nil:
+		return nil, f.err
+	default:
+		return &f.outcome, nil
+	}
+}
+
+// Cancel begins the cancel ladder: a task that waits ends at once, one that runs is told to stop and
+// killed after the grace; zero is the task's own grace, [KillNow] none. The worker's report decides, so
+// a task that was about to succeed may still succeed. It may be repeated with a shorter grace.
+func (f *Future) Cancel(grace time.Duration) { f.call.cancelOne(f, grace) }
+
+// Ack lets the broker forget the outcome; only needed in a call with [ExplicitAck], elsewhere it was
+// done on delivery. It may be repeated; a future that has not ended is left alone.
+func (f *Future) Ack() {
+	c := f.call
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.state != futureResolved {
+		return
+	}
+	c.acknowledge(f)
+	if c.acksDue() {
+		c.wake()
+	}
+}

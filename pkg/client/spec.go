@@ -1,0 +1,127 @@
+package client
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/weftq/weft/pkg/task"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// KillNow as a grace leaves no time between asking a task to stop and killing it.
+const KillNow time.Duration = -1
+
+// Spec is what a client asks for. Only the kind, or the command, has to be set.
+type Spec struct {
+	// Queue is where the task waits; empty is "default", which always exists.
+	Queue string
+	// Kind says what sort of work it is; workers say which kinds they handle. Empty with Command.
+	Kind string
+	// Payload is what the worker's handler gets; at most 512 KiB. Not with Command.
+	Payload task.Payload
+	// Command is a program to run in place of a handler. It must not change once it was submitted.
+	Command *weftv1.Command
+	// RunAt holds the task back until then; zero is at once.
+	RunAt time.Time
+	// Timeout stops an attempt that takes longer; zero is without limit, at most 30 days.
+	Timeout time.Duration
+	// Grace lies between asking an attempt to stop and killing it: zero is the broker's default of 10 s,
+	// at most 1 h, KillNow none.
+	Grace time.Duration
+	// Retry says whether to try again; the zero Retry is one attempt, as in concurrent.futures.
+	Retry Retry
+	// Daemon ends the task when its call's session ends: closed, or silent for its TTL.
+	Daemon bool
+	// Labels are for people and filters; at most 64.
+	Labels map[string]string
+	// Retention keeps the outcome so long after it is final, even if acknowledged; at most 90 days.
+	Retention time.Duration
+	// OnWorkerLost chooses between at least once (the default) and at most once.
+	OnWorkerLost weftv1.OnWorkerLost
+}
+
+// Retry says when an attempt that ended by error or timeout is followed by another. The wait before
+// attempt n+1 is Backoff × Multiplier^(n-1), at most BackoffMax, less up to the share Jitter.
+type Retry struct {
+	// Attempts is how often the task is tried in all; 0 and 1 are once, at most 1,000.
+	Attempts int
+	// Backoff is the first wait; zero is 1 s.
+	Backoff time.Duration
+	// Multiplier makes later waits longer; zero is 2.
+	Multiplier float64
+	// BackoffMax bounds them; zero is 5 min.
+	BackoffMax time.Duration
+	// Jitter is a share from 0 to 1; zero is 0.2, for none give less than 0.001.
+	Jitter float64
+}
+
+// proto returns the spec as a message.
+func (s *Spec) proto() *weftv1.TaskSpec {
+	m := &weftv1.TaskSpec{}
+	s.fill(m)
+	switch {
+	case s.Command != nil:
+		m.Work = &weftv1.TaskSpec_Command{Command: s.Command}
+	default:
+		p := s.Payload.Proto()
+		if p == nil {
+			p = &weftv1.Payload{}
+		}
+		m.Work = &weftv1.TaskSpec_Payload{Payload: p}
+	}
+	return m
+}
+
+// fill sets everything but the work, which the stream writes by itself.
+func (s *Spec) fill(m *weftv1.TaskSpec) {
+	m.Queue = s.Queue
+	m.Kind = s.Kind
+	m.Daemon = s.Daemon
+	m.Labels = s.Labels
+	m.OnWorkerLost = s.OnWorkerLost
+	m.RunAt, m.Timeout, m.Grace, m.Retention = nil, nil, nil, nil
+	if !s.RunAt.IsZero() {
+		m.RunAt = timestamppb.New(s.RunAt)
+	}
+	if s.Timeout != 0 {
+		m.Timeout = durationpb.New(s.Timeout)
+	}
+	m.Grace = graceProto(s.Grace)
+	if s.Retention != 0 {
+		m.Retention = durationpb.New(s.Retention)
+	}
+	m.Retry = s.Retry.proto()
+}
+
+// graceProto returns a grace as a message: unset for zero, 0 for KillNow.
+func graceProto(d time.Duration) *durationpb.Duration {
+	switch {
+	case d == 0:
+		return nil
+	case d < 0:
+		return &durationpb.Duration{}
+	default:
+		return durationpb.New(d)
+	}
+}
+
+// proto returns the policy as a message, nil if nothing is asked for.
+func (r Retry) proto() *weftv1.RetryPolicy {
+	if r == (Retry{}) {
+		return nil
+	}
+	m := &weftv1.RetryPolicy{
+		AttemptsMax: uint32(max(r.Attempts, 0)), //nolint:gosec // the broker checks the upper bound
+		Multiplier:  r.Multiplier,
+		Jitter:      r.Jitter,
+	}
+	if r.Backoff != 0 {
+		m.InitialBackoff = durationpb.New(r.Backoff)
+	}
+	if r.BackoffMax != 0 {
+		m.BackoffMax = durationpb.New(r.BackoffMax)
+	}
+	return m
+}

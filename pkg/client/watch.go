@@ -1,0 +1,132 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// Event is one piece of news of a task: exactly one field is set.
+type Event struct {
+	// Task is the task after a change; the last one has the outcome.
+	Task *weftv1.Task
+	// Output is the next piece of a command's output. Each attempt's begins at offset 0.
+	Output *weftv1.OutputChunk
+}
+
+// Watch follows a task: its state now and at each change, until its outcome; with output, also what a
+// command writes, each byte once and in order within its stream. A lost connection is resumed where it
+// was. An error is the last thing given; OUTPUT_GONE says that the worker no longer has the output.
+func (c *Client) Watch(ctx context.Context, taskID string, output bool) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		w := &watching{
+			client:  c,
+			request: weftv1.WatchTaskRequest{Namespace: c.namespace, TaskId: taskID, Output: output},
+			yield:   yield,
+		}
+		err := w.run(ctx)
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(Event{}, err)
+		}
+	}
+}
+
+// errStopped ends a watch whose loop was broken.
+var errStopped = errors.New("client: stopped")
+
+// errGap is output that is missing between two chunks, which is asked for again.
+var errGap = errors.New("client: a gap in the output")
+
+// watching is one run of Watch.
+type watching struct {
+	client  *Client
+	request weftv1.WatchTaskRequest // with the offsets of what was given
+	yield   func(Event, error) bool
+	backoff backoff
+}
+
+// run watches until the outcome, over as many streams as it takes.
+func (w *watching) run(ctx context.Context) error {
+	for {
+		err := w.stream(ctx)
+		switch {
+		case err == nil || errors.Is(err, errStopped):
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !resumable(err) && !errors.Is(err, errGap):
+			return fromRPC(err)
+		}
+		if w.backoff.sleep(ctx) != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// stream watches on one stream; nil is after the outcome.
+func (w *watching) stream(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := w.client.tasks().WatchTask(ctx, &w.request)
+	if err != nil {
+		return err
+	}
+	final := false
+	for {
+		response, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF) && final:
+			return nil
+		case err != nil:
+			return err
+		}
+		w.backoff.reset()
+		if chunk := response.GetOutput(); chunk != nil {
+			err = w.output(chunk)
+		} else {
+			final = response.GetTask().GetOutcome() != nil
+			err = w.tell(Event{Task: response.GetTask()})
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// tell gives an event to the loop.
+func (w *watching) tell(e Event) error {
+	if !w.yield(e, nil) {
+		return errStopped
+	}
+	return nil
+}
+
+// output gives what is new in a chunk, and moves the offset that a resumption begins at.
+func (w *watching) output(chunk *weftv1.OutputChunk) error {
+	if chunk.GetToken() < w.request.GetToken() {
+		return nil // of an attempt that another one has followed
+	}
+	if chunk.GetToken() != w.request.GetToken() {
+		w.request.Token = chunk.GetToken()
+		w.request.StdoutOffset, w.request.StderrOffset = 0, 0
+	}
+	offset := &w.request.StdoutOffset
+	if chunk.GetStream() == weftv1.OutputStream_OUTPUT_STREAM_STDERR {
+		offset = &w.request.StderrOffset
+	}
+	seen := *offset - chunk.GetOffset()
+	switch {
+	case seen < 0:
+		return errGap
+	case seen > int64(len(chunk.GetData())):
+		return nil
+	case seen == int64(len(chunk.GetData())) && !chunk.GetEnd():
+		return nil
+	}
+	chunk.Offset, chunk.Data = *offset, chunk.GetData()[seen:]
+	*offset += int64(len(chunk.GetData()))
+	return w.tell(Event{Output: chunk})
+}

@@ -1,0 +1,47 @@
+//go:build unix
+
+package command
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/weftq/weft/pkg/task"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// environ is the worker's environment with the command's laid over it. With a working directory PWD
+// follows, as in a shell, unless the command sets it.
+func environ(cmd *weftv1.Command) ([]string, error) {
+	added := cmd.GetEnv()
+	for name, value := range added {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
+			return nil, &task.Error{
+				Reason:    task.ReasonError,
+				Message:   fmt.Sprintf("environment variable %q cannot be set", name),
+				Permanent: true,
+			}
+		}
+	}
+	dir := cmd.GetDir()
+	_, hasPWD := added["PWD"]
+	setPWD := filepath.IsAbs(dir) && !hasPWD
+
+	own := os.Environ()
+	env := make([]string, 0, len(own)+len(added)+1)
+	for _, variable := range own {
+		name, _, _ := strings.Cut(variable, "=")
+		if _, replaced := added[name]; !replaced && (!setPWD || name != "PWD") {
+			env = append(env, variable)
+		}
+	}
+	for name, value := range added {
+		env = append(env, name+"="+value)
+	}
+	if setPWD {
+		env = append(env, "PWD="+dir)
+	}
+	return env, nil
+}

@@ -1,0 +1,111 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+const (
+	// SessionTTLDefault is the default of Config.SessionTTL.
+	SessionTTLDefault = 10 * time.Second
+	// DrainTimeoutDefault is the default of Config.DrainTimeout.
+	DrainTimeoutDefault = 30 * time.Second
+
+	slotsMax = 100_000
+)
+
+// Config is what a worker is made of. Broker or Conn is needed, the rest has defaults.
+type Config struct {
+	// Broker is the broker's address, host:port.
+	Broker string
+	// DialOptions are added to the worker's own; the last one wins. Without any, the connection is not
+	// encrypted.
+	DialOptions []grpc.DialOption
+	// Conn is used instead of Broker, and not closed. A connection that is dead without saying so is
+	// then as dead as its keepalive allows: with Broker the worker dials again instead.
+	Conn *grpc.ClientConn
+
+	// Namespace to serve. Default "default".
+	Namespace string
+	// Queues to serve, 1 to 100. Default "default".
+	Queues []string
+	// Name for people, at most 256 bytes. Default HOST:PID.
+	Name string
+	// Labels for people.
+	Labels map[string]string
+	// Slots is how many tasks run at a time, 1 to 100,000. Default: one for each CPU.
+	Slots int
+
+	// SessionTTL is how long the broker waits for a sign of life before it gives this worker's tasks
+	// to others: 1 s to 1 h, default 10 s.
+	SessionTTL time.Duration
+	// DrainTimeout is how long running attempts may go on once Run's context is done. Default 30 s;
+	// negative is not at all.
+	DrainTimeout time.Duration
+
+	// Output says how much of commands' output is kept.
+	Output OutputConfig
+
+	// Logger hears of connections and of what goes wrong, and never sees a payload. Default: nobody.
+	Logger *slog.Logger
+}
+
+// OutputConfig limits the output of commands that is kept in this process for those who read it: while
+// a command runs, and afterwards until its report is accepted. Where the report does not have all of
+// it, it stays until nobody can ask for it any more.
+type OutputConfig struct {
+	// SpoolDir is where large output goes, in files without names. Default os.TempDir().
+	SpoolDir string
+	// AttemptBytesMax limits the files of one attempt. Default 1 GiB.
+	AttemptBytesMax int64
+	// TotalBytesMax limits what is kept of all commands that have ended; the oldest goes first.
+	// Default 4 GiB.
+	TotalBytesMax int64
+	// KeepFor is how long output is kept after the report was accepted. Default 10 min.
+	KeepFor time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if len(c.Queues) == 0 {
+		c.Queues = []string{"default"}
+	}
+	if c.Name == "" {
+		host, _ := os.Hostname()
+		c.Name = fmt.Sprintf("%s:%d", host, os.Getpid())
+	}
+	if c.Slots == 0 {
+		c.Slots = runtime.NumCPU()
+	}
+	setDefault(&c.SessionTTL, SessionTTLDefault)
+	setDefault(&c.DrainTimeout, DrainTimeoutDefault)
+	setDefault(&c.Output.TotalBytesMax, 4<<30)
+	setDefault(&c.Output.KeepFor, 10*time.Minute)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func setDefault[T int64 | time.Duration](value *T, otherwise T) {
+	if *value == 0 {
+		*value = otherwise
+	}
+}
+
+func (c Config) validate() error {
+	switch {
+	case (c.Broker == "") == (c.Conn == nil):
+		return errors.New("worker: exactly one of Broker and Conn is needed")
+	case c.Slots < 1 || c.Slots > slotsMax:
+		return fmt.Errorf("worker: %d slots; 1 to %d are possible", c.Slots, slotsMax)
+	case c.SessionTTL < time.Second || c.SessionTTL > time.Hour:
+		return fmt.Errorf("worker: a session TTL of %v; 1 s to 1 h is possible", c.SessionTTL)
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package worker
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	redialMin = 50 * time.Millisecond
+	redialMax = 2 * time.Second
+
+	messageBytesMax = 16 << 20
+	bufferBytes     = 128 << 10 // of the connection, each way: a frame of small reports in one write
+	windowBytes     = 4 << 20   // a full frame without waiting for the other side
+)
+
+// connect keeps a stream open until ctx ends or the worker has said goodbye. It returns an error only
+// if the broker never welcomed the worker and never will.
+func (w *Worker) connect(ctx context.Context) error {
+	for attempt, ever := 0, false; ; attempt++ {
+		welcomed, err := w.dialAndServe(ctx)
+		if ctx.Err() != nil || w.isLeaving() {
+			return nil
+		}
+		if welcomed {
+			ever, attempt = true, 0
+		}
+		if !ever && hopeless(err) {
+			return err
+		}
+		wait := redialWait(attempt)
+		w.log.Info("no broker", "error", err, "redial_in", wait)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// redialWait is how long to wait before dialling again, after so many attempts in a row that failed: not
+// long for a broker that was restarted, and not all workers at once for one that was away.
+func redialWait(failed int) time.Duration {
+	if failed == 0 {
+		return redialMin
+	}
+	wait := min(redialMin<<min(failed, 16), redialMax)
+	return wait/2 + rand.N(wait/2)
+}
+
+// hopeless reports whether trying again unchanged cannot help: the broker understood and refused.
+func hopeless(err error) bool {
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
+		return true
+	default:
+		return false
+	}
+}
+
+// dialAndServe serves one stream, on a connection of its own unless the user gave one: what is silent
+// may be the connection, and a stream on the same one would not be heard either.
+func (w *Worker) dialAndServe(ctx context.Context) (welcomed bool, err error) {
+	conn := w.cfg.Conn
+	if conn == nil {
+		if conn, err = grpc.NewClient(w.cfg.Broker, w.dialOptions()...); err != nil {
+			return false, err
+		}
+		defer conn.Close()
+	}
+	conn.ResetConnectBackoff() // how often to dial is decided here
+	welcomed, err = w.serve(ctx, conn)
+	if !welcomed {
+		w.notWelcomed()
+	}
+	return welcomed, err
+}
+
+func (w *Worker) dialOptions() []grpc.DialOption {
+	return append([]grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(messageBytesMax),
+			grpc.MaxCallSendMsgSize(messageBytesMax),
+		),
+		grpc.WithWriteBufferSize(bufferBytes),
+		grpc.WithReadBufferSize(bufferBytes),
+		grpc.WithInitialWindowSize(windowBytes),
+		grpc.WithInitialConnWindowSize(windowBytes),
+	}, w.cfg.DialOptions...)
+}

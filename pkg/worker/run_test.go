@@ -1,0 +1,173 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/weftq/weft/pkg/task"
+)
+
+func TestDrainLetsAttemptsEnd(t *testing.T) {
+	b := newFakeBroker(t)
+	g, r, s := gated(t, b.config(), b, true)
+	s.assign(payloadTask(1, "gate", ""))
+	a := g.enter(t)
+	r.cancel()
+	s.until("the word", func() bool { return s.draining })
+	s.assign(payloadTask(2, "gate", "")) // was on its way
+	if r := s.accepted(2); r.GetEnd() != released {
+		t.Errorf("got %v", r)
+	}
+	if a.ctx.Err() != nil {
+		t.Error("the attempt was stopped")
+	}
+	g.leave <- nil
+	s.report(1)
+	s.mu.Lock()
+	if s.goodbye {
+		t.Error("goodbye before the report was acknowledged")
+	}
+	s.mu.Unlock()
+	s.accepted(1)
+	s.until("goodbye", func() bool { return s.goodbye })
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.credits != 0 {
+		t.Errorf("%d credits while draining", s.credits)
+	}
+}
+
+func TestDrainSurvivesAReconnect(t *testing.T) {
+	b := newFakeBroker(t)
+	g, r, s := gated(t, b.config(), b, true)
+	s.assign(payloadTask(1, "gate", ""))
+	g.enter(t)
+	r.cancel()
+	s.until("the word", func() bool { return s.draining })
+	s.drop(errDropped)
+	s = b.welcome(t)
+	if s.hello.GetCredits() != 0 || !s.held()[1] {
+		t.Errorf("got %v", s.hello)
+	}
+	s.until("the word again", func() bool { return s.draining })
+	g.leave <- nil
+	s.accepted(1)
+	s.until("goodbye", func() bool { return s.goodbye })
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDrainTimeout(t *testing.T) {
+	b := newFakeBroker(t)
+	cfg := b.config()
+	cfg.DrainTimeout = 50 * time.Millisecond
+	w := newWorker(t, cfg)
+	g := newGate(true)
+	w.Handle("gate", g.handle)
+	allowCommands(t, w)
+	r := run(t, w)
+	s := b.welcome(t)
+	stubborn := commandTask(3, shell("trap '' TERM; echo $$; while :; do sleep 0.01; done"))
+	stubborn.Grace = durationpb.New(10 * time.Millisecond)
+	s.assign(
+		payloadTask(1, "gate", ""),
+		commandTask(2, shell("trap 'exit 0' TERM; echo $$; while :; do sleep 0.01; done")),
+		stubborn,
+	)
+	a := g.enter(t)
+	group2, group3 := s.pid(2), s.pid(3)
+	r.cancel()
+	for token := range uint64(3) {
+		if r := s.accepted(1 + token); r.GetEnd() != released || r.GetError() != nil || r.GetOutput() != nil {
+			t.Errorf("got %v", r)
+		}
+	}
+	if cause := context.Cause(&a.ctx); !errors.Is(cause, task.ErrDrained) {
+		t.Errorf("cause %v", cause)
+	}
+	checkGroupGone(t, group2)
+	checkGroupGone(t, group3)
+	s.until("goodbye", func() bool { return s.goodbye })
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStopEndsAtOnce(t *testing.T) {
+	for _, draining := range []bool{false, true} {
+		b := newFakeBroker(t)
+		w := newWorker(t, b.config())
+		g := newGate(true)
+		w.Handle("gate", g.handle)
+		allowCommands(t, w)
+		r := run(t, w)
+		s := b.welcome(t)
+		s.assign(payloadTask(1, "gate", ""), commandTask(2, shell("trap '' TERM; echo $$; while :; do sleep 0.01; done")))
+		g.enter(t)
+		group := s.pid(2)
+		if draining {
+			r.cancel()
+			s.until("the word", func() bool { return s.draining })
+		}
+		r.Stop()
+		r.Stop()
+		for token := range uint64(2) {
+			if r := s.accepted(1 + token); r.GetEnd() != released {
+				t.Errorf("got %v", r)
+			}
+		}
+		checkGroupGone(t, group)
+		if err := r.wait(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRunTellsOfUnconfirmedReports(t *testing.T) {
+	t.Parallel()
+	b := newFakeBroker(t)
+	cfg := b.config()
+	cfg.SessionTTL = time.Second
+	g, r, s := gated(t, cfg, b, false)
+	s.assign(payloadTask(1, "gate", ""))
+	g.enter(t)
+	b.refuseWith(errDropped)
+	s.drop(errDropped)
+	g.leave <- nil
+	r.cancel()
+	if err := r.wait(); err == nil {
+		t.Error("all is well, it says")
+	}
+}
+
+func TestRunWithoutABroker(t *testing.T) {
+	b := newFakeBroker(t)
+	b.refuseWith(errDropped)
+	w := newWorker(t, b.config())
+	w.Handle("a", upper)
+	r := run(t, w)
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHeartbeats(t *testing.T) {
+	t.Parallel()
+	b := newFakeBroker(t)
+	cfg := b.config()
+	cfg.SessionTTL = time.Second
+	_, _, s := gated(t, cfg, b, false)
+	begun := time.Now()
+	s.until("heartbeats", func() bool { return s.beats == 5 })
+	if each := time.Since(begun) / 5; each > cfg.SessionTTL/2 {
+		t.Errorf("one in %v", each)
+	}
+}

@@ -1,0 +1,119 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/weftq/weft/pkg/task"
+)
+
+// sessionState is the worker's session, and the time that attempts have while no stream is open.
+// Guarded by Worker.mu.
+type sessionState struct {
+	id      string
+	ttl     time.Duration
+	renewed time.Time // when the last heartbeat was sent that the broker has heard
+	down    bool      // a stream dropped, and none is open since
+	dropped time.Time // when it did
+	grace   *time.Timer
+	// introduced: a hello is on its way. What it lists the broker takes for held, so an attempt whose
+	// time is up just then is stopped and reported, not forgotten.
+	introduced bool
+}
+
+func (w *Worker) ttl() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.session.ttl
+}
+
+// connected reports whether a stream is open.
+func (s *sessionState) connected() bool { return s.id != "" && !s.down }
+
+// resumed notes a welcome; its hello was sent at begun.
+func (s *sessionState) resumed(begun time.Time) {
+	s.renewed = begun
+	s.down, s.introduced = false, false
+	s.stopGrace()
+}
+
+func (s *sessionState) stopGrace() {
+	if s.grace != nil {
+		s.grace.Stop()
+	}
+}
+
+// deadline is when an attempt has to end unless a stream is back: after its local grace, and before the
+// session can end, whichever is first.
+func (s *sessionState) deadline(a *Attempt) time.Time {
+	deadline := s.dropped.Add(a.localGrace(s.dropped, s.ttl))
+	if end := s.renewed.Add(s.ttl); end.Before(deadline) {
+		return end
+	}
+	return deadline
+}
+
+// dropped notes that the stream is gone and starts the local grace of every running attempt.
+func (w *Worker) dropped(now time.Time) {
+	w.mu.Lock()
+	w.session.down = true
+	w.session.dropped = now
+	w.mu.Unlock()
+	w.checkGraces()
+}
+
+// notWelcomed notes that a hello came to nothing: whose time is up meanwhile is forgotten after all.
+func (w *Worker) notWelcomed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.session.introduced = false
+	for token, a := range w.attempts {
+		if a.late && a.report == nil {
+			delete(w.attempts, token)
+		}
+	}
+}
+
+// checkGraces stops the attempts whose local grace is over, and sets the timer for the next.
+func (w *Worker) checkGraces() {
+	late, forgotten := w.takeLate(time.Now())
+	for _, a := range late {
+		w.log.Info("no broker in time: the attempt is stopped", "task", a.TaskID, "token", a.Token)
+		w.stop(a, task.ErrLeaseLost, 0)
+		if forgotten {
+			w.outputs.release(a.Token)
+		}
+	}
+	if len(late) > 0 {
+		w.noteProgress()
+	}
+}
+
+func (w *Worker) takeLate(now time.Time) (late []*Attempt, forgotten bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := &w.session
+	if !s.down {
+		return nil, false // the stream is back
+	}
+	var next time.Time
+	for token, a := range w.attempts {
+		if a.report != nil || a.late {
+			continue
+		}
+		switch deadline := s.deadline(a); {
+		case !deadline.After(now):
+			a.late = true
+			late = append(late, a)
+			if !s.introduced {
+				delete(w.attempts, token)
+			}
+		case next.IsZero() || deadline.Before(next):
+			next = deadline
+		}
+	}
+	if !next.IsZero() {
+		s.stopGrace()
+		s.grace = time.AfterFunc(next.Sub(now), w.checkGraces)
+	}
+	return late, !s.introduced
+}
