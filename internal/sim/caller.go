@@ -27,13 +27,14 @@ type caller struct {
 	attached bool
 	updates  bool
 
-	stored  pure.Ranges // told to be accepted
-	resend  []uint64
-	has     pure.Ranges // acknowledged, or about to be
-	arrived []uint64    // outcomes that are not looked at yet
-	unacked pure.Ranges // looked at, not yet told
-	final   map[uint64]string
-	refused map[uint64]bool
+	stored   pure.Ranges // told to be accepted
+	resend   []uint64
+	has      pure.Ranges // acknowledged, or about to be
+	arrived  []uint64    // outcomes that are not looked at yet
+	unacked  pure.Ranges // looked at, not yet told
+	final    map[uint64]string
+	refused  map[uint64]bool
+	careless map[uint64]bool // acknowledged without having it
 
 	asked    pure.Ranges // cancelled
 	askedAll bool
@@ -54,7 +55,7 @@ type cancelAsk struct {
 func newCaller(s *sim, i int) *caller {
 	c := &caller{
 		sleeper: sleeper{s: s}, name: fmt.Sprintf("call-%d", i), ttl: s.cfg.ttl, updates: s.one(2),
-		final: map[uint64]string{}, refused: map[uint64]bool{},
+		final: map[uint64]string{}, refused: map[uint64]bool{}, careless: map[uint64]bool{},
 	}
 	for k := range uint64(1 + s.r.IntN(s.cfg.tasks)) {
 		c.specs = append(c.specs, s.newTask(k))
@@ -172,7 +173,7 @@ func (c *caller) settled(i uint64, text string) {
 	if c.final[i] == "" {
 		c.final[i] = text
 	}
-	if !c.has.Contains(i) {
+	if !c.has.Contains(i) || c.careless[i] {
 		c.arrived = append(c.arrived, i)
 	}
 }
@@ -273,6 +274,14 @@ func (c *caller) look(f *shard.CallFrame) {
 		c.unacked.Add(i, i)
 	}
 	c.arrived = c.arrived[n:]
+	if !c.s.calm && c.sent > 0 && c.s.one(30) { // one that it does not care for, final or not
+		i := c.s.r.Uint64N(c.sent)
+		if !c.has.Contains(i) && c.stored.Contains(i) {
+			c.has.Add(i, i)
+			c.careless[i] = true
+			c.unacked.Add(i, i)
+		}
+	}
 	if c.s.calm || c.s.one(2) {
 		f.Acknowledged, c.unacked = c.unacked, nil
 	}
@@ -315,7 +324,7 @@ func (c *caller) cancel(f *shard.CallFrame) {
 		first := c.s.r.Uint64N(c.sent)
 		grace := c.s.upTo(3*time.Second) - time.Second
 		c.ask(shard.CallCancel{Range: pure.Range{First: first, Last: first + c.s.r.Uint64N(5)}, Grace: grace})
-	case c.s.perMille(c.s.cfg.cancels / 10):
+	case c.s.perMille(c.s.cfg.cancels / 4):
 		c.ask(shard.CallCancel{All: true, Grace: -1})
 	}
 	for i := range c.cancels {
@@ -335,12 +344,26 @@ func (c *caller) ask(x shard.CallCancel) {
 	c.cancels = append(c.cancels, cancelAsk{what: x})
 }
 
+// caresStill tells whether an index that was acknowledged blindly runs still. The client cannot know; the
+// run has to, so that hanging tasks are cancelled by somebody.
+func (c *caller) caresStill(i uint64) bool {
+	if !c.careless[i] || c.final[i] != "" {
+		return false
+	}
+	for _, t := range c.s.model.tasks {
+		if k := c.s.model.calls[t.call]; k != nil && k.name == c.name && t.index == i && !t.state.Final() {
+			return true
+		}
+	}
+	return false
+}
+
 // end finishes the call: early, once everything is accepted, or late, once everything is known.
 func (c *caller) end(f *shard.CallFrame) {
 	all, known := true, true
 	for i := range c.sent {
 		all = all && (c.stored.Contains(i) || c.refused[i])
-		known = known && (c.has.Contains(i) || c.refused[i])
+		known = known && (c.has.Contains(i) || c.refused[i]) && !c.caresStill(i)
 	}
 	if all && !c.finished && c.s.one(10) {
 		c.finished, f.Finish = true, true
