@@ -38,7 +38,8 @@ type caller struct {
 
 	asked    pure.Ranges // cancelled
 	askedAll bool
-	cancels  []cancelAsk // not known to be durable
+	asks     []shard.CallCancel // all of them
+	cancels  []cancelAsk        // not said on this connection, or not answered
 
 	beat, answered uint64
 	heard          time.Duration
@@ -135,8 +136,9 @@ func (c *caller) welcome(e *shard.Attached) {
 			c.resend = append(c.resend, i)
 		}
 	}
-	for i := range c.cancels {
-		c.cancels[i].beat = 0
+	c.cancels = nil
+	for _, x := range c.asks { // how far the broker came with them is not known
+		c.cancels = append(c.cancels, cancelAsk{what: x})
 	}
 	c.finished, c.lastBeat = false, 0
 	c.unacked = nil // the hello had all of it
@@ -316,19 +318,19 @@ func (c *caller) cancel(f *shard.CallFrame) {
 	switch {
 	case c.s.calm:
 		for i := range c.sent {
-			if b := c.s.behaviourOf(c.specs[i].Spec.Payload); (b.hangs || b.silent) && c.final[i] == "" && c.s.one(5) {
+			if b := c.s.behaviourOf(c.specs[i].Spec.Payload); b.hangs && c.final[i] == "" && !c.asked.Contains(i) && !c.askedAll {
 				c.ask(shard.CallCancel{Range: pure.Range{First: i, Last: i}, Grace: -1})
 			}
 		}
 	case c.sent > 0 && c.s.perMille(c.s.cfg.cancels):
 		first := c.s.r.Uint64N(c.sent)
 		grace := c.s.upTo(3*time.Second) - time.Second
-		c.ask(shard.CallCancel{Range: pure.Range{First: first, Last: first + c.s.r.Uint64N(5)}, Grace: grace})
+		c.ask(shard.CallCancel{Range: pure.Range{First: first, Last: min(first+c.s.r.Uint64N(5), c.sent-1)}, Grace: grace})
 	case c.s.perMille(c.s.cfg.cancels / 4):
 		c.ask(shard.CallCancel{All: true, Grace: -1})
 	}
 	for i := range c.cancels {
-		if c.cancels[i].beat == 0 {
+		if c.cancels[i].beat == 0 && len(c.resend) == 0 { // not ahead of the tasks that are meant
 			c.cancels[i].beat = c.beat + 1
 			f.Cancels = append(f.Cancels, c.cancels[i].what)
 		}
@@ -341,6 +343,7 @@ func (c *caller) ask(x shard.CallCancel) {
 	} else {
 		c.asked.Add(x.Range.First, x.Range.Last)
 	}
+	c.asks = append(c.asks, x)
 	c.cancels = append(c.cancels, cancelAsk{what: x})
 }
 
