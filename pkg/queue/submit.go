@@ -28,7 +28,7 @@ func (c *Core) makeQueue(step *pure.Step, namespace, queueName string) *queue {
 }
 
 // findQueue finds a queue, and makes the default one.
-func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, error) {
+func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, *pure.Refusal) {
 	if queueName == "" {
 		queueName = DefaultQueue
 	}
@@ -107,7 +107,7 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	}
 	q, err := c.findQueue(step, namespace, n.Queue)
 	if err != nil {
-		return nil, err.(*pure.Refusal)
+		return nil, err
 	}
 	c.putState = TaskState{
 		Spec: n.Spec, ID: step.Next(), Queue: q.ID, Index: n.Index, RequestID: requestID,
@@ -146,11 +146,9 @@ func (o *Options) equal(p *Options) bool {
 	if o == p {
 		return true
 	}
-	a, b := *o, *p
-	a.Labels, b.Labels = nil, nil
 	return slices.Equal(o.Labels, p.Labels) &&
-		a.Timeout == b.Timeout && a.Grace == b.Grace && a.AttemptsMax == b.AttemptsMax &&
-		a.InitialBackoff == b.InitialBackoff && a.Multiplier == b.Multiplier && a.BackoffMax == b.BackoffMax &&
-		a.Jitter == b.Jitter && a.Retention == b.Retention && a.Daemon == b.Daemon &&
-		a.FailOnWorkerLost == b.FailOnWorkerLost
+		o.Timeout == p.Timeout && o.Grace == p.Grace && o.AttemptsMax == p.AttemptsMax &&
+		o.InitialBackoff == p.InitialBackoff && o.Multiplier == p.Multiplier && o.BackoffMax == p.BackoffMax &&
+		o.Jitter == p.Jitter && o.Retention == p.Retention && o.Daemon == p.Daemon &&
+		o.FailOnWorkerLost == p.FailOnWorkerLost
 }
