@@ -14,13 +14,13 @@ var layers = []layer{
 	{trees: []string{"./cmd/broker", "./cmd/client", "./cmd/weft", "./cmd/worker"}},
 	{trees: []string{"./internal/cli"}},
 	{trees: []string{"./internal/procs"}},
-	{trees: []string{"./examples", "./internal/sim", "./pkg/wefttest"}},
+	{trees: []string{"./examples", "./internal/e2e", "./internal/sim", "./pkg/wefttest"}},
 	{trees: []string{"./internal/broker", "./pkg/client", "./pkg/worker"}},
 	{trees: []string{"./internal/cluster"}},
 	{trees: []string{"./internal/shard", "./pkg/task"}},
 	{trees: []string{"./internal/journal"}},
 	{trees: cores, peers: true},
-	{trees: []string{"./proto/weft/journal/v1", "./proto/weft/v1", "./pkg/internal", "./internal/arch"}, peers: true},
+	{trees: []string{"./proto/weft/journal/v1", "./proto/weft/v1", "./internal/pure", "./internal/wire", "./internal/arch"}, peers: true},
 }
 
 // place returns the rank of a package (0 is the top) and the tree that it belongs to.

@@ -16,7 +16,7 @@ type Rule struct {
 var (
 	cores = []string{"./pkg/lockservice", "./pkg/queue", "./pkg/session"}
 	// pure is the cores and what they may share. All of it follows the rules of a core.
-	pure = append(slices.Clone(cores), "./pkg/internal")
+	pure = append(slices.Clone(cores), "./internal/pure")
 	sdks = []string{"./pkg/client", "./pkg/task", "./pkg/worker"}
 
 	// impureImports are the trees of the standard library that bring a clock, I/O, a

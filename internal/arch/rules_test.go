@@ -27,10 +27,10 @@ func sound() *Module {
 				TestImports: []string{"./internal/sim"},
 			},
 			{Path: "./pkg/client", Imports: []string{"./pkg/task", "./proto/weft/v1", "context"}},
-			{Path: "./pkg/internal/order", Imports: []string{"cmp"}},
+			{Path: "./internal/pure/order", Imports: []string{"cmp"}},
 			{
 				Path:        "./pkg/queue",
-				Imports:     []string{"./pkg/internal/order", "./pkg/session", "time"},
+				Imports:     []string{"./internal/pure/order", "./pkg/session", "time"},
 				TestImports: []string{"math/rand/v2", "os"},
 			},
 			{Path: "./pkg/wefttest", Imports: []string{"./internal/broker", "testing"}},
@@ -88,8 +88,8 @@ func TestRulesBite(t *testing.T) {
 		{"the cores are pure", imports("./pkg/lockservice", "log/slog"), "./pkg/lockservice imports log/slog"},
 		{"the cores are pure", imports("./pkg/queue", "google.golang.org/protobuf/proto"), "./pkg/queue imports google.golang.org/protobuf/proto"},
 		{"the cores are pure", imports("./pkg/queue", "./proto/weft/v1"), "./pkg/queue imports ./proto/weft/v1"},
-		{"the cores are pure", imports("./pkg/internal/order", "sync"), "./pkg/internal/order imports sync"},
-		{"the cores are pure", imports("./pkg/internal/order", "./pkg/task"), "./pkg/internal/order imports ./pkg/task"},
+		{"the cores are pure", imports("./internal/pure/order", "sync"), "./internal/pure/order imports sync"},
+		{"the cores are pure", imports("./internal/pure/order", "./pkg/task"), "./internal/pure/order imports ./pkg/task"},
 		{"the cores are pure", func(m *Module) {
 			m.Packages = append(m.Packages, Package{Path: "./pkg/queue", Impure: []string{"time.Now in a.go:7"}})
 		}, "./pkg/queue: time.Now in a.go:7"},

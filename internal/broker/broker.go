@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/weftq/weft/internal/journal"
 	"github.com/weftq/weft/internal/journal/datadir"
@@ -93,7 +94,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		defer func() { _ = httpL.Close() }()
 	}
 	loop := cfg.loop(dir.Path())
-	server, err := newServer(loop)
+	server, err := newServer(loop, cfg.Logger)
 	if err != nil {
 		return err
 	}
@@ -129,8 +130,12 @@ func (cfg *Config) defaults() (err error) {
 	if cfg.DiskReserve == 0 {
 		cfg.DiskReserve = diskReserve
 	}
-	if cfg.Durability == "" {
+	switch jetstream.Durability(cfg.Durability) {
+	case jetstream.Always, jetstream.Interval:
+	case "":
 		cfg.Durability = string(jetstream.Always)
+	default:
+		return fmt.Errorf("broker: durability %q is neither %q nor %q", cfg.Durability, jetstream.Always, jetstream.Interval)
 	}
 	if cfg.DataDir == "" {
 		cfg.DataDir, err = DefaultDataDir()
@@ -183,7 +188,12 @@ func (cfg *Config) serve(ctx context.Context, loop *shard.Loop, s *server, grpcL
 		defer close(loopDone)
 		return loop.Run(gctx)
 	})
-	group.Go(func() error { return s.grpc.Serve(grpcL) })
+	group.Go(func() error {
+		if err := s.grpc.Serve(grpcL); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil // it was stopped before it began
+	})
 	group.Go(func() error {
 		// The loop ends first: it makes durable what was decided and closes the streams, which then
 		// end by themselves.

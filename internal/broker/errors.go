@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/internal/shard"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
@@ -38,13 +39,14 @@ var reasonCodes = map[pure.Reason]codes.Code{
 	pure.RequestPoisoned: codes.Internal,
 	pure.OutputGone:      codes.Unavailable,
 	pure.Overloaded:      codes.ResourceExhausted,
+	pure.Internal:        codes.Internal,
 }
 
 // statusError turns an error of the shard or of the edge into a gRPC error.
 func statusError(err error) error {
 	var r *pure.Refusal
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, shard.ErrClosed): // a stream that ended in order
 		return nil
 	case errors.As(err, &r):
 		return refusalStatus(r).Err()
@@ -54,7 +56,24 @@ func statusError(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	return status.Error(codes.Internal, err.Error())
+	return refusalStatus(ownBug(err.Error())).Err()
+}
+
+func ownBug(what string) *pure.Refusal {
+	return pure.Refuse(pure.Internal, "the broker met its own bug: "+what)
+}
+
+// frameError is why a stream's next frame was not read. What gRPC says of a frame that it does not take is
+// said as of any other bad frame.
+func frameError(err error) error {
+	switch status.Code(err) {
+	case codes.ResourceExhausted:
+		return pure.Refuse(pure.PayloadTooLarge, "frame: "+status.Convert(err).Message(),
+			"field", "frame", "limit", messageBytesMax)
+	case codes.Internal:
+		return badFrame("frame", "must be a protobuf message of the stream's type")
+	}
+	return err
 }
 
 func refusalStatus(r *pure.Refusal) *status.Status {

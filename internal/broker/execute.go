@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
@@ -38,7 +40,7 @@ func (s *taskService) Execute(stream grpc.BidiStreamingServer[weftv1.ExecuteRequ
 		return statusError(refusal)
 	}
 	ctx := stream.Context()
-	attached, err := do[*shard.Attached](ctx, s.loop, cmd)
+	attached, err := settle[*shard.Attached](ctx, s.loop, cmd)
 	if err != nil {
 		return err
 	}
@@ -56,7 +58,7 @@ func endOfStream(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	return err
+	return statusError(frameError(err))
 }
 
 func sessionTTL(field string, d *durationpb.Duration) (time.Duration, *pure.Refusal) {
@@ -71,7 +73,7 @@ func attachCommand(first *weftv1.ExecuteRequest) (*shard.CallAttach, *pure.Refus
 	if a == nil {
 		return nil, badFrame("attach", "is required in the first frame")
 	}
-	if len(first.GetTasks())+len(first.GetAcknowledged())+len(first.GetCancels()) > 0 || first.GetFinish() {
+	if len(first.GetTasks())+len(first.GetAcknowledged())+len(first.GetCancels()) > 0 || first.GetFinish() || first.GetHeartbeat() != 0 {
 		return nil, badFrame("attach", "must stand alone in the first frame")
 	}
 	namespace, err := namespaceOr(a.GetNamespace())
@@ -101,6 +103,7 @@ func attachCommand(first *weftv1.ExecuteRequest) (*shard.CallAttach, *pure.Refus
 // readExecute turns a client's frames into commands until the stream ends. It is ended by the handler's
 // return, which ends Recv.
 func (s *taskService) readExecute(stream grpc.BidiStreamingServer[weftv1.ExecuteRequest, weftv1.ExecuteResponse], call uint64, o *shard.Outbox) {
+	defer closeOnPanic(o)
 	f := &executeFrame{}
 	for {
 		err := stream.RecvMsg(f)
@@ -111,7 +114,7 @@ func (s *taskService) readExecute(stream grpc.BidiStreamingServer[weftv1.Execute
 			err = f.refusal
 		}
 		if err != nil {
-			o.Close(err)
+			o.Close(frameError(err))
 			return
 		}
 		f.cmd.Call, f.cmd.Stream = call, o
@@ -119,6 +122,14 @@ func (s *taskService) readExecute(stream grpc.BidiStreamingServer[weftv1.Execute
 			o.Close(err)
 			return
 		}
+	}
+}
+
+// closeOnPanic is deferred by a stream's goroutines: a bug there ends the stream, not the broker.
+func closeOnPanic(o *shard.Outbox) {
+	if v := recover(); v != nil {
+		slog.Error("panic beside a stream's handler", "panic", v, "stack", string(debug.Stack()))
+		o.Close(ownBug("its log tells more"))
 	}
 }
 
@@ -137,7 +148,10 @@ const lingerMax = 5 * time.Second
 // beside it, since a client that does not read holds it up: returning from the handler is what ends it.
 func serveOutbox(ctx context.Context, o *shard.Outbox, w frameWriter) error {
 	sentC := make(chan error, 1)
-	go func() { sentC <- pump(ctx, o, w) }()
+	go func() {
+		defer closeOnPanic(o)
+		sentC <- pump(ctx, o, w)
+	}()
 	select {
 	case err := <-sentC:
 		return err

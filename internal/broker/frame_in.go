@@ -29,6 +29,10 @@ func (f *executeFrame) decode(data []byte) (err error) {
 	f.size, f.bytes, f.tasks = len(data), 0, 0
 	f.cmd, f.refusal = &shard.CallFrame{}, nil
 	f.rest.Reset()
+	if f.size > frameBytesMax {
+		f.refuse(badFrame("frame", "must have at most 8 MiB"))
+		return nil
+	}
 	var rest []byte
 	for b := data; len(b) > 0; {
 		var x wire.Field
@@ -139,14 +143,28 @@ func (f *executeFrame) add(n queue.NewTask, refusal *pure.Refusal) {
 		f.cmd.Refused = append(f.cmd.Refused, queue.Rejected{Index: n.Index, Reason: refusal})
 		return
 	}
-	if f.bytes += len(n.Spec.Payload.Data); f.bytes > taskBytesMax {
-		f.refuse(badFrame("tasks", "must have at most 4 MiB of payloads"))
+	if f.bytes += len(n.Spec.Payload.Data) + labelBytes(n.Spec.Options); f.bytes > taskBytesMax {
+		f.refuse(badFrame("tasks", "must have at most 4 MiB of payloads and labels"))
 		return
 	}
 	if f.cmd.Tasks == nil {
 		f.cmd.Tasks = make([]queue.NewTask, 0, min(f.size/64+1, frameTasksMax))
 	}
 	f.cmd.Tasks = append(f.cmd.Tasks, n)
+}
+
+func labelBytes(o *queue.Options) (n int) {
+	for _, s := range o.Labels {
+		n += len(s)
+	}
+	return n
+}
+
+func errorBytes(e *queue.Error) int {
+	if e == nil {
+		return 0
+	}
+	return len(e.Reason) + len(e.Message) + len(e.Stack)
 }
 
 // plainTask reads a spec that has a queue, a kind and a plain payload and nothing else.
@@ -192,6 +210,10 @@ func (f *workFrame) decode(data []byte) (err error) {
 	f.size, f.bytes, f.reports = len(data), 0, 0
 	f.cmd, f.output, f.refusal = &shard.WorkerFrame{}, nil, nil
 	f.rest.Reset()
+	if f.size > frameBytesMax {
+		f.refuse(badFrame("frame", "must have at most 8 MiB"))
+		return nil
+	}
 	var rest []byte
 	for b := data; len(b) > 0; {
 		var x wire.Field
@@ -250,8 +272,8 @@ func (f *workFrame) report(b []byte) error {
 			return nil
 		}
 	}
-	if f.bytes += len(r.Result.Data); f.bytes > taskBytesMax {
-		f.refuse(badFrame("reports", "must have at most 4 MiB of results"))
+	if f.bytes += len(r.Result.Data) + errorBytes(r.Error); f.bytes > taskBytesMax {
+		f.refuse(badFrame("reports", "must have at most 4 MiB of results and errors"))
 		return nil
 	}
 	if f.cmd.Reports == nil {

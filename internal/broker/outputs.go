@@ -52,10 +52,14 @@ func (h *outputs) connect(id session.ID, o *shard.Outbox) *workerLink {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := &workerLink{session: id, outbox: o}
+	if o.Err() != nil {
+		return l // a newer stream has taken over already, and may be here before
+	}
 	h.links[id] = l
 	for _, r := range h.readers {
 		if r.session == id {
 			r.attach(l)
+			signal(r.wake)
 		}
 	}
 	return l
@@ -101,32 +105,52 @@ func (r *outputReader) attach(l *workerLink) {
 	})
 }
 
-// deliver takes a chunk that a worker sent. What nobody asked for is dropped.
+// deliver takes a chunk that a worker sent. What nobody asked for is dropped. A chunk that does not follow
+// the one before ends the output: the bytes between will not come, and the reader must not wait for them.
 func (h *outputs) deliver(l *workerLink, c *weftv1.OutputChunk) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.readers[c.GetReader()]
-	size := int64(len(c.GetData()))
-	if r == nil || r.link != l || r.done || r.token != c.GetToken() || r.stream != c.GetStream() ||
-		c.GetOffset() != r.next || size > r.window || size > outputChunkBytes {
+	if r == nil || r.link != l || r.done || r.token != c.GetToken() || r.stream != c.GetStream() {
 		return
+	}
+	size := int64(len(c.GetData()))
+	if c.GetGone() || c.GetOffset() != r.next || size > r.window || size > outputChunkBytes {
+		size = 0
+		c = &weftv1.OutputChunk{Token: r.token, Stream: r.stream, Offset: r.next, Gone: true}
 	}
 	r.next += size
 	r.window -= size
 	r.done = c.GetEnd() || c.GetGone()
-	r.chunks = append(r.chunks, c)
-	signal(r.wake)
+	if size > 0 || r.done {
+		r.add(c)
+		signal(r.wake)
+	}
 }
 
-// take returns what has come, whether no more will, and whether the worker is there.
-func (r *outputReader) take() (chunks []*weftv1.OutputChunk, done, linked bool) {
+// add keeps a chunk until it is taken. Small ones are joined, so that what waits is bounded by its bytes.
+func (r *outputReader) add(c *weftv1.OutputChunk) {
+	c.Reader = 0 // the worker's business
+	if n := len(r.chunks); n > 0 {
+		last := r.chunks[n-1]
+		if len(last.GetData())+len(c.GetData()) <= outputChunkBytes {
+			last.Data = append(last.Data, c.GetData()...)
+			last.End, last.Gone = c.GetEnd(), c.GetGone()
+			return
+		}
+	}
+	r.chunks = append(r.chunks, c)
+}
+
+// take returns what has come, and whether no more will.
+func (r *outputReader) take() (chunks []*weftv1.OutputChunk, done bool) {
 	r.owner.mu.Lock()
 	defer r.owner.mu.Unlock()
 	chunks, r.chunks = r.chunks, nil
 	if r.window == 0 && r.link != nil {
 		r.attach(r.link)
 	}
-	return chunks, r.done, r.link != nil
+	return chunks, r.done
 }
 
 // close ends the reading.

@@ -3,18 +3,17 @@ package broker
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
 	"buf.build/go/protovalidate"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/grpc/status"
 
 	"github.com/weftq/weft/internal/shard"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
@@ -33,13 +32,14 @@ type server struct {
 }
 
 // newServer returns a server of every service, not serving yet.
-func newServer(loop *shard.Loop) (*server, error) {
+func newServer(loop *shard.Loop, log *slog.Logger) (*server, error) {
 	validator, err := protovalidate.New()
 	if err != nil {
 		return nil, fmt.Errorf("broker: validation: %w", err)
 	}
 	onPanic := recovery.WithRecoveryHandler(func(p any) error {
-		return status.Errorf(codes.Internal, "the broker met its own bug: %v\n%s", p, debug.Stack())
+		log.Error("panic in a handler", "panic", p, "stack", string(debug.Stack()))
+		return statusError(ownBug("its log tells more"))
 	})
 	s := &server{
 		grpc: grpc.NewServer(

@@ -11,6 +11,7 @@ import (
 
 	"buf.build/go/protovalidate"
 
+	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/session"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
@@ -52,33 +53,68 @@ func (s *sessionService) RenewSession(ctx context.Context, req *weftv1.RenewSess
 }
 
 func (s *sessionService) renew(ctx context.Context, namespace, id string) (time.Duration, error) {
-	return do[time.Duration](ctx, s.loop, &shard.RenewSession{Namespace: orDefault(namespace), ID: parseSession(id)})
+	sid := parseSession(id)
+	if sid.IsZero() {
+		return 0, statusError(noSession(id))
+	}
+	return do[time.Duration](ctx, s.loop, &shard.RenewSession{Namespace: orDefault(namespace), ID: sid})
+}
+
+func noSession(id string) *pure.Refusal {
+	return pure.Refuse(pure.SessionNotFound, "the session ended, or never was", "session_id", id)
 }
 
 // KeepSession implements SessionService.
 func (s *sessionService) KeepSession(stream grpc.BidiStreamingServer[weftv1.KeepSessionRequest, weftv1.KeepSessionResponse]) error {
-	var namespace, id string
+	requestC, endC := make(chan *weftv1.KeepSessionRequest), make(chan error, 1)
+	go func() { // ended by the handler's return, which ends Recv and the context
+		for {
+			req, err := stream.Recv()
+			if err != nil {
+				endC <- err
+				return
+			}
+			select {
+			case requestC <- req:
+			case <-stream.Context().Done():
+				return
+			}
+		}
+	}()
+	var first *weftv1.KeepSessionRequest
 	for {
-		req, err := stream.Recv()
-		if err != nil {
+		select {
+		case req := <-requestC:
+			if first == nil {
+				first = req
+			}
+			if err := s.keep(stream, first, req); err != nil {
+				return err
+			}
+		case err := <-endC:
 			return endOfStream(err)
-		}
-		if err := validate(s.validator, req); err != nil {
-			return statusError(err)
-		}
-		if id == "" {
-			namespace, id = req.GetNamespace(), req.GetSessionId()
-		} else if req.GetSessionId() != "" && req.GetSessionId() != id {
-			return statusError(badFrame("session_id", "is for the first request"))
-		}
-		ttl, err := s.renew(stream.Context(), namespace, id)
-		if err != nil {
-			return err
-		}
-		if err := stream.Send(&weftv1.KeepSessionResponse{Ttl: durationpb.New(ttl)}); err != nil {
-			return err
+		case <-s.loop.Over():
+			return statusError(shard.NotReady())
 		}
 	}
+}
+
+// keep renews a session and answers.
+func (s *sessionService) keep(stream grpc.ServerStreamingServer[weftv1.KeepSessionResponse], first, req *weftv1.KeepSessionRequest) error {
+	if err := validate(s.validator, req); err != nil {
+		return statusError(err)
+	}
+	switch {
+	case req.GetSessionId() != "" && req.GetSessionId() != first.GetSessionId():
+		return statusError(badFrame("session_id", "is for the first request"))
+	case req.GetNamespace() != "" && req.GetNamespace() != first.GetNamespace():
+		return statusError(badFrame("namespace", "is for the first request"))
+	}
+	ttl, err := s.renew(stream.Context(), first.GetNamespace(), first.GetSessionId())
+	if err != nil {
+		return err
+	}
+	return stream.Send(&weftv1.KeepSessionResponse{Ttl: durationpb.New(ttl)})
 }
 
 // CloseSession implements SessionService.

@@ -3,8 +3,9 @@ package broker
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,10 +19,7 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-const (
-	pageDefault  = 100
-	leaseDefault = time.Minute
-)
+const pageDefault = 100
 
 // taskService implements TaskService but for its streams, which are in execute.go and watch.go.
 type taskService struct {
@@ -46,6 +44,17 @@ func do[T any](ctx context.Context, loop *shard.Loop, cmd shard.Command) (T, err
 	return value.(T), nil
 }
 
+// settle is do for a command that the caller undoes when its RPC ends: its reply is awaited even if that is
+// now.
+func settle[T any](ctx context.Context, loop *shard.Loop, cmd shard.Command) (T, error) {
+	var zero T
+	value, err := loop.Settle(ctx, cmd)
+	if err != nil {
+		return zero, statusError(err)
+	}
+	return value.(T), nil
+}
+
 func taskID(s string) uint64 {
 	id, _ := queue.ParseID(s) // 0 is no task's
 	return id
@@ -61,19 +70,19 @@ func grace(d *durationpb.Duration) time.Duration {
 
 // SubmitTask implements TaskService.
 func (s *taskService) SubmitTask(ctx context.Context, req *weftv1.SubmitTaskRequest) (*weftv1.SubmitTaskResponse, error) {
-	spec := req.GetTask()
+	spec, field := req.GetTask(), "task"
 	if c := req.GetCommand(); c != nil {
 		if spec != nil {
 			return nil, statusError(invalid("command", "must not be set beside task"))
 		}
-		spec = &weftv1.TaskSpec{Work: &weftv1.TaskSpec_Command{Command: c}}
+		spec, field = &weftv1.TaskSpec{Work: &weftv1.TaskSpec_Command{Command: c}}, "command"
 	}
 	if spec.GetDaemon() {
 		return nil, statusError(invalid("task.daemon", "is for tasks of a call"))
 	}
 	n, refusal := newTask(spec, 0)
 	if refusal != nil {
-		return nil, statusError(refusal)
+		return nil, statusError(inSubmit(refusal, field))
 	}
 	id, err := do[uint64](ctx, s.loop, &shard.SubmitTask{
 		Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(), Task: n,
@@ -82,6 +91,26 @@ func (s *taskService) SubmitTask(ctx context.Context, req *weftv1.SubmitTaskRequ
 		return nil, err
 	}
 	return &weftv1.SubmitTaskResponse{TaskId: queue.FormatID(id)}, nil
+}
+
+// inSubmit names a spec's field as SubmitTaskRequest does: in task, or in the command that stands for it.
+func inSubmit(r *pure.Refusal, field string) *pure.Refusal {
+	named := func(s string) string {
+		if rest, ok := strings.CutPrefix(s, "spec."+field); ok { // the command
+			return field + rest
+		}
+		if rest, ok := strings.CutPrefix(s, "spec"); ok {
+			return field + rest
+		}
+		return s
+	}
+	out := &pure.Refusal{Reason: r.Reason, Message: named(r.Message), Meta: slices.Clone(r.Meta)}
+	for i := 0; i+1 < len(out.Meta); i += 2 {
+		if out.Meta[i] == "field" {
+			out.Meta[i+1] = named(out.Meta[i+1])
+		}
+	}
+	return out
 }
 
 // GetTask implements TaskService.
@@ -174,105 +203,6 @@ func (s *taskService) CancelCall(ctx context.Context, req *weftv1.CancelCallRequ
 		return nil, err
 	}
 	return &weftv1.CancelCallResponse{Tasks: n}, nil
-}
-
-// ReserveTasks implements TaskService.
-func (s *taskService) ReserveTasks(ctx context.Context, req *weftv1.ReserveTasksRequest) (*weftv1.ReserveTasksResponse, error) {
-	cmd, err := s.reservation(req)
-	if err != nil {
-		return nil, err
-	}
-	if !cmd.Wait {
-		return reserved(do[shard.Reservation](ctx, s.loop, cmd))
-	}
-	answerC := make(chan func() (shard.Reservation, error), 1)
-	err = s.loop.Send(ctx, cmd, 0, func(value any, err error) {
-		r, _ := value.(shard.Reservation)
-		select {
-		case answerC <- func() (shard.Reservation, error) { return r, statusError(err) }:
-		default:
-		}
-	})
-	if err != nil {
-		return nil, statusError(err)
-	}
-	patience := time.NewTimer(req.GetWait().AsDuration())
-	defer patience.Stop()
-	select {
-	case answer := <-answerC:
-		return reserved(answer())
-	case <-patience.C:
-	case <-ctx.Done():
-	}
-	return s.forget(ctx, cmd, answerC)
-}
-
-// forget ends a reservation whose time is over. It may have been granted at the same moment: then it is
-// answered, or given back if nobody is there for the answer.
-func (s *taskService) forget(ctx context.Context, cmd *shard.ReserveTasks, answerC chan func() (shard.Reservation, error)) (*weftv1.ReserveTasksResponse, error) {
-	alone := context.WithoutCancel(ctx)
-	if err := s.loop.Send(alone, &shard.ForgetReservation{Waiter: cmd.Reservation.Waiter}, 0, nil); err != nil {
-		return nil, statusError(err)
-	}
-	r, err := (<-answerC)()
-	if ctx.Err() == nil {
-		return reserved(r, err)
-	}
-	for _, t := range r.Tasks {
-		_ = s.loop.Send(alone, &shard.ReportTask{
-			Namespace: cmd.Reservation.Namespace,
-			Report:    queue.Report{ID: t.ID, Token: t.Token, End: queue.EndReleased},
-		}, 0, nil)
-	}
-	return nil, statusError(context.Cause(ctx))
-}
-
-func (s *taskService) reservation(req *weftv1.ReserveTasksRequest) (*shard.ReserveTasks, error) {
-	cmd := &shard.ReserveTasks{
-		Reservation: queue.Reservation{
-			Waiter: s.waiters.Add(1), Namespace: orDefault(req.GetNamespace()), Queue: orDefault(req.GetQueue()),
-			Kinds: req.GetKinds(), TasksMax: max(int(req.GetTasksMax()), 1),
-		},
-		NewSession: newSessionID(), Lease: leaseDefault, RequestID: req.GetRequestId(),
-		RequestHash: requestHash(req), Wait: req.GetWait().AsDuration() > 0,
-	}
-	if req.GetLease() != nil {
-		cmd.Lease = req.GetLease().AsDuration()
-	}
-	if req.GetSessionId() == "" {
-		return cmd, nil
-	}
-	if req.GetLease() != nil {
-		return nil, statusError(invalid("lease", "must not be set beside session_id"))
-	}
-	if cmd.Reservation.Session = parseSession(req.GetSessionId()); cmd.Reservation.Session.IsZero() {
-		return nil, statusError(pure.Refuse(pure.SessionNotFound, "the session ended, or never was"))
-	}
-	return cmd, nil
-}
-
-// requestHash is the body of a request without how long it may wait.
-func requestHash(req *weftv1.ReserveTasksRequest) (h [16]byte) {
-	m := proto.Clone(req).(*weftv1.ReserveTasksRequest)
-	m.Wait = nil
-	data, _ := proto.MarshalOptions{Deterministic: true}.Marshal(m) // it came in as one
-	sum := sha256.Sum256(data)
-	copy(h[:], sum[:])
-	return h
-}
-
-func reserved(r shard.Reservation, err error) (*weftv1.ReserveTasksResponse, error) {
-	if err != nil {
-		return nil, err
-	}
-	resp := &weftv1.ReserveTasksResponse{}
-	if len(r.Tasks) > 0 {
-		resp.SessionId = formatSession(r.Session)
-	}
-	for i := range r.Tasks {
-		resp.Tasks = append(resp.Tasks, assignmentMessage(&r.Tasks[i]))
-	}
-	return resp, nil
 }
 
 // RenewTask implements TaskService.

@@ -12,8 +12,9 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// outputPatience is how long a finished task's output is waited for while its worker is away.
-const outputPatience = 10 * time.Second
+// outputPatience is how long a finished task's worker may say nothing of the output that it kept, be it away
+// or silent. Tests have less of it.
+var outputPatience = 10 * time.Second
 
 // WaitTask implements TaskService.
 func (s *taskService) WaitTask(ctx context.Context, req *weftv1.WaitTaskRequest) (*weftv1.WaitTaskResponse, error) {
@@ -46,7 +47,7 @@ func (s *taskService) WaitTask(ctx context.Context, req *weftv1.WaitTaskRequest)
 // watch returns a task and an outbox that is told its changes, until stop is called.
 func (s *taskService) watch(ctx context.Context, namespace, id string) (t queue.Snapshot, o *shard.Outbox, stop func(), err error) {
 	o = shard.NewOutbox()
-	t, err = do[queue.Snapshot](ctx, s.loop, &shard.WatchTask{Namespace: orDefault(namespace), ID: taskID(id), Stream: o})
+	t, err = settle[queue.Snapshot](ctx, s.loop, &shard.WatchTask{Namespace: orDefault(namespace), ID: taskID(id), Stream: o})
 	if err != nil {
 		return t, nil, nil, err
 	}
@@ -59,16 +60,22 @@ func (s *taskService) watch(ctx context.Context, namespace, id string) (t queue.
 
 // latest returns the last news of an outbox, or the task as it was known.
 func latest(o *shard.Outbox, known queue.Snapshot) (queue.Snapshot, error) {
-	items, err := o.Take(nil)
-	if err != nil {
-		return known, statusError(err)
-	}
-	for _, item := range items {
-		if c, ok := item.(*queue.Changed); ok {
-			known = c.Task
+	for {
+		items, err := o.Take(nil)
+		for _, item := range items {
+			if c, ok := item.(*queue.Changed); ok {
+				known = c.Task
+			}
+		}
+		switch {
+		case known.State.Final():
+			return known, nil // nothing more is told
+		case err != nil:
+			return known, statusError(err)
+		case len(items) == 0: // not before: the end may have come behind the news, and with the same wake
+			return known, nil
 		}
 	}
-	return known, nil
 }
 
 // taskWatch is one WatchTask under way.
@@ -79,7 +86,8 @@ type taskWatch struct {
 	wanted  bool // the output
 	cursors [2]outputCursor
 	wake    chan struct{}
-	awayC   <-chan time.Time // while a finished task's worker is away
+	over    <-chan struct{}  // the broker's end
+	silentC <-chan time.Time // while a finished task's output does not come
 }
 
 // outputCursor is how far one output stream was sent.
@@ -100,7 +108,7 @@ func (s *taskService) WatchTask(req *weftv1.WatchTaskRequest, stream grpc.Server
 	}
 	defer stop()
 	w := &taskWatch{
-		outputs: s.outputs, stream: stream, task: task, wake: make(chan struct{}, 1),
+		outputs: s.outputs, stream: stream, task: task, wake: make(chan struct{}, 1), over: s.loop.Over(),
 		wanted: req.GetOutput() && task.Payload.Encoding == encodingCommand,
 		cursors: [2]outputCursor{
 			{stream: weftv1.OutputStream_OUTPUT_STREAM_STDOUT, token: req.GetToken(), offset: req.GetStdoutOffset()},
@@ -137,9 +145,11 @@ func (w *taskWatch) run(ctx context.Context, o *shard.Outbox) error {
 				}
 			}
 		case <-w.wake:
-		case <-w.awayC:
+		case <-w.silentC:
 			return statusError(pure.Refuse(pure.OutputGone, "the task's worker is gone, and the rest of its output with it",
 				"task_id", queue.FormatID(w.task.ID)))
+		case <-w.over:
+			return statusError(shard.NotReady())
 		case <-ctx.Done():
 			return statusError(context.Cause(ctx))
 		}
@@ -157,30 +167,31 @@ func (w *taskWatch) sendOutput() (done bool, err error) {
 	if !w.wanted || w.task.Token == 0 {
 		return true, nil
 	}
-	away := false
 	done = true
+	moved := false
 	for i := range w.cursors {
 		c := &w.cursors[i]
 		if c.token != w.task.Token {
 			c.restart(w.task.Token)
 		}
-		linked, err := w.advance(c)
+		more, err := w.advance(c)
 		if err != nil {
 			return false, err
 		}
 		done = done && c.done
-		away = away || !c.done && !linked
+		moved = moved || more
 	}
-	w.setAway(away && w.task.State.Final())
+	w.setSilent(!done && w.task.State.Final(), moved)
 	return done, nil
 }
 
-func (w *taskWatch) setAway(away bool) {
+// setSilent begins the patience, or begins it anew when something has come.
+func (w *taskWatch) setSilent(silent, moved bool) {
 	switch {
-	case !away:
-		w.awayC = nil
-	case w.awayC == nil:
-		w.awayC = time.After(outputPatience)
+	case !silent:
+		w.silentC = nil
+	case w.silentC == nil, moved:
+		w.silentC = time.After(outputPatience)
 	}
 }
 
@@ -197,10 +208,10 @@ func (c *outputCursor) closeReader() {
 	}
 }
 
-// advance sends what there is of one output stream, and tells whether its worker is there.
-func (w *taskWatch) advance(c *outputCursor) (linked bool, err error) {
+// advance sends what there is of one output stream, and tells whether there was something.
+func (w *taskWatch) advance(c *outputCursor) (moved bool, err error) {
 	if c.done {
-		return true, nil
+		return false, nil
 	}
 	if w.task.State.Final() {
 		if data, complete := captured(w.task.Outcome, c.stream); complete {
@@ -210,19 +221,18 @@ func (w *taskWatch) advance(c *outputCursor) (linked bool, err error) {
 	if c.reader == nil {
 		c.reader = w.outputs.open(w.task.Session, c.token, c.stream, c.offset, w.wake)
 	}
-	chunks, done, linked := c.reader.take()
+	chunks, done := c.reader.take()
 	for _, chunk := range chunks {
-		chunk.Reader = 0
 		c.offset = chunk.GetOffset() + int64(len(chunk.GetData()))
 		if err := w.stream.Send(outputEvent(chunk)); err != nil {
-			return linked, err
+			return true, err
 		}
 	}
 	if done {
 		c.closeReader()
 		c.done = true
 	}
-	return linked, nil
+	return len(chunks) > 0, nil
 }
 
 // sendCaptured sends the rest of an output that the outcome has in full.

@@ -41,7 +41,7 @@ func (s *workerService) Work(stream grpc.BidiStreamingServer[weftv1.WorkRequest,
 		return statusError(refusal)
 	}
 	ctx := stream.Context()
-	id, err := do[session.ID](ctx, s.loop, cmd)
+	id, err := settle[session.ID](ctx, s.loop, cmd)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,8 @@ func helloCommand(first *weftv1.WorkRequest) (*shard.WorkerHello, *pure.Refusal)
 	if h == nil {
 		return nil, badFrame("hello", "is required in the first frame")
 	}
-	if len(first.GetReports()) > 0 || first.GetCredits() > 0 || first.GetGoodbye() {
+	if len(first.GetReports())+len(first.GetOutput()) > 0 || first.GetCredits() > 0 || first.GetHeartbeat() != 0 ||
+		first.GetDraining() || first.GetGoodbye() {
 		return nil, badFrame("hello", "must stand alone in the first frame")
 	}
 	namespace, err := namespaceOr(h.GetNamespace())
@@ -127,6 +128,7 @@ func checkHello(h *weftv1.WorkHello) *pure.Refusal {
 // readWork turns a worker's frames into commands until the stream ends. It is ended by the handler's
 // return, which ends Recv.
 func (s *workerService) readWork(stream grpc.BidiStreamingServer[weftv1.WorkRequest, weftv1.WorkResponse], id session.ID, o *shard.Outbox, link *workerLink) {
+	defer closeOnPanic(o)
 	f := &workFrame{}
 	for {
 		err := stream.RecvMsg(f)
@@ -137,7 +139,7 @@ func (s *workerService) readWork(stream grpc.BidiStreamingServer[weftv1.WorkRequ
 			err = f.refusal
 		}
 		if err != nil {
-			o.Close(err)
+			o.Close(frameError(err))
 			return
 		}
 		for _, chunk := range f.output {

@@ -28,6 +28,7 @@ const (
 	BadFrame        Reason = "BAD_FRAME"
 	OutputGone      Reason = "OUTPUT_GONE"
 	PayloadTooLarge Reason = "PAYLOAD_TOO_LARGE"
+	Internal        Reason = "INTERNAL"
 )
 
 // Refusal is why a command was not carried out. It changed nothing.

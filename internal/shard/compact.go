@@ -5,7 +5,8 @@ import "github.com/weftq/weft/internal/pure"
 // ledger knows how many bytes the journal has from a sequence on.
 type ledger struct {
 	total  uint64 // of all entries ever seen in this term
-	marks  []mark // about one per MiB, in order
+	marks  []mark // in order, so many bytes apart
+	grain  uint64
 	purged uint64 // total at the last floor
 }
 
@@ -14,10 +15,8 @@ type mark struct {
 	before uint64 // bytes of all entries below it
 }
 
-const markBytes = 1 << 20
-
 func (l *ledger) appended(seq, bytes uint64) {
-	if n := len(l.marks); n == 0 || l.total-l.marks[n-1].before >= markBytes {
+	if n := len(l.marks); n == 0 || l.total-l.marks[n-1].before >= l.grain {
 		l.marks = append(l.marks, mark{seq, l.total})
 	}
 	l.total += bytes
@@ -60,10 +59,13 @@ func (m *Machine) oldestBase() uint64 {
 	return base
 }
 
+// compactBytesMax is the size of an entry to which no more entities are copied: the largest one still fits.
+const compactBytesMax = 5 << 20
+
 // compact writes the oldest entities anew while the journal is too large for what lives, with at most a
 // third of the batch's bytes.
 func (m *Machine) compact() {
-	allowed := len(m.enc.buf) + len(m.enc.buf)/2
+	allowed := min(len(m.enc.buf)+len(m.enc.buf)/2, compactBytesMax)
 	live := uint64(m.queue.Bytes())
 	for len(m.enc.buf) < allowed {
 		base := m.oldestBase()

@@ -42,6 +42,7 @@ type Loop struct {
 	bytes  *semaphore.Weighted
 	ready  atomic.Bool
 	change atomic.Pointer[chan struct{}] // closed when ready changes
+	over   chan struct{}                 // closed when Run has returned
 	poison poison
 	stats  atomic.Pointer[Stats]
 }
@@ -67,7 +68,7 @@ func NewLoop(cfg LoopConfig) *Loop {
 	}
 	l := &Loop{
 		cfg: cfg, log: cfg.Logger, inbox: make(chan inboxItem, inboxCommands),
-		bytes: semaphore.NewWeighted(inboxBytes),
+		bytes: semaphore.NewWeighted(inboxBytes), over: make(chan struct{}),
 	}
 	l.stats.Store(&Stats{})
 	change := make(chan struct{})
@@ -91,24 +92,26 @@ func (l *Loop) setReady(ready bool) {
 // Stats returns what the loop last said of itself.
 func (l *Loop) Stats() Stats { return *l.stats.Load() }
 
+// Over is closed when Run has returned: nothing is decided any more.
+func (l *Loop) Over() <-chan struct{} { return l.over }
+
+// NotReady is what a request is refused with while there is no term.
+func NotReady() error { return notReady() }
+
 func notReady() error {
 	return pure.Refuse(pure.NotReady, "the broker is starting, recovering or shutting down")
+}
+
+// answer is what a reply was called with.
+type answer struct {
+	value any
+	err   error
 }
 
 // Do has a command decided and returns its reply, which is told once everything that it has seen is
 // durable. When ctx ends first, whether the command took effect is open.
 func (l *Loop) Do(ctx context.Context, cmd Command) (any, error) {
-	type answer struct {
-		value any
-		err   error
-	}
-	answerC := make(chan answer, 1)
-	err := l.Send(ctx, cmd, 0, func(value any, err error) {
-		select {
-		case answerC <- answer{value, err}:
-		default: // a term that ends by a panic may answer twice
-		}
-	})
+	answerC, err := l.ask(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +123,32 @@ func (l *Loop) Do(ctx context.Context, cmd Command) (any, error) {
 	}
 }
 
+// Settle is [Loop.Do] for a command that has to be undone if nobody is there for its reply: once it is
+// sent, the reply is awaited, whatever becomes of ctx.
+func (l *Loop) Settle(ctx context.Context, cmd Command) (any, error) {
+	answerC, err := l.ask(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	a := <-answerC
+	return a.value, a.err
+}
+
+// ask sends a command and returns where its reply will be.
+func (l *Loop) ask(ctx context.Context, cmd Command) (<-chan answer, error) {
+	answerC := make(chan answer, 1)
+	err := l.Send(ctx, cmd, 0, func(value any, err error) {
+		select {
+		case answerC <- answer{value, err}:
+		default: // a term that ends by a panic may answer twice
+		}
+	})
+	return answerC, err
+}
+
 // Send has a command decided, after what was sent before by the same goroutine, and waits only for a
-// place in the inbox. The reply, if not nil, is called by the loop. bytes is the command's size if it is
-// large.
+// place in the inbox. The reply, if not nil, is called for certain when Send returns no error: by the loop,
+// or by whoever finds that it is over. bytes is the command's size if it is large.
 func (l *Loop) Send(ctx context.Context, cmd Command, bytes int, reply Reply) error {
 	if !l.ready.Load() {
 		return notReady()
@@ -136,15 +162,23 @@ func (l *Loop) Send(ctx context.Context, cmd Command, bytes int, reply Reply) er
 	}
 	select {
 	case l.inbox <- r:
+		l.refuseIfOver() // nobody else may look into the inbox any more
 		return nil
+	case <-l.over:
+		l.bytes.Release(r.bytes)
+		return notReady()
 	case <-ctx.Done():
 		l.bytes.Release(r.bytes)
 		return context.Cause(ctx)
 	}
 }
 
-// Run runs terms, one after the other, until ctx ends or the journal cannot be trusted.
+// Run runs terms, one after the other, until ctx ends or the journal cannot be trusted. It is called once.
 func (l *Loop) Run(ctx context.Context) error {
+	defer func() {
+		close(l.over)
+		l.refuseInbox()
+	}()
 	pause := time.Duration(0)
 	for {
 		began := time.Now()
@@ -168,6 +202,14 @@ func (l *Loop) Run(ctx context.Context) error {
 			return nil
 		}
 		pause = min(max(2*pause, restartPause), restartPauseMax)
+	}
+}
+
+func (l *Loop) refuseIfOver() {
+	select {
+	case <-l.over:
+		l.refuseInbox()
+	default:
 	}
 }
 

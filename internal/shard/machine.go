@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"encoding/hex"
 	"maps"
 	"slices"
 	"time"
@@ -123,7 +124,7 @@ func (m *Machine) reset() {
 		SessionName: m.sessionName, BytesMax: m.cfg.StateBytesMax, StepRecordsMax: m.cfg.StepRecordsMax,
 	})
 	m.counter = 0
-	m.size = ledger{}
+	m.size = ledger{grain: m.cfg.PurgeStep / 64}
 }
 
 func (m *Machine) sessionName(id session.ID) string { return m.sessions.Name(id) }
@@ -278,8 +279,14 @@ func (m *Machine) release(b *batch) {
 	}
 	clear(b.deliveries)
 	b.deliveries = b.deliveries[:0]
-	for _, o := range m.touched {
-		o.flush()
+	// Workers first: who reads a task's output asks its worker as soon as the task is said to run, and
+	// the worker has to know the task by then.
+	for _, workers := range []bool{true, false} {
+		for _, o := range m.touched {
+			if o.worker == workers {
+				o.flush()
+			}
+		}
 	}
 	clear(m.touched)
 	m.touched = m.touched[:0]
@@ -318,12 +325,14 @@ func (m *Machine) endSession(step *pure.Step, id session.ID, reason session.EndR
 		return
 	}
 	for _, waiter := range m.queue.SessionEnded(step, id, reason == session.Closed) {
-		m.answer(m.awaited(waiter), Reservation{}, sessionOver())
+		m.answer(m.awaited(waiter), Reservation{}, sessionOver(id))
 	}
 	step.Tell(&sessionEnded{id})
 }
 
-func sessionOver() error { return pure.Refuse(pure.SessionNotFound, "the session has ended") }
+func sessionOver(id session.ID) error {
+	return pure.Refuse(pure.SessionNotFound, "the session has ended", "session_id", hex.EncodeToString(id[:]))
+}
 
 // sessionEnded closes a session's streams, behind what the same step told them.
 type sessionEnded struct{ id session.ID }
@@ -331,10 +340,10 @@ type sessionEnded struct{ id session.ID }
 func (m *Machine) closeStreams(id session.ID) {
 	if o := m.workers[id]; o != nil {
 		delete(m.workers, id)
-		m.closeAfter(o, sessionOver())
+		m.closeAfter(o, sessionOver(id))
 	}
 	for _, call := range m.callsOf(id) {
-		m.closeAfter(m.clients[call].outbox, sessionOver())
+		m.closeAfter(m.clients[call].outbox, sessionOver(id))
 		delete(m.clients, call)
 	}
 }

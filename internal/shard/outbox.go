@@ -18,6 +18,7 @@ var ErrClosed = errors.New("shard: the outbox is closed")
 type Outbox struct {
 	staged  []any // the loop's alone
 	touched bool  // the loop's alone
+	worker  bool  // the loop's alone: flushed before those of clients and watchers
 
 	mu    sync.Mutex
 	items []any

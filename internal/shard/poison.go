@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
+
+	"github.com/weftq/weft/pkg/session"
 )
 
 const (
@@ -18,7 +21,38 @@ type poison struct {
 	until map[[32]byte]time.Time
 }
 
+// repeatable is a command that carries something new each time it is sent. asked is the command without
+// that: what a client that tries again asks for again.
+type repeatable interface{ asked() Command }
+
+func (c *ReserveTasks) asked() Command {
+	again := *c
+	again.Reservation.Waiter = 0
+	return &again
+}
+
+func (c *OpenSession) asked() Command {
+	again := *c
+	again.State.ID = session.ID{}
+	return &again
+}
+
+func (c *CallFrame) asked() Command {
+	again := *c
+	again.Refused, again.Heartbeat = nil, 0
+	return &again
+}
+
+func (c *WorkerFrame) asked() Command {
+	again := *c
+	again.Heartbeat = 0
+	return &again
+}
+
 func fingerprint(cmd Command) [32]byte {
+	if r, ok := cmd.(repeatable); ok {
+		cmd = r.asked()
+	}
 	body, err := json.Marshal(cmd) // streams are left out: a client that comes back asks the same
 	if err != nil {
 		body = fmt.Append(nil, err)
@@ -40,11 +74,8 @@ func (p *poison) has(cmd Command) bool {
 	if len(p.until) == 0 {
 		return false
 	}
-	key := fingerprint(cmd)
-	until, ok := p.until[key]
-	if ok && time.Now().After(until) {
-		delete(p.until, key)
-		return false
-	}
+	now := time.Now()
+	maps.DeleteFunc(p.until, func(_ [32]byte, until time.Time) bool { return now.After(until) })
+	_, ok := p.until[fingerprint(cmd)]
 	return ok
 }

@@ -40,6 +40,8 @@ func (m *Machine) route(step *pure.Step, effect any) {
 		m.reserved(step, e)
 	case *sessionEnded:
 		m.closeStreams(e.id)
+	case *saidGoodbye:
+		m.closeAfter(e.stream, ErrClosed)
 	case *beatTo:
 		m.deliver(e.stream, &e.beat)
 	}

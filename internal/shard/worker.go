@@ -47,7 +47,7 @@ func (c *WorkerHello) run(m *Machine, step *pure.Step) (any, error) {
 	if old := m.workers[s.ID]; old != nil {
 		m.closeAfter(old, pure.Refuse(pure.Superseded, "another stream took over the session"))
 	}
-	m.workers[s.ID] = c.Stream
+	m.workers[s.ID], c.Stream.worker = c.Stream, true
 	m.sessions.Renew(step, s.ID)
 	m.sessions.Connect(s.ID, true)
 	m.deliver(c.Stream, &Welcome{Session: s.ID, TTL: s.TTL, Superseded: superseded})
@@ -81,10 +81,14 @@ func (c *WorkerFrame) run(m *Machine, step *pure.Step) (any, error) {
 		step.Tell(&beatTo{c.Stream, Beat{c.Heartbeat}})
 	}
 	if c.Goodbye {
+		step.Tell(&saidGoodbye{c.Stream})
 		m.endSession(step, c.Session, session.Closed)
 	}
 	return nil, nil
 }
+
+// saidGoodbye ends a stream in order, behind what the same step told it.
+type saidGoodbye struct{ stream *Outbox }
 
 // beatTo keeps a heartbeat's answer in its place behind the effects of the same frame.
 type beatTo struct {

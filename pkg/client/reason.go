@@ -25,6 +25,7 @@ var reasonCodes = map[weftv1.ErrorReason]codes.Code{
 	weftv1.ErrorReason_ERROR_REASON_CALL_WINDOW_FULL:  codes.ResourceExhausted,
 	weftv1.ErrorReason_ERROR_REASON_STATE_FULL:        codes.ResourceExhausted,
 	weftv1.ErrorReason_ERROR_REASON_DISK_LOW:          codes.ResourceExhausted,
+	weftv1.ErrorReason_ERROR_REASON_INTERNAL:          codes.Internal,
 	weftv1.ErrorReason_ERROR_REASON_NOT_READY:         codes.Unavailable,
 	weftv1.ErrorReason_ERROR_REASON_TERM_ENDED:        codes.Unavailable,
 	weftv1.ErrorReason_ERROR_REASON_SLOW_STREAM:       codes.ResourceExhausted,

@@ -16,17 +16,34 @@ func (c *Core) Cancel(step *pure.Step, namespace string, id uint64, grace time.D
 	return t.State, nil
 }
 
-// CancelIndexes cancels tasks of a call.
+// CancelIndexes cancels tasks of a call that are known now. They follow in bulk work: there may be more of
+// them than one entry of the journal takes. No intent is recorded, as nothing is answered: a client that
+// lost its stream asks again.
 func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace time.Duration) {
-	k := c.calls[callID]
-	if k == nil {
-		return
+	if k := c.calls[callID]; k != nil {
+		c.sweeps = append(c.sweeps, sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
 	}
-	k.Accepted.Overlap(r.First, r.Last, func(in pure.Range) {
+}
+
+// indexCancel is the cancellation of a range of indexes.
+type indexCancel struct {
+	left  pure.Range
+	upTo  uint64 // the last task's id: the client may submit more behind its request
+	grace time.Duration
+}
+
+// sweepIndexes goes on with the cancellation of a range, and tells whether it came to the end.
+func (c *Core) sweepIndexes(step *pure.Step, k *call, x *indexCancel) (done bool) {
+	done = true
+	k.Accepted.Overlap(x.left.First, x.left.Last, func(in pure.Range) {
 		k.Acknowledged.Gaps(in.First, in.Last, func(gap pure.Range) {
-			for i := gap.First; ; i++ {
-				if t := k.byIndex[i]; t != nil {
-					c.cancel(step, t, grace)
+			for i := gap.First; done; i++ {
+				if c.full(step) {
+					x.left.First, done = i, false
+					return
+				}
+				if t := k.byIndex[i]; t != nil && t.ID <= x.upTo {
+					c.cancel(step, t, x.grace)
 				}
 				if i == gap.Last {
 					break
@@ -34,6 +51,7 @@ func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace
 			}
 		})
 	})
+	return done
 }
 
 func (c *Core) cancel(step *pure.Step, t *task, grace time.Duration) {

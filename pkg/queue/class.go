@@ -125,6 +125,10 @@ func (c *Core) removeWorker(p *peer) {
 	w.subs = nil
 }
 
+// heldMax is how many attempts a worker may hold for each of its slots: it may be late with reports, but a
+// worker that only ever takes must not be given the whole queue.
+const heldMax = 2
+
 // Credit lets a worker be sent n more tasks, never more than its slots at a time.
 func (c *Core) Credit(id session.ID, n uint32) {
 	p := c.peers[id]
@@ -132,7 +136,8 @@ func (c *Core) Credit(id session.ID, n uint32) {
 		return
 	}
 	w := p.worker
-	w.credits = min(w.credits+min(n, w.slots), w.slots)
+	room := uint64(w.slots)*heldMax - min(uint64(w.slots)*heldMax, uint64(len(p.attempts)))
+	w.credits = uint32(min(uint64(w.credits)+uint64(n), uint64(w.slots), room))
 	c.soilWorker(w)
 }
 

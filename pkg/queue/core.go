@@ -139,7 +139,12 @@ func (c *Core) Bytes() int64 { return c.bytes }
 
 // weight is a task's share of the journal and the state, in bytes.
 func weight(t *TaskState) int64 {
-	w := int64(len(t.Payload.Data)+len(t.Kind)) + 128
+	w := int64(len(t.Payload.Data)+len(t.Kind)+len(t.RequestID)) + 128
+	if t.Options != nil {
+		for _, label := range t.Options.Labels {
+			w += int64(len(label)) + 2
+		}
+	}
 	if t.Outcome != nil {
 		w += int64(len(t.Outcome.Result.Data)) + 64
 		if t.Outcome.Error != nil {

@@ -103,12 +103,20 @@ func (c *Core) nextFor(w *waiter) (oldest *task) {
 	return oldest
 }
 
+// grantBytesMax bounds the bytes of a reservation's tasks, but for its first: the answer is one message.
+const grantBytesMax = 4 << 20
+
 // grant answers a reservation with what is ready.
 func (c *Core) grant(step *pure.Step, w *waiter) {
 	var tasks []Assignment
+	bytes := int64(0)
 	for len(tasks) < w.tasksMax {
 		t := c.nextFor(w)
 		if t == nil {
+			break
+		}
+		size := weight(&t.TaskState)
+		if bytes += size; bytes > grantBytesMax && bytes > size {
 			break
 		}
 		if c.cancelCovered(step, t) {

@@ -10,7 +10,8 @@ type sweep struct {
 	peer     *peer
 	suspects []*task // of the peer, still to be convicted
 	call     *call
-	at       int // of the call: tasks from here on are done
+	at       int          // of the call: tasks from here on are done
+	indexes  *indexCancel // of the call: these alone
 }
 
 // Pending tells whether there is work to do.
@@ -148,6 +149,9 @@ func (t *task) assignment() Assignment {
 func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 	if s.peer != nil {
 		return c.sweepPeer(step, s)
+	}
+	if s.indexes != nil {
+		return c.sweepIndexes(step, s.call, s.indexes)
 	}
 	for s.at = min(s.at, len(s.call.tasks)); s.at > 0; s.at-- {
 		if c.full(step) {

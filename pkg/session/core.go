@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -56,7 +57,8 @@ func (c *Core) Open(step *pure.Step, st State) (*Session, error) {
 func (c *Core) Get(namespace string, id ID) (*Session, error) {
 	s := c.sessions[id]
 	if s == nil || s.Namespace != namespace {
-		return nil, pure.Refuse(pure.SessionNotFound, "the session ended, or never was")
+		return nil, pure.Refuse(pure.SessionNotFound, "the session ended, or never was",
+			"session_id", hex.EncodeToString(id[:]))
 	}
 	return s, nil
 }

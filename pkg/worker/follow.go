@@ -15,15 +15,12 @@ const (
 	stderr = weftv1.OutputStream_OUTPUT_STREAM_STDERR
 
 	chunkBytesMax = 64 << 10
-	// offsetGone stands in the end mark of an output that is not here (any more).
-	offsetGone = -1
 )
 
 // follows are the outputs that are read on a stream: a goroutine for each, and a short queue to the
 // sender, at which they wait. The sender and the receiver never wait for them.
 //
-// A chunk whose offset lies beyond the end of the one before it says that the bytes between were not
-// kept. An end mark at offset -1 says that the output is gone, or never was.
+// A chunk that says gone ends the reading: the bytes from its offset on are not kept, or never were.
 type follows struct {
 	stream *stream
 	chunks chan *weftv1.OutputChunk
@@ -34,6 +31,7 @@ type follows struct {
 }
 
 type followKey struct {
+	reader uint64
 	token  uint64
 	stream weftv1.OutputStream
 }
@@ -77,10 +75,10 @@ func (f *follows) take(n int) (chunks []*weftv1.OutputChunk) {
 	return chunks
 }
 
-// request serves a request of the broker. It takes over an earlier one for the same output, and begins
+// request serves a request of the broker. It takes over an earlier one of the same reader, and begins
 // when that one has ended, so that chunks of the two are not mixed.
 func (f *follows) request(r *weftv1.OutputRequest) {
-	key := followKey{r.GetToken(), r.GetStream()}
+	key := followKey{r.GetReader(), r.GetToken(), r.GetStream()}
 	if key.stream != stdout && key.stream != stderr {
 		return
 	}
@@ -118,7 +116,7 @@ func (f *follows) serve(one *follow, r *weftv1.OutputRequest) {
 	outputs := f.stream.w.outputs
 	out := outputs.open(one.ctx, one.key.token, one.key.stream)
 	if out == nil {
-		one.emit(offsetGone, nil, true)
+		one.gone(r.GetOffset())
 		return
 	}
 	defer outputs.done(one.key.token)
@@ -128,7 +126,7 @@ func (f *follows) serve(one *follow, r *weftv1.OutputRequest) {
 // run sends output from an offset on until the window is used up, the stream has ended or somebody says
 // so.
 func (one *follow) run(out *command.Output, offset, window int64) {
-	for told := false; one.ctx.Err() == nil; {
+	for one.ctx.Err() == nil {
 		changed := out.Changed()
 		total, kept, ended := out.Size()
 		buf := make([]byte, max(0, min(window, chunkBytesMax, kept-offset)))
@@ -141,15 +139,13 @@ func (one *follow) run(out *command.Output, offset, window int64) {
 			}
 			offset, window = next, window-int64(n)
 			continue
-		case errors.Is(err, command.ErrReleased):
-			one.emit(offsetGone, nil, true)
+		case errors.Is(err, io.EOF) && offset == total:
+			one.emit(offset, nil, true)
 			return
-		case errors.Is(err, io.EOF), err != nil && ended: // at the end, or cut off before it
-			one.emit(total, nil, true)
+		case err != nil: // released, or beyond what is kept
+			one.gone(offset)
 			return
-		case err != nil && !told: // not kept: how long the gap becomes shows at the end
-			told = one.emit(total, nil, false)
-		case err == nil && offset < total: // the window is used up
+		case offset < total: // the window is used up
 			return
 		}
 		select {
@@ -161,13 +157,19 @@ func (one *follow) run(out *command.Output, offset, window int64) {
 
 // emit hands a chunk to the sender; it returns false if the follow is over.
 func (one *follow) emit(offset int64, data []byte, end bool) bool {
-	chunk := &weftv1.OutputChunk{
-		Token:  one.key.token,
-		Stream: one.key.stream,
-		Offset: offset,
-		Data:   data,
-		End:    end,
-	}
+	return one.send(&weftv1.OutputChunk{
+		Token: one.key.token, Stream: one.key.stream, Reader: one.key.reader, Offset: offset, Data: data, End: end,
+	})
+}
+
+// gone says that the output from an offset on is not here.
+func (one *follow) gone(offset int64) {
+	one.send(&weftv1.OutputChunk{
+		Token: one.key.token, Stream: one.key.stream, Reader: one.key.reader, Offset: offset, Gone: true,
+	})
+}
+
+func (one *follow) send(chunk *weftv1.OutputChunk) bool {
 	select {
 	case one.chunks <- chunk:
 		one.wake()

@@ -44,10 +44,10 @@ func (s *fakeStream) gone(token uint64) bool {
 	s.t.Helper()
 	s.read(token, 0, 1)
 	chunk := s.taken()[0]
-	if !chunk.GetEnd() {
+	if !chunk.GetEnd() && !chunk.GetGone() {
 		s.send(&weftv1.WorkResponse{OutputRequests: []*weftv1.OutputRequest{{Token: token, Stream: stdout, Stop: true}}})
 	}
-	return chunk.GetOffset() == offsetGone
+	return chunk.GetGone()
 }
 
 func lines(n int) *weftv1.Command {
@@ -58,7 +58,7 @@ func TestOutputLive(t *testing.T) {
 	b := newFakeBroker(t)
 	_, s := commands(t, b.config(), b)
 	s.read(1, 0, 100) // before the assignment: there is no such output
-	if chunk := s.taken()[0]; chunk.GetOffset() != offsetGone || !chunk.GetEnd() {
+	if chunk := s.taken()[0]; !chunk.GetGone() || chunk.GetEnd() {
 		t.Errorf("got %v", chunk)
 	}
 	fifo := t.TempDir() + "/go"
@@ -192,7 +192,7 @@ func TestLargeOutput(t *testing.T) {
 	}
 }
 
-func TestOutputBeyondTheLimitIsAGap(t *testing.T) {
+func TestOutputBeyondTheLimitIsGone(t *testing.T) {
 	const size, limit = 3 << 20, 1 << 20
 	b := newFakeBroker(t)
 	cfg := b.config()
@@ -200,24 +200,18 @@ func TestOutputBeyondTheLimitIsAGap(t *testing.T) {
 	_, s := commands(t, cfg, b)
 	s.assign(commandTask(1, shell("head -c $1 /dev/zero", strconv.Itoa(size))))
 	s.read(1, 0, 1<<30)
-	offset, gap := int64(0), false
-	for end := false; !end; {
+	offset := int64(0)
+	for gone := false; !gone; {
 		for _, chunk := range s.taken() {
-			if chunk.GetOffset() != offset {
-				if gap = true; offset != limit || len(chunk.GetData()) > 0 {
-					t.Fatalf("at %d: %v", offset, chunk)
-				}
+			if chunk.GetOffset() != offset || chunk.GetEnd() {
+				t.Fatalf("at %d: %v", offset, chunk)
 			}
-			if !gap {
-				offset += int64(len(chunk.GetData()))
-			}
-			if end = chunk.GetEnd(); end && chunk.GetOffset() != size {
-				t.Errorf("the end is at %d", chunk.GetOffset())
-			}
+			offset += int64(len(chunk.GetData()))
+			gone = chunk.GetGone()
 		}
 	}
-	if !gap {
-		t.Error("no gap was told of")
+	if offset != limit {
+		t.Errorf("gone at %d", offset)
 	}
 	s.accepted(1)
 }

@@ -130,8 +130,11 @@ func (d *Dir) recognize() error {
 		return err
 	}
 	for _, e := range entries {
-		// A file system of its own has lost+found at its root.
-		if name := e.Name(); name != lockFile && !isTemporary(name) && name != "lost+found" {
+		switch name := e.Name(); {
+		case name == lockFile, isTemporary(name):
+		case name == identityFile: // another process has written it since: the lock will tell
+		case name == "lost+found": // at the root of a file system of its own
+		default:
 			return &ForeignError{d.path, name}
 		}
 	}

@@ -24,6 +24,8 @@ const (
 // ErrorReason lists every reason that an error can carry. An error is a canonical gRPC code with
 // exactly one google.rpc.ErrorInfo detail: domain "weft", the reason's name without its prefix,
 // and metadata that names the field, the limit or the entity. The code stands in brackets here.
+// What gRPC itself refuses has none: an unknown method, a unary request that is no protobuf or has
+// more than 16 MiB, the caller's own deadline or cancellation.
 // An error changes nothing, and only UNAVAILABLE is worth trying again unchanged.
 type ErrorReason int32
 
@@ -32,7 +34,7 @@ const (
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
 	// [INVALID_ARGUMENT] A field breaks its rule; metadata: field, rule.
 	ErrorReason_ERROR_REASON_INVALID_FIELD ErrorReason = 1
-	// [RESOURCE_EXHAUSTED] metadata: field, limit, actual.
+	// [RESOURCE_EXHAUSTED] metadata: field, limit, and actual where it is known.
 	ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE ErrorReason = 2
 	// [NOT_FOUND] metadata: queue.
 	ErrorReason_ERROR_REASON_QUEUE_NOT_FOUND ErrorReason = 3
@@ -73,6 +75,8 @@ const (
 	ErrorReason_ERROR_REASON_OUTPUT_GONE ErrorReason = 20
 	// [RESOURCE_EXHAUSTED] Too many requests are waiting in the broker; metadata: limit.
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 21
+	// [INTERNAL] The broker met its own bug outside of any decision; its log tells more.
+	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 22
 )
 
 // Enum value maps for ErrorReason.
@@ -100,6 +104,7 @@ var (
 		19: "ERROR_REASON_REQUEST_POISONED",
 		20: "ERROR_REASON_OUTPUT_GONE",
 		21: "ERROR_REASON_OVERLOADED",
+		22: "ERROR_REASON_INTERNAL",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":       0,
@@ -124,6 +129,7 @@ var (
 		"ERROR_REASON_REQUEST_POISONED":  19,
 		"ERROR_REASON_OUTPUT_GONE":       20,
 		"ERROR_REASON_OVERLOADED":        21,
+		"ERROR_REASON_INTERNAL":          22,
 	}
 )
 
@@ -158,7 +164,7 @@ var File_weft_v1_error_proto protoreflect.FileDescriptor
 
 const file_weft_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13weft/v1/error.proto\x12\aweft.v1*\xbf\x05\n" +
+	"\x13weft/v1/error.proto\x12\aweft.v1*\xda\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -182,7 +188,8 @@ const file_weft_v1_error_proto_rawDesc = "" +
 	"\x1aERROR_REASON_CALL_FINISHED\x10\x12\x12!\n" +
 	"\x1dERROR_REASON_REQUEST_POISONED\x10\x13\x12\x1c\n" +
 	"\x18ERROR_REASON_OUTPUT_GONE\x10\x14\x12\x1b\n" +
-	"\x17ERROR_REASON_OVERLOADED\x10\x15B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
+	"\x17ERROR_REASON_OVERLOADED\x10\x15\x12\x19\n" +
+	"\x15ERROR_REASON_INTERNAL\x10\x16B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 
 var (
 	file_weft_v1_error_proto_rawDescOnce sync.Once

@@ -1860,7 +1860,7 @@ type Assignment struct {
 	Work isAssignment_Work `protobuf_oneof:"work"`
 	// How long it may take, counted from its arrival; unset is without limit.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// Between asking to stop and killing.
+	// Between asking to stop and killing; unset is 10 s.
 	Grace *durationpb.Duration `protobuf:"bytes,8,opt,name=grace,proto3" json:"grace,omitempty"`
 	// 1 for the first attempt.
 	Attempt uint32 `protobuf:"varint,9,opt,name=attempt,proto3" json:"attempt,omitempty"`
