@@ -62,7 +62,7 @@ func (c *Core) Enqueue(step *pure.Step, callID uint64, tasks []NewTask) {
 
 func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	if k == nil {
-		return pure.Refuse(pure.CallNotFound, "the call is gone")
+		return callFinished("")
 	}
 	if k.Accepted.Contains(n.Index) {
 		if t := k.byIndex[n.Index]; t != nil && !t.same(n) {
@@ -72,7 +72,7 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	}
 	switch {
 	case k.Finished:
-		return pure.Refuse(pure.CallFinished, "the call was finished or cancelled and takes no more tasks", "call_id", k.Name)
+		return callFinished(k.Name)
 	case k.open >= CallTasksMax:
 		return pure.Refuse(pure.CallWindowFull, "too many tasks of the call are not acknowledged", "limit", CallTasksMax)
 	case k.bytes >= CallBytesMax:
@@ -82,6 +82,11 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	}
 	_, err := c.put(step, k.Namespace, n, k, "")
 	return err
+}
+
+// callFinished is the refusal of tasks by a call that is over; the core may have forgotten it already.
+func callFinished(callName string) *pure.Refusal {
+	return pure.Refuse(pure.CallFinished, "the call was finished or cancelled and takes no more tasks", "call_id", callName)
 }
 
 // Submit accepts a task of its own.
