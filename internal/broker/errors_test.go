@@ -104,6 +104,4 @@ func wantRefusal(t testing.TB, err error, reason pure.Reason, meta ...string) {
 
 func TestUnexpectedErrorsHaveAReason(t *testing.T) {
 	wantRefusal(t, statusError(os.ErrClosed), pure.Internal)
-	wantRefusal(t, statusError(frameError(status.Error(codes.Internal, "x"))), pure.BadFrame, "field", "frame")
-	wantRefusal(t, statusError(frameError(status.Error(codes.ResourceExhausted, "x"))), pure.PayloadTooLarge, "field", "frame")
 }
