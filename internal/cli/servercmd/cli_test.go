@@ -402,6 +402,41 @@ func TestDemoInterrupted(t *testing.T) {
 	}
 }
 
+// A demo that is killed leaves nothing either: its children see its end.
+func TestDemoKilled(t *testing.T) {
+	dir, tmp := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("weft"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := procs.Start(procs.Command{Args: []string{"demo", dir}, Env: []string{"TMPDIR=" + tmp}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return entries(t, tmp) > 0 }) // the broker's data
+	p.Kill()
+	waitFor(t, func() bool { return entries(t, tmp) == 0 })
+}
+
+// entries counts what is in a directory.
+func entries(t *testing.T, dir string) int {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+// waitFor waits for what other processes do, which nothing tells.
+func waitFor(t *testing.T, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not happen")
+		}
+	}
+}
+
 // wantEmpty wants nothing left behind.
 func wantEmpty(t *testing.T, dir string) {
 	t.Helper()
