@@ -278,25 +278,39 @@ func TestOldestOutputsGoFirst(t *testing.T) {
 	}
 }
 
-func TestReportsDoNotWaitForOutput(t *testing.T) {
+func TestOutputWithoutEndHoldsNothingUp(t *testing.T) {
+	t.Parallel()
 	b := newFakeBroker(t)
-	w := newWorker(t, b.config())
+	cfg := b.config()
+	cfg.SessionTTL = time.Second
+	cfg.Output.AttemptBytesMax = 256 << 20
+	w := newWorker(t, cfg)
 	w.Handle("upper", upper)
 	allowCommands(t, w)
 	run(t, w)
 	s := b.welcome(t)
 	s.assign(commandTask(1, shell("yes")))
 	s.read(1, 0, 1<<40)
-	s.taken()
-	for token := uint64(2); token < 50; token++ {
+	read := int64(0)
+	for token, beats := uint64(2), 0; beats < 5; token++ {
 		s.assign(payloadTask(token, "upper", "x"))
 		s.accepted(token)
 		s.mu.Lock()
+		for _, chunk := range s.chunks {
+			read += int64(len(chunk.GetData()))
+		}
 		s.chunks = nil
+		beats = s.beats
 		s.mu.Unlock()
+	}
+	if read < 1<<20 {
+		t.Errorf("only %d bytes were read", read)
 	}
 	s.cancel(1, killed, 0)
 	s.accepted(1)
+	if n := b.openedStreams(); n != 1 {
+		t.Errorf("%d streams", n)
+	}
 }
 
 func TestOutputsAreForgottenAtTheEnd(t *testing.T) {
