@@ -278,11 +278,9 @@ func TestOldestOutputsGoFirst(t *testing.T) {
 	}
 }
 
-func TestOutputWithoutEndHoldsNothingUp(t *testing.T) {
-	t.Parallel()
+func TestReportsDoNotWaitForOutput(t *testing.T) {
 	b := newFakeBroker(t)
 	cfg := b.config()
-	cfg.SessionTTL = time.Second
 	cfg.Output.AttemptBytesMax = 256 << 20
 	w := newWorker(t, cfg)
 	w.Handle("upper", upper)
@@ -291,26 +289,16 @@ func TestOutputWithoutEndHoldsNothingUp(t *testing.T) {
 	s := b.welcome(t)
 	s.assign(commandTask(1, shell("yes")))
 	s.read(1, 0, 1<<40)
-	read := int64(0)
-	for token, beats := uint64(2), 0; beats < 5; token++ {
+	s.taken()
+	for token := uint64(2); token < 50; token++ {
 		s.assign(payloadTask(token, "upper", "x"))
 		s.accepted(token)
 		s.mu.Lock()
-		for _, chunk := range s.chunks {
-			read += int64(len(chunk.GetData()))
-		}
 		s.chunks = nil
-		beats = s.beats
 		s.mu.Unlock()
-	}
-	if read < 1<<20 {
-		t.Errorf("only %d bytes were read", read)
 	}
 	s.cancel(1, killed, 0)
 	s.accepted(1)
-	if n := b.openedStreams(); n != 1 {
-		t.Errorf("%d streams", n)
-	}
 }
 
 func TestOutputsAreForgottenAtTheEnd(t *testing.T) {
