@@ -113,17 +113,23 @@ func (a *App) Execute(ctx context.Context, root *cobra.Command, args []string) i
 	return code
 }
 
-// Interruptible returns a context that ends at the first signal, for commands without a ladder.
+// Interruptible returns a context that ends at the first signal, for commands without a ladder. After its
+// cancel function has returned it takes no signal any more.
 func (a *App) Interruptible(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
+	gone := make(chan struct{})
 	go func() {
+		defer close(gone)
 		select {
 		case <-a.Signal:
 			cancel(errInterrupted)
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() { cancel(nil) }
+	return ctx, func() {
+		cancel(nil)
+		<-gone
+	}
 }
 
 // errInterrupted ends what a person interrupts.

@@ -12,6 +12,7 @@ import (
 const (
 	drainMax     = 512 // commands that one pass decides before it looks at the time again
 	housekeeping = time.Second
+	lazyMax      = 5 * time.Millisecond   // that records which nobody waits for are not appended
 	passMax      = 250 * time.Millisecond // between passes: lease time advances by at most twice that in one
 )
 
@@ -26,10 +27,13 @@ type termLoop struct {
 	doneC   chan appendDone // from it
 	flying  bool
 
+	lazySince time.Time // since when records wait that nobody waits for
+
 	last    time.Time // when the time was last told to the machine
 	checked time.Time // when the store was last looked at
 	current inboxItem // being decided, for the case of a panic
 	purgeC  chan error
+	ctx     context.Context // of what goes on beside the loop; ends with the term
 	purging bool
 }
 
@@ -49,6 +53,7 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 	t.appendC, t.doneC = make(chan appending, 1), make(chan appendDone, 1)
 	t.purgeC = make(chan error, 1)
 	appendCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	t.ctx = appendCtx
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -60,7 +65,9 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 		stop()
 		<-stopped
 		if t.purging {
-			<-t.purgeC
+			if err := <-t.purgeC; err != nil {
+				t.log.Debug("a purge ended with the term", "error", err)
+			}
 		}
 		reason := error(pure.Refuse(pure.TermEnded, "the broker's term ended while the request was in it"))
 		if err == nil {
@@ -137,7 +144,7 @@ drain:
 	if now.Sub(t.checked) >= housekeeping {
 		t.look()
 	}
-	t.flush()
+	t.flush(now)
 }
 
 // tell tells the machine the time, and how much of it has passed since the last pass.
@@ -156,11 +163,27 @@ func (t *termLoop) decide(r inboxItem) {
 	t.current = inboxItem{}
 }
 
-// flush begins the append of what was decided, if none is under way.
-func (t *termLoop) flush() {
+// flush begins the append of what was decided, if none is under way. Records that nobody waits for, such
+// as acknowledgements of outcomes, wait a little for others: the disk is then free when a task comes.
+func (t *termLoop) flush(now time.Time) {
 	if t.flying {
 		return
 	}
+	switch {
+	case t.machine.Awaited() || !t.machine.Recorded():
+		t.lazySince = time.Time{}
+	case t.lazySince.IsZero():
+		t.lazySince = now
+		return
+	case now.Sub(t.lazySince) < lazyMax:
+		return
+	default:
+		t.lazySince = time.Time{}
+	}
+	t.beginAppend()
+}
+
+func (t *termLoop) beginAppend() {
 	if frame, counter := t.machine.Flush(); frame != nil {
 		t.flying = true
 		t.appendC <- appending{frame, counter}
@@ -185,8 +208,9 @@ func (t *termLoop) purge(below uint64) {
 		return
 	}
 	t.purging = true
+	ctx := t.ctx
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		t.purgeC <- t.term.Purge(ctx, below)
 	}()
@@ -203,6 +227,9 @@ func (t *termLoop) appendAll(ctx context.Context) {
 // sleep sets the timer for what is due next.
 func (t *termLoop) sleep(timer *time.Timer) {
 	wait := passMax
+	if !t.lazySince.IsZero() {
+		wait = lazyMax
+	}
 	if next, ok := t.machine.Next(); ok {
 		wait = min(wait, next)
 	}
@@ -244,7 +271,7 @@ func (t *termLoop) finish() error {
 				return err
 			}
 		}
-		t.flush()
+		t.beginAppend()
 	}
 	if t.flying {
 		return t.appended(<-t.doneC)

@@ -19,9 +19,7 @@ const helloTimeout = 5 * time.Second
 // goodbyeTimeout is how long the broker may take to close the stream of a worker that leaves.
 const goodbyeTimeout = 2 * time.Second
 
-var (
-	errSilent = errors.New("worker: the broker is silent")
-)
+var errSilent = errors.New("worker: the broker is silent")
 
 // stream is one connection to the broker, from hello to its end.
 type stream struct {
@@ -190,7 +188,7 @@ func (s *stream) send() {
 		case <-ticker.C:
 			beat = true
 		}
-		if err := s.sendAll(beat); err != nil {
+		if err := s.sendAll(beat, ticker.C); err != nil {
 			if !errors.Is(err, io.EOF) { // that one has its reason at the receiver
 				s.fail(err)
 			}
@@ -199,9 +197,15 @@ func (s *stream) send() {
 	}
 }
 
-// sendAll sends frames until there is nothing more to tell.
-func (s *stream) sendAll(beat bool) error {
+// sendAll sends frames until there is nothing more to tell. That may be never, so it looks after the
+// heartbeat as well.
+func (s *stream) sendAll(beat bool, beats <-chan time.Time) error {
 	for {
+		select {
+		case <-beats:
+			beat = true
+		default:
+		}
 		frame := s.next(beat)
 		if frame == nil {
 			return nil
