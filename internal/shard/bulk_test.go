@@ -27,7 +27,7 @@ type bulk struct {
 const bulkWall = pure.Wall(1000 * time.Hour)
 
 func newBulk(t *testing.T, cfg Config) *bulk {
-	cfg.BatchBytesMax, cfg.StepRecordsMax = 1, 1
+	cfg.BatchBytesMax, cfg.StepRecordsMax = journal.HeaderSize+1, 1
 	b := &bulk{t: t, cfg: cfg, first: 1}
 	b.restart()
 	return b
