@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,7 +32,7 @@ const (
 
 // Config is what a broker is told.
 type Config struct {
-	Listen  string // gRPC address; empty is DefaultListen
+	Listen  string // gRPC address, host:port or unix:PATH; empty is DefaultListen
 	HTTP    string // address of health checks; empty is DefaultHTTP, "off" is none
 	DataDir string // empty is DefaultDataDir
 
@@ -80,7 +81,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 
-	grpcL, err := net.Listen("tcp", cfg.Listen)
+	grpcL, err := net.Listen(network(cfg.Listen))
 	if err != nil {
 		return fmt.Errorf("broker: listen for gRPC: %w", err)
 	}
@@ -98,6 +99,25 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	return cfg.serve(ctx, loop, server, grpcL, httpL)
+}
+
+// unixPrefix marks an address as a Unix socket, in gRPC's own spelling.
+const unixPrefix = "unix:"
+
+// network splits an address into what net.Listen wants.
+func network(listen string) (network, address string) {
+	if path, ok := strings.CutPrefix(listen, unixPrefix); ok {
+		return "unix", path
+	}
+	return "tcp", listen
+}
+
+// target is an address as a gRPC client dials it.
+func target(a net.Addr) string {
+	if a.Network() == "unix" {
+		return unixPrefix + a.String()
+	}
+	return a.String()
 }
 
 func (cfg *Config) defaults() (err error) {
@@ -187,7 +207,7 @@ func (cfg *Config) serve(ctx context.Context, loop *shard.Loop, s *server, grpcL
 		cfg.serveHTTP(gctx, group, loop, httpL)
 	}
 	group.Go(func() error {
-		addr := Addresses{GRPC: grpcL.Addr().String()}
+		addr := Addresses{GRPC: target(grpcL.Addr())}
 		if httpL != nil {
 			addr.HTTP = httpL.Addr().String()
 		}

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/weftq/weft/internal/procs"
 	"github.com/weftq/weft/pkg/client"
 )
 
@@ -49,19 +51,28 @@ func NewApp(name string) *App {
 
 // Root is the program's root command with the client's commands.
 func (a *App) Root(short string) *cobra.Command {
-	root := &cobra.Command{
-		Use:           a.Name,
-		Short:         short,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-	}
+	root := &cobra.Command{Use: a.Name, Short: short, Args: cobra.NoArgs}
+	a.MakeRoot(root)
+	return root
+}
+
+// MakeRoot makes a command the root of a program of its own: broker and worker are one command each.
+func (a *App) MakeRoot(root *cobra.Command) {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = version()
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.broker, "broker", "", "the broker's `address` (default $"+client.EnvBroker+", else "+client.DefaultBroker+")")
 	flags.StringVarP(&a.namespace, "namespace", "n", os.Getenv(client.EnvNamespace), "the `namespace` (default $"+client.EnvNamespace+", else \"default\")")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "tell about lost connections")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usage("%w", err) })
-	return root
+}
+
+// version is what the build knows of itself.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }
 
 // AddClient adds the client's commands.
@@ -77,13 +88,14 @@ func (a *App) AddClient(root *cobra.Command) {
 	add("look", a.tasksCommand(), a.taskCommand(), a.queuesCommand(), a.queueCommand(), a.workersCommand())
 }
 
-// Main runs the program and returns its exit code.
+// Main runs the program and returns its exit code. A program that another one of Weft's has started ends
+// with that one.
 func (a *App) Main(root *cobra.Command, args []string) int {
 	signals := make(chan os.Signal, 3)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 	a.Signal = signals
-	return a.Execute(context.Background(), root, args)
+	return a.Execute(procs.UntilParentDies(context.Background()), root, args)
 }
 
 // Execute runs the program with a context, and tells its error.

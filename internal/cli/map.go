@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -191,9 +192,7 @@ const inputLabel = "input"
 func withInput(labels map[string]string, input string) map[string]string {
 	const bytesMax = 256
 	out := map[string]string{inputLabel: strings.ToValidUTF8(input[:min(len(input), bytesMax)], "")}
-	for k, v := range labels {
-		out[k] = v
-	}
+	maps.Copy(out, labels)
 	return out
 }
 
@@ -203,7 +202,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	data, err := readStdin(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -224,7 +223,7 @@ func (m *mapping) run(ctx context.Context, inputs iter.Seq[string]) error {
 			if ctx.Err() != nil {
 				return m.broken(err)
 			}
-			m.app.say("%s: %v", m.name(&r), err)
+			m.app.Say("%s: %v", m.name(&r), err)
 			failed = true
 		}
 		if failed {
@@ -234,7 +233,7 @@ func (m *mapping) run(ctx context.Context, inputs iter.Seq[string]) error {
 		m.progress.Add(failed)
 		if failed && m.flags.failFast {
 			m.progress.Hide()
-			m.app.say("cancelled the rest (--fail-fast)")
+			m.app.Say("cancelled the rest (--fail-fast)")
 			return exit(min(m.failed, ExitMapMax))
 		}
 	}
@@ -256,10 +255,10 @@ func isRefusal(err error) bool {
 func (m *mapping) broken(err error) error {
 	if errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled) {
 		if m.flags.name != "" {
-			m.app.say("interrupted; the tasks go on: run the same again to meet them, or: %s cancel %s",
+			m.app.Say("interrupted; the tasks go on: run the same again to meet them, or: %s cancel %s",
 				m.app.Name, m.flags.name)
 		} else {
-			m.app.say("interrupted: asked all tasks to stop")
+			m.app.Say("interrupted: asked all tasks to stop")
 		}
 		return exit(ExitInterrupted)
 	}
@@ -288,7 +287,7 @@ func (m *mapping) result(ctx context.Context, r *client.Result) error {
 		return err
 	}
 	if r.Err != nil && !saysItself(r.Outcome) {
-		m.app.say("%s: %v", m.name(r), r.Err)
+		m.app.Say("%s: %v", m.name(r), r.Err)
 	}
 	return nil
 }

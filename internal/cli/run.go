@@ -67,7 +67,7 @@ func (a *App) run(ctx context.Context, spec client.Spec, local bool) error {
 	}
 	defer end()
 	r := &running{app: a, client: c, out: newOutput(a.Out, a.Err), begun: make(chan string, 1)}
-	r.out.restarted = func() { a.say("the worker was lost: the command runs again from its beginning") }
+	r.out.restarted = func() { a.Say("the worker was lost: the command runs again from its beginning") }
 	call := c.NewCall(client.ExplicitAck(), client.OnUpdate(r.update))
 	defer call.Close()
 	future, err := call.Submit(ctx, spec)
@@ -77,8 +77,8 @@ func (a *App) run(ctx context.Context, spec client.Spec, local bool) error {
 	return r.wait(ctx, future)
 }
 
-// say tells the person something that is not the command's.
-func (a *App) say(format string, args ...any) {
+// Say tells the person something that is not the command's.
+func (a *App) Say(format string, args ...any) {
 	fmt.Fprintf(a.Err, a.Name+": "+format+"\n", args...)
 }
 
@@ -131,11 +131,11 @@ func (r *running) climb(f *client.Future, s os.Signal) error {
 	r.interrupted++
 	switch r.interrupted {
 	case 1:
-		r.app.say("asked the command to stop; interrupt again to kill it")
+		r.app.Say("asked the command to stop; interrupt again to kill it")
 		f.Cancel(0)
 		return nil
 	case 2:
-		r.app.say("killing the command; interrupt again to leave it")
+		r.app.Say("killing the command; interrupt again to leave it")
 		f.Cancel(client.KillNow)
 		return nil
 	default:
@@ -159,8 +159,7 @@ func (r *running) finish(ctx context.Context, f *client.Future, watched <-chan e
 		late := time.AfterFunc(watchTail, stop)
 		err = <-watched // then the output is nobody else's; what is missing follows
 		late.Stop()
-		var wrong *os.PathError
-		if errors.As(err, &wrong) { // nobody takes the output
+		if _, closed := errors.AsType[*os.PathError](err); closed { // nobody takes the output
 			return err
 		}
 	}

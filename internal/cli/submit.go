@@ -185,7 +185,7 @@ func (a *App) watch(ctx context.Context, c *client.Client, taskID string) error 
 		if w := t.GetAttempt().GetWorker(); w != "" {
 			worker = " on " + w
 		}
-		a.say("%s is %s%s", taskID, stateWord(state), worker)
+		a.Say("%s is %s%s", taskID, stateWord(state), worker)
 	}
 	err := out.follow(ctx, c, taskID, told)
 	if err != nil && !client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_OUTPUT_GONE) {
@@ -205,7 +205,7 @@ func (a *App) watch(ctx context.Context, c *client.Client, taskID string) error 
 			return err
 		}
 		if !out.complete(outcome.Token, r) {
-			a.say("%v", errOutputLost)
+			a.Say("%v", errOutputLost)
 		}
 	}
 	return a.end(outcome)

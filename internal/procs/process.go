@@ -154,3 +154,22 @@ func PrintReady(w io.Writer, v any) error {
 	}
 	return nil
 }
+
+// CPUTime is what a child took that is gone, with its own children.
+func (p *Process) CPUTime() time.Duration {
+	select {
+	case <-p.gone:
+		return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+	default:
+		return 0
+	}
+}
+
+// OwnCPUTime is what this process took so far.
+func OwnCPUTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -25,6 +25,9 @@ func (l *Ages[T]) Oldest() *T { return l.oldest }
 // Next returns the entity after e.
 func (l *Ages[T]) Next(e *T) *T { return l.age(e).next }
 
+// Base returns an entity's base.
+func (l *Ages[T]) Base(e *T) uint64 { return l.age(e).base }
+
 // Touch makes an entity the youngest, whether it was in the list or not. base is not below any other.
 func (l *Ages[T]) Touch(e *T, base uint64) {
 	if l.age(e).base != 0 {

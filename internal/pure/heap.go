@@ -1,5 +1,7 @@
 package pure
 
+import "fmt"
+
 // Key orders a heap: by A, then by B.
 type Key struct {
 	A int64
@@ -104,4 +106,24 @@ func (h *Heap[T]) swap(i, j int) {
 	h.items[i], h.items[j] = h.items[j], h.items[i]
 	*h.place(h.items[i].item) = int32(i + 1)
 	*h.place(h.items[j].item) = int32(j + 1)
+}
+
+// Each calls fn for every item, in no order.
+func (h *Heap[T]) Each(fn func(item T, key Key)) {
+	for i := range h.items {
+		fn(h.items[i].item, h.items[i].key)
+	}
+}
+
+// Check returns an error if an item is above a lesser one, or does not know its place.
+func (h *Heap[T]) Check() error {
+	for i := range h.items {
+		if p := *h.place(h.items[i].item); int(p) != i+1 {
+			return fmt.Errorf("heap: the item at %d believes to be at %d", i, p-1)
+		}
+		if i > 0 && h.items[i].key.less(h.items[(i-1)/2].key) {
+			return fmt.Errorf("heap: the item at %d is less than the one above it", i)
+		}
+	}
+	return nil
 }

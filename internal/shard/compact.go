@@ -5,7 +5,8 @@ import "github.com/weftq/weft/internal/pure"
 // ledger knows how many bytes the journal has from a sequence on.
 type ledger struct {
 	total  uint64 // of all entries ever seen in this term
-	marks  []mark // about one per MiB, in order
+	marks  []mark // in order, so many bytes apart
+	grain  uint64
 	purged uint64 // total at the last floor
 }
 
@@ -14,10 +15,8 @@ type mark struct {
 	before uint64 // bytes of all entries below it
 }
 
-const markBytes = 1 << 20
-
 func (l *ledger) appended(seq, bytes uint64) {
-	if n := len(l.marks); n == 0 || l.total-l.marks[n-1].before >= markBytes {
+	if n := len(l.marks); n == 0 || l.total-l.marks[n-1].before >= l.grain {
 		l.marks = append(l.marks, mark{seq, l.total})
 	}
 	l.total += bytes

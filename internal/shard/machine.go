@@ -124,7 +124,7 @@ func (m *Machine) reset() {
 		SessionName: m.sessionName, BytesMax: m.cfg.StateBytesMax, StepRecordsMax: m.cfg.StepRecordsMax,
 	})
 	m.counter = 0
-	m.size = ledger{}
+	m.size = ledger{grain: m.cfg.PurgeStep / 64}
 }
 
 func (m *Machine) sessionName(id session.ID) string { return m.sessions.Name(id) }

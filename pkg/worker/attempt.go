@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"time"
 
 	"github.com/weftq/weft/pkg/task"
@@ -30,10 +29,10 @@ type Attempt struct {
 	command    *weftv1.Command // for kind "command"
 	output     *keptOutput     // of the command
 	unreadable error           // a payload that is none
+	timeout    time.Duration   // counted from its arrival; 0 is none
 	grace      time.Duration   // the task's own
 	begun      time.Time       // when it arrived
-	ctx        context.Context
-	cancel     context.CancelCauseFunc
+	ctx        attemptContext
 
 	// Guarded by Worker.mu.
 
@@ -60,28 +59,16 @@ func newAttempt(asg *weftv1.Assignment, now time.Time) *Attempt {
 		grace:   asg.GetGrace().AsDuration(),
 		begun:   now,
 	}
-	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	if asg.GetGrace() == nil {
 		a.grace = graceDefault
 	}
-	if timeout := asg.GetTimeout(); timeout != nil {
-		a.setDeadline(now.Add(timeout.AsDuration()))
+	if asg.GetTimeout() != nil {
+		a.timeout = max(asg.GetTimeout().AsDuration(), 1)
 	}
 	if a.command == nil {
 		a.Payload, a.unreadable = task.PayloadFromProto(asg.GetPayload())
 	}
 	return a
-}
-
-// setDeadline puts the timeout into the context; most attempts have none and do without its timer.
-func (a *Attempt) setDeadline(deadline time.Time) {
-	cancelCause := a.cancel
-	ctx, cancel := context.WithDeadlineCause(a.ctx, deadline, task.ErrTimeout)
-	a.ctx = ctx
-	a.cancel = func(cause error) {
-		cancelCause(cause)
-		cancel()
-	}
 }
 
 // localGrace is how long the attempt may go on after its stream dropped: the broker gives it to others

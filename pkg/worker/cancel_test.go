@@ -45,7 +45,7 @@ func TestCancelOfAHandler(t *testing.T) {
 	if r.GetEnd() != killed || r.GetError().GetReason() != "cancelled" {
 		t.Errorf("got %v", r)
 	}
-	if cause := context.Cause(a.ctx); !errors.Is(cause, task.ErrCancelled) || !errors.Is(a.ctx.Err(), context.Canceled) {
+	if cause := context.Cause(&a.ctx); !errors.Is(cause, task.ErrCancelled) || !errors.Is(a.ctx.Err(), context.Canceled) {
 		t.Errorf("cause %v, err %v", cause, a.ctx.Err())
 	}
 }
@@ -56,7 +56,7 @@ func TestASuccessStaysASuccess(t *testing.T) {
 	s.assign(payloadTask(1, "gate", ""))
 	a := g.enter(t)
 	s.cancel(1, killed, time.Hour)
-	awaitDone(t, a.ctx)
+	awaitDone(&a.ctx, t)
 	g.leave <- nil
 	if r := s.accepted(1); r.GetEnd() != succeeded {
 		t.Errorf("got %v", r)
@@ -116,8 +116,8 @@ func TestWorkerLostIsNotReported(t *testing.T) {
 	group := s.pid(2)
 	s.cancel(1, lost, time.Hour)
 	s.cancel(2, lost, time.Hour) // it is stopped at once all the same
-	awaitDone(t, a.ctx)
-	if cause := context.Cause(a.ctx); !errors.Is(cause, task.ErrLeaseLost) {
+	awaitDone(&a.ctx, t)
+	if cause := context.Cause(&a.ctx); !errors.Is(cause, task.ErrLeaseLost) {
 		t.Errorf("cause %v", cause)
 	}
 	s.until("both slots", func() bool { return s.credits == 2 })
@@ -177,8 +177,8 @@ func TestTimeoutOfAHandler(t *testing.T) {
 	if r.GetEnd() != timedOut || r.GetError().GetReason() != "timeout" {
 		t.Errorf("got %v", r)
 	}
-	if !errors.Is(a.ctx.Err(), context.DeadlineExceeded) || !errors.Is(context.Cause(a.ctx), task.ErrTimeout) {
-		t.Errorf("err %v, cause %v", a.ctx.Err(), context.Cause(a.ctx))
+	if !errors.Is(a.ctx.Err(), context.DeadlineExceeded) || !errors.Is(context.Cause(&a.ctx), task.ErrTimeout) {
+		t.Errorf("err %v, cause %v", a.ctx.Err(), context.Cause(&a.ctx))
 	}
 }
 

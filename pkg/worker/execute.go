@@ -16,8 +16,8 @@ func (w *Worker) execute(a *Attempt) {
 	var end ending
 	defer func() { w.finish(a, &end) }() // also when the handler ends its goroutine
 	switch handler := w.handlers[a.Kind]; {
-	case a.ctx.Err() != nil: // stopped before it began
-		end.err = &task.Error{Reason: task.ReasonError, Message: context.Cause(a.ctx).Error()}
+	case a.ctx.stopped() != nil: // before it began
+		end.err = task.ErrorFrom(a.ctx.stopped())
 	case a.command != nil && w.runner != nil && a.Kind == commandKind:
 		w.runCommand(a, &end)
 	case a.unreadable != nil:
@@ -33,15 +33,17 @@ func (w *Worker) execute(a *Attempt) {
 	}
 }
 
+var errGoexit = &task.Error{Reason: task.ReasonPanic, Message: "the handler ended its goroutine (runtime.Goexit)"}
+
 // runHandler calls a handler and notes in end what became of it.
 func runHandler(a *Attempt, handler Handler, end *ending) {
-	end.err = &task.Error{Reason: task.ReasonPanic, Message: "the handler ended its goroutine (runtime.Goexit)"}
+	end.err = errGoexit
 	defer func() {
 		if p := recover(); p != nil {
 			end.err = &task.Error{Reason: task.ReasonPanic, Message: fmt.Sprint(p), Stack: string(debug.Stack())}
 		}
 	}()
-	result, err := handler(a.ctx, a)
+	result, err := handler(&a.ctx, a)
 	end.result, end.err = result, task.ErrorFrom(err)
 }
 
@@ -57,7 +59,7 @@ func (w *Worker) runCommand(a *Attempt, end *ending) {
 	w.mu.Unlock()
 	w.outputs.begin(a.output, process)
 	// Whatever stops the attempt cancels its context, its timeout alone does nothing else.
-	stopWatching := context.AfterFunc(a.ctx, func() { process.Stop(context.Cause(a.ctx), w.stopGrace(a)) })
+	stopWatching := context.AfterFunc(&a.ctx, func() { process.Stop(a.ctx.stopped(), w.stopGrace(a)) })
 	<-process.Done()
 	stopWatching()
 
@@ -92,9 +94,9 @@ func (w *Worker) stop(a *Attempt, cause error, grace time.Duration) {
 	a.stopping = true
 	process := a.process
 	w.mu.Unlock()
-	a.cancel(cause)
+	a.ctx.cancel(cause)
 	if process != nil {
-		process.Stop(context.Cause(a.ctx), grace)
+		process.Stop(a.ctx.stopped(), grace)
 	}
 }
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"os"
 	"strconv"
 	"testing"
 
@@ -8,6 +9,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(brokerEnv) != "" {
+		serveFlood()
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -13,7 +12,7 @@ import (
 // counts always, and a drain always for a command: who exits with 0 on SIGTERM has not done its work.
 func makeReport(a *Attempt, end *ending) *weftv1.AttemptReport {
 	r := &weftv1.AttemptReport{TaskId: a.TaskID, Token: a.Token}
-	cause := context.Cause(a.ctx)
+	cause := a.ctx.stopped()
 	switch {
 	case errors.Is(cause, task.ErrTimeout):
 		r.End = weftv1.AttemptEnd_ATTEMPT_END_TIMEOUT

@@ -37,6 +37,8 @@ func TestDrainLetsAttemptsEnd(t *testing.T) {
 	if err := r.wait(); err != nil {
 		t.Error(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.credits != 0 {
 		t.Errorf("%d credits while draining", s.credits)
 	}
@@ -88,7 +90,7 @@ func TestDrainTimeout(t *testing.T) {
 			t.Errorf("got %v", r)
 		}
 	}
-	if cause := context.Cause(a.ctx); !errors.Is(cause, task.ErrDrained) {
+	if cause := context.Cause(&a.ctx); !errors.Is(cause, task.ErrDrained) {
 		t.Errorf("cause %v", cause)
 	}
 	checkGroupGone(t, group2)

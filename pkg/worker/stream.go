@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,9 +19,7 @@ const helloTimeout = 5 * time.Second
 // goodbyeTimeout is how long the broker may take to close the stream of a worker that leaves.
 const goodbyeTimeout = 2 * time.Second
 
-var (
-	errSilent = errors.New("worker: the broker is silent")
-)
+var errSilent = errors.New("worker: the broker is silent")
 
 // stream is one connection to the broker, from hello to its end.
 type stream struct {
@@ -183,6 +182,9 @@ func (s *stream) send() {
 		case <-s.ctx.Done():
 			return
 		case <-s.w.wake:
+			// Handlers that are about to end go first: they share the frame, instead of sending
+			// another one each.
+			runtime.Gosched()
 		case <-ticker.C:
 			beat = true
 		}

@@ -59,7 +59,7 @@ func gated(t testing.TB, cfg Config, b *fakeBroker, heed bool) (*gate, *running,
 	return g, r, b.welcome(t)
 }
 
-func awaitDone(t testing.TB, ctx context.Context) {
+func awaitDone(ctx context.Context, t testing.TB) {
 	t.Helper()
 	select {
 	case <-ctx.Done():
@@ -198,8 +198,8 @@ func TestSupersededAttempts(t *testing.T) {
 		SessionId:        "s2",
 		SupersededTokens: []uint64{ended, goes, 999},
 	}})
-	awaitDone(t, attempts[goes].ctx)
-	if cause := context.Cause(attempts[goes].ctx); !errors.Is(cause, task.ErrLeaseLost) {
+	awaitDone(&attempts[goes].ctx, t)
+	if cause := context.Cause(&attempts[goes].ctx); !errors.Is(cause, task.ErrLeaseLost) {
 		t.Errorf("cause %v", cause)
 	}
 	s.until("the slot", func() bool { return s.credits == 1 })
@@ -338,7 +338,7 @@ func TestGarbageDoesNoHarm(t *testing.T) {
 			{Token: unknown, Stream: stdout, BytesMax: 10},
 			{Token: 1, Stream: stderr, BytesMax: -1, Offset: -1},
 			{Token: 1, Stream: 99},
-			{Token: unknown, Stop: true, Stream: stdout},
+			{Token: unknown + 1, Stop: true, Stream: stdout},
 			{},
 		},
 		ReleasedTokens: []uint64{unknown, 1},
@@ -346,7 +346,7 @@ func TestGarbageDoesNoHarm(t *testing.T) {
 		Welcome:        &weftv1.WorkWelcome{SessionId: "another"},
 	})
 	s.until("two outputs that are gone", func() bool { return len(s.chunks) >= 2 })
-	for _, chunk := range s.chunks {
+	for _, chunk := range s.taken() {
 		if !chunk.GetGone() || len(chunk.GetData()) > 0 {
 			t.Errorf("chunk %v", chunk)
 		}
@@ -359,6 +359,7 @@ func TestGarbageDoesNoHarm(t *testing.T) {
 		t.Errorf("got %v", r)
 	}
 	s.sync()
+	s.acceptAll()
 	if n := b.openedStreams(); n != 1 {
 		t.Errorf("%d streams", n)
 	}
@@ -388,12 +389,12 @@ func TestLocalGrace(t *testing.T) {
 	b.refuseWith(errDropped)
 	begun := time.Now()
 	s.drop(errDropped)
-	awaitDone(t, a.ctx)
-	awaitDone(t, stub.ctx)
+	awaitDone(&a.ctx, t)
+	awaitDone(&stub.ctx, t)
 	if took := time.Since(begun); took < time.Second {
 		t.Errorf("stopped after %v", took)
 	}
-	for _, ctx := range []context.Context{a.ctx, stub.ctx} {
+	for _, ctx := range []context.Context{&a.ctx, &stub.ctx} {
 		if cause := context.Cause(ctx); !errors.Is(cause, task.ErrLeaseLost) {
 			t.Errorf("cause %v", cause)
 		}
@@ -444,7 +445,7 @@ func TestLocalGraceDuringTheHello(t *testing.T) {
 		if !s.held()[1] {
 			t.Fatal("the hello does not list the attempt")
 		}
-		awaitDone(t, a.ctx)
+		awaitDone(&a.ctx, t)
 		if welcomed {
 			s.send(&weftv1.WorkResponse{Welcome: &weftv1.WorkWelcome{SessionId: "s1"}})
 			if r := s.accepted(1); r.GetEnd() != released {

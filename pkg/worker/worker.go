@@ -143,6 +143,9 @@ func (w *Worker) assign(assignments []*weftv1.Assignment) {
 	fresh = slices.DeleteFunc(fresh, func(a *Attempt) bool { return !w.admit(a) })
 	w.mu.Unlock()
 	for _, a := range fresh {
+		if a.timeout > 0 {
+			a.ctx.setDeadline(now.Add(a.timeout))
+		}
 		if a.command != nil {
 			a.output = w.outputs.expect(a.Token)
 		}
@@ -175,7 +178,7 @@ func (w *Worker) admit(a *Attempt) bool {
 // finish frees the slot of an attempt and queues its report.
 func (w *Worker) finish(a *Attempt, end *ending) {
 	report := makeReport(a, end)
-	a.cancel(nil)
+	a.ctx.cancel(nil)
 	w.mu.Lock()
 	w.running--
 	if !w.draining {

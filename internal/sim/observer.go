@@ -1,0 +1,267 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/internal/shard"
+	"github.com/weftq/weft/pkg/queue"
+	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
+)
+
+// observer sees what the broker tells, at the moment when it leaves the broker, and holds it to what the
+// journal has at that moment.
+type observer struct {
+	s     *sim
+	m     *model
+	final map[uint64]string // outcomes as told first, by task
+}
+
+func newObserver(s *sim) *observer { return &observer{s: s, m: s.model, final: map[uint64]string{}} }
+
+func (o *observer) fail(format string, args ...any) {
+	o.s.fail("told too early, or wrongly: %s", fmt.Sprintf(format, args...))
+}
+
+// told sees an effect on a stream.
+func (o *observer) told(st *stream, item any) {
+	switch e := item.(type) {
+	case *shard.Welcome:
+		o.welcome(e)
+	case *shard.Attached:
+		if s := o.m.sessions[e.Session]; s == nil || o.m.calls[e.Call] == nil {
+			o.fail("a call's stream is open, and its session or call is not in the journal")
+		}
+	case *queue.Assigned:
+		o.assigned(e.Assignment)
+		if o.m.dispatches[e.Token].session != st.worker {
+			o.fail("attempt %d is told to session %x and belongs to another", e.Token, st.worker)
+		}
+	case *queue.Answered:
+		o.answered(st, e)
+	case *queue.Released:
+		o.released(e)
+	case *queue.Accepted:
+		o.accepted(e)
+	case *queue.Rejected:
+		o.rejected(e)
+	case *queue.Finished:
+		if st.told[e.ID] {
+			o.fail("a stream is told twice how task %d ended", e.ID)
+		}
+		st.told[e.ID] = true
+		o.outcome(e.ID, e.Outcome)
+		if t := o.m.tasks[e.ID]; t != nil && (t.call != e.Call || t.index != e.Index) {
+			o.fail("task %d is told as index %d of call %d", e.ID, e.Index, e.Call)
+		}
+	case *queue.Updated:
+		if t := o.m.tasks[e.ID]; t == nil {
+			o.fail("task %d changed and is not in the journal", e.ID)
+		}
+		if st.told[e.ID] {
+			o.fail("task %d changed after its end", e.ID)
+		}
+	case *queue.Changed:
+		o.snapshot(e.Task)
+	case *queue.Stop:
+		o.stop(e)
+	}
+}
+
+func (o *observer) welcome(e *shard.Welcome) {
+	if o.m.sessions[e.Session] == nil {
+		o.fail("session %x is welcome and not in the journal", e.Session)
+	}
+	for id, t := range o.m.tasks {
+		if !t.dropped && slices.Contains(t.suspects, e.Session) {
+			o.fail("session %x came back, and task %d still suspects it", e.Session, id)
+		}
+	}
+}
+
+func (o *observer) assigned(a queue.Assignment) {
+	d, ok := o.m.dispatches[a.Token]
+	if !ok || d.task != a.ID || d.attempt != a.Attempt {
+		o.fail("attempt %d of task %d is not in the journal", a.Token, a.ID)
+	}
+	if o.final[a.ID] != "" {
+		o.fail("task %d runs again, and its outcome was told", a.ID)
+	}
+}
+
+// answered holds the answer to a report to what the journal says of that attempt.
+func (o *observer) answered(st *stream, e *queue.Answered) {
+	w := o.s.workerOf(st.worker)
+	if w == nil || !e.Accepted {
+		return
+	}
+	end, ok := o.m.ends[e.Token]
+	reported, known := w.reports[e.Token]
+	switch {
+	case !ok:
+		o.fail("the report of attempt %d is accepted and not in the journal", e.Token)
+	case !known:
+		o.fail("the report of attempt %d is accepted, and there was none", e.Token)
+	case end.finished && reported.End != end.end, end.finished && string(reported.Result.Data) != end.result:
+		o.fail("the report of attempt %d is accepted, end %d with %q; recorded is %d with %q",
+			e.Token, reported.End, reported.Result.Data, end.end, end.result)
+	case !end.finished && reported.End != end.end && end.end != queue.EndReleased:
+		o.fail("the report of attempt %d is accepted, end %d; recorded is %d", e.Token, reported.End, end.end)
+	}
+}
+
+func (o *observer) released(e *queue.Released) {
+	d, ok := o.m.dispatches[e.Token]
+	if t := o.m.tasks[d.task]; !ok || t == nil || !t.acked && !t.dropped {
+		o.fail("the output of attempt %d is released, and its task may be asked for", e.Token)
+	}
+}
+
+func (o *observer) accepted(e *queue.Accepted) {
+	k := o.m.calls[e.Call]
+	if k == nil {
+		o.fail("call %d accepts and is not in the journal", e.Call)
+		return
+	}
+	for _, r := range e.Ranges {
+		for i := r.First; i <= r.Last; i++ {
+			if k.accepted[i] == 0 {
+				o.fail("index %d of call %s is accepted and not in the journal", i, k.name)
+			}
+		}
+	}
+}
+
+func (o *observer) rejected(e *queue.Rejected) {
+	k := o.m.calls[e.Call]
+	switch {
+	case k == nil:
+	case e.Reason.Reason == pure.TaskNotFound:
+		if t := o.m.tasks[k.accepted[e.Index]]; t == nil || !t.dropped {
+			o.fail("index %d of call %s is told to be gone", e.Index, k.name)
+		}
+	case e.Reason.Reason == pure.CallFinished && !k.finished:
+		o.fail("call %s is told to be finished", k.name)
+	}
+}
+
+// outcome holds an outcome to the journal, and to what was told before.
+func (o *observer) outcome(id uint64, out *queue.Outcome) {
+	t := o.m.tasks[id]
+	text := outcomeText(out)
+	switch before := o.final[id]; {
+	case t == nil || t.outcome == "":
+		o.fail("the outcome of task %d is not in the journal", id)
+	case t.outcome != text:
+		o.fail("task %d ended as %s, told is %s", id, t.outcome, text)
+	case before != "" && before != text:
+		o.fail("task %d ended as %s, told before was %s", id, text, before)
+	}
+	o.final[id] = text
+}
+
+func (o *observer) stop(e *queue.Stop) {
+	d, ok := o.m.dispatches[e.Token]
+	if !ok {
+		o.fail("attempt %d is to stop and not in the journal", e.Token)
+		return
+	}
+	t := o.m.tasks[d.task]
+	if _, ended := o.m.ends[e.Token]; !ended && t.state != queue.Cancelling {
+		o.fail("attempt %d is to stop, and its task is %v", e.Token, t.state)
+	}
+}
+
+// snapshot holds a read to the journal: it may be late, but not early.
+func (o *observer) snapshot(t queue.Snapshot) {
+	mt := o.m.tasks[t.ID]
+	switch {
+	case mt == nil:
+		o.fail("task %d is read and not in the journal", t.ID)
+	case t.Attempts > mt.attempts || t.Tries > mt.tries:
+		o.fail("task %d is read at attempt %d, the journal has %d", t.ID, t.Attempts, mt.attempts)
+	case t.State.Final():
+		o.outcome(t.ID, t.Outcome)
+	}
+}
+
+// replied sees the answer to a unary request.
+func (o *observer) replied(cmd shard.Command, value any, err error) {
+	if err != nil {
+		return
+	}
+	switch c := cmd.(type) {
+	case *shard.SubmitTask:
+		if t := o.m.tasks[value.(uint64)]; t == nil || t.request != c.RequestID {
+			o.fail("task %d of request %s is accepted and not in the journal", value, c.RequestID)
+		}
+	case *shard.GetTask:
+		o.snapshot(value.(queue.Snapshot))
+	case *shard.ReportTask:
+		o.reported(c, value.(queue.State))
+	case *shard.ReserveTasks:
+		o.reserved(value.(shard.Reservation))
+	case *shard.CancelTask:
+		if state := value.(queue.State); o.m.tasks[c.ID].state != state && !o.m.tasks[c.ID].state.Final() {
+			o.fail("task %d is cancelled to %v, the journal has %v", c.ID, state, o.m.tasks[c.ID].state)
+		}
+	case *shard.CloseSession:
+		if s := o.m.sessions[c.ID]; s != nil && !s.ended {
+			o.fail("session %x is closed and lives in the journal", c.ID)
+		}
+	case *shard.ListTasks:
+		for _, t := range value.(shard.TaskPage).Tasks {
+			o.snapshot(t)
+		}
+	}
+}
+
+func (o *observer) reported(c *shard.ReportTask, state queue.State) {
+	end, ok := o.m.ends[c.Report.Token]
+	switch {
+	case !ok:
+		o.fail("the report of attempt %d is accepted and not in the journal", c.Report.Token)
+	case end.finished != state.Final() && end.finished:
+		o.fail("attempt %d finished its task, which is told to be %v", c.Report.Token, state)
+	case end.finished && (end.end != c.Report.End || end.result != string(c.Report.Result.Data)):
+		o.fail("attempt %d ended as %d with %q, accepted is %d with %q",
+			c.Report.Token, end.end, end.result, c.Report.End, c.Report.Result.Data)
+	}
+}
+
+func (o *observer) reserved(r shard.Reservation) {
+	if len(r.Tasks) > 0 && o.m.sessions[r.Session] == nil {
+		o.fail("session %x holds tasks and is not in the journal", r.Session)
+	}
+	for _, a := range r.Tasks {
+		o.assigned(a)
+	}
+}
+
+// outcomeText writes an outcome so that two of them can be compared.
+func outcomeText(o *queue.Outcome) string {
+	text := fmt.Sprintf("%v end %d %q worker %s at %d spooled %v", o.State, o.End, o.Result.Data, o.Worker, o.FinishedAt, o.Spooled)
+	if o.Error != nil {
+		text += fmt.Sprintf(" %s: %s", o.Error.Reason, o.Error.Message)
+	}
+	return text
+}
+
+func recordText(r *journalv1.TaskFinished) string {
+	text := fmt.Sprintf("%v end %d %q worker %s at %d spooled %v", queue.State(r.State), r.End, r.Result.GetData(), r.Worker, r.FinishedAt, r.Spooled)
+	if r.Error != nil {
+		text += fmt.Sprintf(" %s: %s", r.Error.Reason, r.Error.Message)
+	}
+	return text
+}
+
+// reasonOf returns a refusal's reason, "" for any other error.
+func reasonOf(err error) pure.Reason {
+	var r *pure.Refusal
+	if errors.As(err, &r) {
+		return r.Reason
+	}
+	return ""
+}

@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"context"
+	"time"
+
+	"github.com/weftq/weft/internal/shard"
+)
+
+// patience is how long, in simulated time, a calm system may take for anything.
+const patience = 30 * time.Minute
+
+// settle is the end of every run: the faults stop, everybody comes back, everything comes to its end.
+func (s *sim) settle() {
+	if s.err != nil {
+		return
+	}
+	s.logf("calm")
+	s.calm = true
+	s.setDisk(false)
+	s.broker.stalled = 0
+	s.journal.fault = 0
+	s.epoch = max(s.epoch, s.latest) // whoever waits for a time does so for long otherwise
+	if s.one(2) || s.cfg.machine.StateBytesMax != 0 {
+		s.cfg.machine.StateBytesMax = 0
+		s.broker.kill()
+	}
+	if !s.play(patience, s.answered) {
+		s.unsettled("not everything came to its end")
+		return
+	}
+	s.leaving = true
+	for _, w := range s.workers {
+		w.drain()
+	}
+	if !s.play(patience, s.left) {
+		s.unsettled("sessions are left")
+		return
+	}
+	s.logf("everybody left")
+	s.epoch += 9 * 24 * time.Hour
+	if !s.play(patience, s.forgotten) {
+		s.unsettled("tasks or calls are left")
+		return
+	}
+	s.empty()
+	s.sizes()
+}
+
+// answered tells whether every future resolved.
+func (s *sim) answered() bool {
+	for _, c := range s.callers {
+		if !c.done {
+			return false
+		}
+	}
+	for _, u := range s.submitters {
+		if !u.done() {
+			return false
+		}
+	}
+	for _, v := range s.reservers {
+		if v.busy > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// left tells whether nobody is there any more.
+func (s *sim) left() bool {
+	if !s.broker.up {
+		return false
+	}
+	_, sessions := s.broker.m.Live()
+	return sessions == 0
+}
+
+// forgotten tells whether the model has nothing that lives.
+func (s *sim) forgotten() bool {
+	for _, t := range s.model.tasks {
+		if !t.dropped {
+			return false
+		}
+	}
+	for _, k := range s.model.calls {
+		if !k.dropped {
+			return false
+		}
+	}
+	return s.broker.up && s.broker.frame == nil && s.broker.m.Leftovers() == ""
+}
+
+func (s *sim) unsettled(what string) {
+	for _, c := range s.callers {
+		if !c.done {
+			s.logf("%s: sent %d of %d, stored %v, has %v, refused %v, attached %v", c.name, c.sent, len(c.specs), c.stored, c.has, c.refused, c.attached)
+		}
+	}
+	if s.broker.m != nil {
+		for _, line := range s.broker.m.Dump() {
+			s.logf("left: %s", line)
+		}
+	}
+	s.fail("%s in %v", what, patience)
+}
+
+// empty holds the machine to nothing but its queues.
+func (s *sim) empty() {
+	if s.err != nil {
+		return
+	}
+	if err := s.broker.m.Check(); err != nil {
+		s.fail("in the end: %v", err)
+	}
+	if bytes, _ := s.broker.m.Live(); bytes != 0 {
+		s.fail("in the end there are %d bytes of no tasks", bytes)
+	}
+	if n := s.broker.m.Leftovers(); n != "" {
+		s.fail("in the end there are %s", n)
+	}
+}
+
+// sizes writes a little more, and holds the journal to what is promised of its size.
+func (s *sim) sizes() {
+	if s.err != nil {
+		return
+	}
+	bound := s.cfg.machine.CompactAfter + s.cfg.machine.PurgeStep
+	for range 200 {
+		s.broker.enqueue(&shard.CreateQueue{Namespace: namespace, Name: "x" + s.id()}, nil)
+		s.play(time.Second, func() bool { return len(s.broker.inbox) == 0 && s.broker.frame == nil })
+	}
+	s.play(5*time.Second, func() bool { return false })
+	st, _ := s.journal.State(context.Background())
+	live := uint64(len(s.broker.m.Dump())) * 200
+	if st.Bytes > 4*live+2*bound+10_000 {
+		s.fail("the journal has %d bytes, about %d live, compacting after %d, purging from %d",
+			st.Bytes, live, s.cfg.machine.CompactAfter, s.cfg.machine.PurgeStep)
+	}
+}

@@ -1,0 +1,25 @@
+package sim
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestSurvey plays the seeds and prints a line for each that fails: to see at once what is wrong and where.
+func TestSurvey(t *testing.T) {
+	if os.Getenv("WEFT_SURVEY") == "" {
+		t.Skip("WEFT_SURVEY is not set: TestSim plays the same seeds and says more")
+	}
+	failed := 0
+	for i := range uint64(*seedsFlag) {
+		if res := Run(*firstFlag+i, nil); res.Err != nil {
+			failed++
+			line, _, _ := strings.Cut(strings.TrimSpace(res.Err.Error()), "\n\n")
+			t.Logf("%d: %s", res.Seed, strings.ReplaceAll(line, "\n", " | "))
+		}
+	}
+	if failed > 0 {
+		t.Errorf("%d of %d seeds fail", failed, *seedsFlag)
+	}
+}

@@ -1,0 +1,81 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/weftq/weft/internal/shard"
+)
+
+// swarm is what a seed draws: who is there, what goes wrong and how often. A fault that a seed does not
+// have has the rate 0: runs with everything at once hide what runs with two things find.
+type swarm struct {
+	callers, workers, reservers, submitters int
+
+	tasks   int           // of a call, at most
+	chaos   time.Duration // how long faults go on
+	ttl     time.Duration // of sessions, about
+	latency time.Duration // of a message, at most
+	append  time.Duration // of an append, at most
+	pass    time.Duration // of a pass of the loop, at most
+
+	machine    shard.Config
+	checkEvery int // passes
+
+	// How often, on average; 0 is never.
+	cut, halfCut, crash, appendFault, killWorker, killCaller, pause, stall, wallJump, diskLow time.Duration
+
+	killers, hangers, slow, daemons, retention, cancels int // per mille of tasks
+}
+
+func draw(r *rand.Rand) swarm {
+	w := swarm{
+		callers: 1 + r.IntN(3), workers: 1 + r.IntN(4), reservers: r.IntN(3), submitters: r.IntN(3),
+		tasks:      1 + r.IntN(40),
+		chaos:      time.Duration(10+r.IntN(50)) * time.Second,
+		ttl:        []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}[r.IntN(3)],
+		latency:    []time.Duration{time.Millisecond, 20 * time.Millisecond, 300 * time.Millisecond}[r.IntN(3)],
+		append:     []time.Duration{time.Millisecond, 20 * time.Millisecond, 500 * time.Millisecond}[r.IntN(3)],
+		pass:       []time.Duration{0, time.Millisecond, 50 * time.Millisecond}[r.IntN(3)],
+		checkEvery: 1 + r.IntN(8),
+	}
+	w.machine = shard.Config{
+		Seed:           r.Uint64(),
+		CompactAfter:   []uint64{1, 500, 5000, 1 << 20}[r.IntN(4)],
+		PurgeStep:      []uint64{1, 500, 5000, 1 << 20}[r.IntN(4)],
+		BatchBytesMax:  []int{0, 0, 200, 1000, 5000}[r.IntN(5)],
+		StepRecordsMax: []int{0, 0, 1, 2, 10}[r.IntN(5)],
+	}
+	if r.IntN(10) == 0 {
+		w.machine.StateBytesMax = int64(1000 + r.IntN(10000))
+	}
+	w.faults(r)
+	return w
+}
+
+func (w *swarm) faults(r *rand.Rand) {
+	rate := func(chance int, most time.Duration) time.Duration {
+		if r.IntN(100) >= chance {
+			return 0
+		}
+		return most/20 + time.Duration(r.Int64N(int64(most)))
+	}
+	w.cut = rate(60, 20*time.Second)
+	w.halfCut = rate(30, 20*time.Second)
+	w.crash = rate(50, 40*time.Second)
+	w.appendFault = rate(40, 30*time.Second)
+	w.killWorker = rate(40, 30*time.Second)
+	w.killCaller = rate(30, 30*time.Second)
+	w.pause = rate(30, 30*time.Second)
+	w.stall = rate(30, 30*time.Second)
+	w.wallJump = rate(30, 30*time.Second)
+	w.diskLow = rate(20, 30*time.Second)
+	share := func(chance, most int) int {
+		if r.IntN(100) >= chance {
+			return 0
+		}
+		return r.IntN(most)
+	}
+	w.killers, w.hangers, w.slow = share(40, 300), share(40, 200), share(50, 500)
+	w.daemons, w.retention, w.cancels = share(40, 800), share(40, 600), share(40, 300)
+}

@@ -1,0 +1,372 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// Check returns every invariant that does not hold. It looks at everything, so it is for tests and for the
+// simulator.
+func (c *Core) Check() error {
+	k := &checker{Core: c, tokens: map[uint64]uint64{}}
+	k.checkTasks()
+	k.checkHeaps()
+	k.checkQueues()
+	k.checkCalls()
+	k.checkPeers()
+	k.checkWaiters()
+	k.checkAges()
+	k.checkMatch()
+	return errors.Join(k.broken...)
+}
+
+// checker counts what it meets, to be held against what the core keeps.
+type checker struct {
+	*Core
+	broken []error
+
+	tokens              map[uint64]uint64 // task by the token that holds it
+	wallLen, leaseLen   int
+	requestsLen, bagLen int
+	readyLen            int
+	bytesSum            int64
+}
+
+const brokenMax = 20
+
+func (k *checker) expect(ok bool, format string, args ...any) {
+	if !ok && len(k.broken) < brokenMax {
+		k.broken = append(k.broken, fmt.Errorf(format, args...))
+	}
+}
+
+func (k *checker) checkTasks() {
+	for id, t := range k.tasks {
+		k.expect(t.ID == id, "task %d is known as %d", t.ID, id)
+		k.expect(k.queues[t.Queue] == t.queue, "task %d is in another queue than its own", id)
+		k.expect(t.State.Final() == (t.Outcome != nil), "task %d is %v and its outcome does not fit", id, t.State)
+		k.expect(!t.Acknowledged || t.State.Final(), "task %d is acknowledged and %v", id, t.State)
+		k.expect(len(t.Suspects) == 0 || !t.State.Final(), "task %d is final and has suspects", id)
+		k.expect((t.Next != 0) == (t.State == Scheduled), "task %d is %v until %d", id, t.State, t.Next)
+		k.bytesSum += weight(&t.TaskState)
+		k.checkPlaces(t)
+		k.checkHeld(t)
+		if t.RequestID != "" {
+			k.requestsLen++
+			k.expect(k.requests[name{t.queue.Namespace, t.RequestID}] == t, "task %d is not known by its request", id)
+		}
+		if t.Call != 0 {
+			k.expect(t.call != nil && t.call == k.calls[t.Call], "task %d is in another call than its own", id)
+		}
+		_, listed := slices.BinarySearch(k.order, id)
+		k.expect(listed || k.orderStale && slices.Contains(k.order, id), "task %d is not listed", id)
+	}
+	k.expect(k.bytesSum == k.bytes, "the tasks have %d bytes, counted are %d", k.bytesSum, k.bytes)
+	k.expect(k.requestsLen == len(k.requests), "%d tasks with requests, known are %d", k.requestsLen, len(k.requests))
+}
+
+// checkPlaces holds a task to exactly the indexes of its state.
+func (k *checker) checkPlaces(t *task) {
+	waits := t.State == Ready && !t.poisonous()
+	k.expect((t.readyPlace != 0) == waits, "task %d is %v, losses %d, %d suspects: among the ready ones %v",
+		t.ID, t.State, t.Losses, len(t.Suspects), t.readyPlace != 0)
+	k.expect((t.class != nil) == waits, "task %d is %v and its class is set %v", t.ID, t.State, t.class != nil)
+	if waits {
+		k.readyLen++
+		k.expect(t.queue.classes[t.Kind] == t.class, "task %d is in a class that its queue does not know", t.ID)
+	}
+	timed := t.State == Scheduled || t.State.Final()
+	k.expect((t.wallPlace != 0) == timed, "task %d is %v: on the wall clock %v", t.ID, t.State, t.wallPlace != 0)
+	if timed {
+		k.wallLen++
+	}
+	impatient := t.timeoutAt != 0 || t.graceAt != 0
+	k.expect((t.leasePlace != 0) == impatient, "task %d has patience until %d, %d: in the heap %v",
+		t.ID, t.timeoutAt, t.graceAt, t.leasePlace != 0)
+	k.expect(!impatient || t.State.Held(), "task %d is %v and the broker waits for its worker", t.ID, t.State)
+	if impatient {
+		k.leaseLen++
+	}
+}
+
+func (k *checker) checkHeld(t *task) {
+	held := t.State.Held()
+	k.expect((t.peer != nil) == held, "task %d is %v: held %v", t.ID, t.State, t.peer != nil)
+	k.expect((t.peerPlace != 0) == held, "task %d is %v: in a bag %v", t.ID, t.State, t.peerPlace != 0)
+	if !held {
+		return
+	}
+	k.bagLen++
+	k.expect(t.peer == nil || t.peer.id == t.Session && k.peers[t.Session] == t.peer,
+		"task %d is held by another session than its own", t.ID)
+	k.expect(t.Token != 0, "task %d is held without a token", t.ID)
+	k.expect(t.State != Cancelling || t.timeoutAt != 0, "task %d is cancelled and nobody sees to its end", t.ID)
+	other, taken := k.tokens[t.Token]
+	k.expect(!taken, "tasks %d and %d are held by the token %d", other, t.ID, t.Token)
+	k.tokens[t.Token] = t.ID
+}
+
+func (k *checker) checkHeaps() {
+	k.expect(k.wall.Len() == k.wallLen, "%d tasks on the wall clock, counted are %d", k.wall.Len(), k.wallLen)
+	k.expect(k.leases.Len() == k.leaseLen, "%d tasks by patience, counted are %d", k.leases.Len(), k.leaseLen)
+	for _, h := range []*pure.Heap[*task]{&k.wall, &k.leases} {
+		if err := h.Check(); err != nil {
+			k.broken = append(k.broken, err)
+		}
+		h.Each(func(t *task, _ pure.Key) {
+			k.expect(k.tasks[t.ID] == t, "task %d is dropped and in a heap", t.ID)
+		})
+	}
+	k.leases.Each(func(t *task, key pure.Key) {
+		at := t.timeoutAt
+		if t.graceAt != 0 && (at == 0 || t.graceAt < at) {
+			at = t.graceAt
+		}
+		k.expect(key.A == int64(at), "task %d: patience until %d, key %d", t.ID, at, key.A)
+	})
+	k.wall.Each(func(t *task, key pure.Key) {
+		if t.State == Scheduled {
+			k.expect(key.A == int64(t.Next), "task %d is scheduled for %d, key %d", t.ID, t.Next, key.A)
+		} else if t.State.Final() { // later than that if its client is slow
+			k.expect(key.A >= int64(t.dropAt()), "task %d is kept until %d, key %d", t.ID, t.dropAt(), key.A)
+		}
+	})
+}
+
+func (k *checker) checkQueues() {
+	ready := 0
+	for id, q := range k.queues {
+		k.expect(q.ID == id, "queue %d is known as %d", q.ID, id)
+		k.expect(q.Name == "" || k.queueNames[name{q.Namespace, q.Name}] == q, "queue %d is not known by its name", id)
+		var counts [states]uint64
+		for _, t := range k.tasks {
+			if t.queue == q {
+				counts[t.State]++
+			}
+		}
+		k.expect(counts == q.counts, "queue %d has %v, counted are %v", id, counts, q.counts)
+		for kind, cl := range q.classes {
+			k.expect(cl.kind == kind && cl.queue == q, "class %s of queue %d is %s of %d", kind, id, cl.kind, cl.queue.ID)
+			ready += cl.ready.Len()
+			k.checkClass(cl)
+		}
+	}
+	k.expect(ready == k.readyLen, "%d tasks in classes, %d are ready", ready, k.readyLen)
+	k.expect(len(k.queueNames) <= len(k.queues), "%d names of %d queues", len(k.queueNames), len(k.queues))
+}
+
+func (k *checker) checkClass(cl *class) {
+	where := fmt.Sprintf("class %s of queue %d", cl.kind, cl.queue.ID)
+	k.expect(cl.ready.Len() > 0 || len(cl.subs) > 0, "%s has no task and no worker", where)
+	if err := cl.ready.Check(); err != nil {
+		k.broken = append(k.broken, fmt.Errorf("%s: %w", where, err))
+	}
+	cl.ready.Each(func(t *task, key pure.Key) {
+		k.expect(k.tasks[t.ID] == t && t.class == cl, "%s has task %d, which is not there", where, t.ID)
+		k.expect(key.B == t.ID && key.A == 0, "%s: task %d is at %v", where, t.ID, key)
+	})
+	for _, s := range cl.subs {
+		w := s.worker
+		k.expect(s.class == cl && !w.gone && w.peer.worker == w, "%s is served by a worker that is gone", where)
+		k.expect(slices.Contains(w.subs, s), "%s is served by a worker that does not know", where)
+		k.expect(s.idle == slices.Contains(cl.idle, s), "%s: a worker's idle flag is %v", where, s.idle)
+		k.expect(s.idle || w.credits == 0, "%s: a worker has %d credits and is not idle", where, w.credits)
+	}
+	for i, s := range cl.idle {
+		k.expect(slices.Contains(cl.subs, s), "%s: a worker that does not serve it is idle", where)
+		k.expect(!slices.Contains(cl.idle[i+1:], s), "%s: a worker is idle twice", where)
+	}
+}
+
+func (k *checker) checkCalls() {
+	named := 0
+	for id, call := range k.calls {
+		k.expect(call.ID == id, "call %d is known as %d", call.ID, id)
+		if call.Name != "" {
+			named++
+			k.expect(k.callNames[name{call.Namespace, call.Name}] == call, "call %d is not known by its name", id)
+		}
+		open, bytes := 0, int64(0)
+		for i, t := range call.tasks {
+			k.expect(k.tasks[t.ID] == t && t.call == call, "call %d has task %d, which is not there", id, t.ID)
+			k.expect(int(t.callPlace) == i+1, "call %d: task %d is at %d, its place is %d", id, t.ID, i+1, t.callPlace)
+			k.expect(call.byIndex[t.Index] == t, "call %d: task %d is not at its index", id, t.ID)
+			k.expect(call.Accepted.Contains(t.Index), "call %d did not accept task %d", id, t.ID)
+			k.expect(call.Acknowledged.Contains(t.Index) == t.Acknowledged, "call %d: task %d is acknowledged %v", id, t.ID, t.Acknowledged)
+			if !t.Acknowledged {
+				open, bytes = open+1, bytes+weight(&t.TaskState)
+			}
+		}
+		k.expect(len(call.byIndex) == len(call.tasks), "call %d: %d tasks, %d indexes", id, len(call.tasks), len(call.byIndex))
+		k.expect(open == call.open && bytes == call.bytes, "call %d: open %d with %d bytes, counted are %d with %d",
+			id, open, bytes, call.open, call.bytes)
+		for _, r := range call.Acknowledged {
+			call.Accepted.Gaps(r.First, r.Last, func(gap pure.Range) {
+				k.expect(false, "call %d: %v is acknowledged and was not accepted", id, gap)
+			})
+		}
+		if !call.Session.IsZero() {
+			p := k.peers[call.Session]
+			k.expect(p != nil && slices.Contains(p.calls, call), "call %d: its session does not know it", id)
+		}
+		k.expect(len(call.tasks) > 0 || !call.Finished && !call.Session.IsZero() || k.swept(call),
+			"call %d is over and still there", id)
+	}
+	k.expect(named == len(k.callNames), "%d named calls, %d names", named, len(k.callNames))
+}
+
+// swept tells whether bulk work will come to a call.
+func (k *checker) swept(call *call) bool {
+	for i := range k.sweeps {
+		if k.sweeps[i].call == call || k.sweeps[i].peer != nil && k.sweeps[i].peer.id == call.Session {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *checker) checkPeers() {
+	bag := 0
+	for id, p := range k.peers {
+		k.expect(p.id == id && !id.IsZero(), "session %x is known as %x", p.id, id)
+		used := p.worker != nil || len(p.attempts)+len(p.calls)+len(p.suspects)+len(p.waiters) > 0
+		k.expect(used || k.sweeping(p), "session %x has nothing and is known", id)
+		k.expect(!p.dead || k.sweeping(p), "session %x is over and known", id)
+		k.expect(!p.dead || p.worker == nil && len(p.waiters) == 0, "session %x is over and has a worker or waits", id)
+		bag += len(p.attempts)
+		for i, t := range p.attempts {
+			k.expect(k.tasks[t.ID] == t && t.peer == p, "session %x has task %d, which is not its own", id, t.ID)
+			k.expect(int(t.peerPlace) == i+1, "session %x: task %d is at %d, its place is %d", id, t.ID, i+1, t.peerPlace)
+			k.expect(t.graceAt == 0 || p.worker == nil, "session %x is here and task %d waits for it", id, t.ID)
+		}
+		for i, call := range p.calls {
+			k.expect(k.calls[call.ID] == call && call.Session == id, "session %x has call %d, which is not its own", id, call.ID)
+			k.expect(!slices.Contains(p.calls[i+1:], call), "session %x has call %d twice", id, call.ID)
+		}
+		for _, w := range p.waiters {
+			k.expect(k.waiters[w.id] == w && w.peer == p, "session %x waits for %d, which is over", id, w.id)
+		}
+		k.checkWorker(p)
+	}
+	k.expect(bag == k.bagLen, "%d tasks in bags, %d are held", bag, k.bagLen)
+	for _, t := range k.tasks {
+		for _, id := range t.Suspects {
+			_, known := k.suspectsOf(id)[t]
+			k.expect(known || k.convicting(id, t), "task %d suspects session %x, which does not know", t.ID, id)
+		}
+	}
+}
+
+func (k *checker) suspectsOf(id session.ID) map[*task]struct{} {
+	if p := k.peers[id]; p != nil {
+		return p.suspects
+	}
+	return nil
+}
+
+func (k *checker) sweeping(p *peer) bool {
+	return slices.ContainsFunc(k.sweeps, func(s sweep) bool { return s.peer == p })
+}
+
+func (k *checker) convicting(id session.ID, t *task) bool {
+	return slices.ContainsFunc(k.sweeps, func(s sweep) bool {
+		return s.peer != nil && s.peer.id == id && slices.Contains(s.suspects, t)
+	})
+}
+
+func (k *checker) checkWorker(p *peer) {
+	w := p.worker
+	if w == nil {
+		return
+	}
+	k.expect(w.peer == p && !w.gone, "session %x: its worker is gone or another's", p.id)
+	k.expect(w.credits <= w.slots, "session %x: %d credits of %d slots", p.id, w.credits, w.slots)
+	k.expect(!w.draining || w.credits == 0, "session %x drains and has %d credits", p.id, w.credits)
+	k.expect(w.dirty == slices.Contains(k.dirtyWorkers, w), "session %x: its worker's dirty flag is %v", p.id, w.dirty)
+	for _, s := range w.subs {
+		k.expect(s.worker == w && slices.Contains(s.class.subs, s), "session %x serves a class that does not know", p.id)
+		k.expect(s.class.queue.classes[s.class.kind] == s.class, "session %x serves a class that its queue does not know", p.id)
+	}
+}
+
+func (k *checker) checkWaiters() {
+	n := 0
+	for _, q := range k.queues {
+		n += len(q.waiters)
+		for _, w := range q.waiters {
+			k.expect(k.waiters[w.id] == w && w.queue == q, "reservation %d waits at queue %d and is over", w.id, q.ID)
+			k.expect(k.peers[w.peer.id] == w.peer && slices.Contains(w.peer.waiters, w), "reservation %d is unknown to its session", w.id)
+		}
+	}
+	k.expect(n == len(k.waiters), "%d reservations at queues, known are %d", n, len(k.waiters))
+}
+
+func (k *checker) checkAges() {
+	checkAge(k, "queue", &k.queueAges, len(k.queues), func(q *queue) bool { return k.queues[q.ID] == q })
+	checkAge(k, "call", &k.callAges, len(k.calls), func(c *call) bool { return k.calls[c.ID] == c })
+	checkAge(k, "task", &k.taskAges, len(k.tasks), func(t *task) bool { return k.tasks[t.ID] == t })
+}
+
+func checkAge[T any](k *checker, what string, ages *pure.Ages[T], want int, lives func(*T) bool) {
+	n, base := 0, uint64(0)
+	for e := ages.Oldest(); e != nil; e = ages.Next(e) {
+		n++
+		k.expect(lives(e), "a %s is listed by age and does not live", what)
+		k.expect(ages.Base(e) >= base, "a %s: base %d after %d", what, ages.Base(e), base)
+		base = ages.Base(e)
+	}
+	k.expect(n == want, "%d of %d %ss are listed by age", n, want, what)
+}
+
+// checkMatch finds a task that waits beside someone who would run it, with nothing under way.
+func (k *checker) checkMatch() {
+	if k.Pending() {
+		return
+	}
+	for _, q := range k.queues {
+		for kind, cl := range q.classes {
+			if cl.ready.Len() == 0 {
+				continue
+			}
+			for _, s := range cl.subs {
+				k.expect(s.worker.credits == 0, "a task of class %s waits beside a worker with %d credits", kind, s.worker.credits)
+			}
+			for _, w := range q.waiters {
+				takes := len(w.kinds) == 0 || slices.Contains(w.kinds, kind)
+				k.expect(!takes, "a task of class %s waits beside reservation %d", kind, w.id)
+			}
+		}
+	}
+}
+
+// Waiting is the number of reservations that wait.
+func (c *Core) Waiting() int { return len(c.waiters) }
+
+// Holders returns the sessions that hold something and are not known to have ended.
+func (c *Core) Holders() []session.ID {
+	var out []session.ID
+	for _, id := range c.peerIDs() {
+		if p := c.peers[id]; !p.dead && len(p.attempts)+len(p.calls)+len(p.suspects) > 0 {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// Leftovers names what is in memory beside queues; "" is nothing.
+func (c *Core) Leftovers() string {
+	classes := 0
+	for _, q := range c.queues {
+		classes += len(q.classes)
+	}
+	if len(c.calls)+len(c.tasks)+len(c.requests)+len(c.peers)+len(c.waiters)+len(c.callNames)+classes+
+		c.wall.Len()+c.leases.Len()+len(c.sweeps) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d calls, %d tasks, %d requests, %d sessions, %d reservations, %d classes, %d and %d timers, %d sweeps",
+		len(c.calls), len(c.tasks), len(c.requests), len(c.peers), len(c.waiters), classes, c.wall.Len(), c.leases.Len(), len(c.sweeps))
+}

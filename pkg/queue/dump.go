@@ -1,0 +1,56 @@
+package queue
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Dump returns the durable state, one line an entity, in the order of their ids: what a replay of the
+// journal must give again. It is for tests and for the simulator.
+func (c *Core) Dump() []string {
+	lines := make([]string, 0, len(c.queues)+len(c.calls)+len(c.tasks))
+	for _, id := range slices.Sorted(maps.Keys(c.queues)) {
+		q := &c.queues[id].QueueState
+		lines = append(lines, fmt.Sprintf("queue %d: %s/%s created %d", q.ID, q.Namespace, q.Name, q.CreatedAt))
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.calls)) {
+		lines = append(lines, c.calls[id].dump())
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.tasks)) {
+		lines = append(lines, c.tasks[id].dump())
+	}
+	return lines
+}
+
+func (k *call) dump() string {
+	indexes := slices.Clone(k.tasks)
+	slices.SortFunc(indexes, func(a, b *task) int { return cmp.Compare(a.ID, b.ID) })
+	line := fmt.Sprintf("call %d: %s/%s opened %d session %x finished %v accepted %v acknowledged %v cancelled to %d daemons %v grace %d tasks",
+		k.ID, k.Namespace, k.Name, k.OpenedAt, k.Session, k.Finished, k.Accepted, k.Acknowledged,
+		k.CancelledTo, k.DaemonsOnly, k.CancelGrace)
+	for _, t := range indexes {
+		line += fmt.Sprintf(" %d", t.ID)
+	}
+	return line
+}
+
+func (t *task) dump() string {
+	s := &t.TaskState
+	line := fmt.Sprintf("task %d: queue %d call %d index %d kind %s request %q created %d runAt %d payload %d:%x options %+v",
+		s.ID, s.Queue, s.Call, s.Index, s.Kind, s.RequestID, s.CreatedAt, s.RunAt, s.Payload.Encoding, s.Payload.Data, *s.Options)
+	line += fmt.Sprintf(" | %v next %d attempts %d tries %d losses %d suspects %x token %d session %x started %d cancelGrace %d acknowledged %v",
+		s.State, s.Next, s.Attempts, s.Tries, s.Losses, s.Suspects, s.Token, s.Session, s.StartedAt, s.CancelGrace, s.Acknowledged)
+	if s.LastError != nil {
+		line += fmt.Sprintf(" lastError %+v", *s.LastError)
+	}
+	if o := s.Outcome; o != nil {
+		line += fmt.Sprintf(" | outcome %v end %d result %d:%x attempts %d worker %s token %d started %d finished %d spooled %v",
+			o.State, o.End, o.Result.Encoding, o.Result.Data, o.Attempts, o.Worker, o.Token, o.StartedAt, o.FinishedAt, o.Spooled)
+		if o.Error != nil {
+			line += fmt.Sprintf(" error %+v", *o.Error)
+		}
+	}
+	return line
+}
