@@ -130,8 +130,10 @@ func TestRunRefusesAddressesAndSettings(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	dir := t.TempDir()
 	for _, cfg := range []Config{
-		{Listen: l.Addr().String(), HTTP: "off"}, {Listen: "127.0.0.1:0", HTTP: l.Addr().String()},
-		{Listen: "no address", HTTP: "off"}, {Durability: "sometimes"},
+		{Listen: l.Addr().String(), HTTP: "off"},
+		{Listen: "127.0.0.1:0", HTTP: l.Addr().String()},
+		{Listen: "no address", HTTP: "off"},
+		{Durability: "sometimes"},
 	} {
 		cfg.DataDir = dir
 		if err := runBriefly(t, cfg); err == nil || !strings.HasPrefix(err.Error(), "broker: ") {
