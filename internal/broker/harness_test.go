@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds what must happen at all, on a machine that may be busy.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // harness is a broker on loopback and a connection to it.
 type harness struct {

@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds what must happen at all.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // startLoop runs a loop over a stream until the test's end.
 func startLoop(t *testing.T, stream journal.Stream) *Loop {
@@ -52,7 +52,7 @@ func waitReady(t *testing.T, l *Loop) {
 	}
 }
 
-func context30(t *testing.T) context.Context {
+func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
@@ -75,7 +75,7 @@ func (b *bomb) run(m *Machine, step *pure.Step) (any, error) {
 
 func TestPanicEndsTheTermAndIsNotTriedAgain(t *testing.T) {
 	l := startLoop(t, &memory.Stream{})
-	ctx := context30(t)
+	ctx := testContext(t)
 	if _, err := l.Do(ctx, &CreateQueue{"default", "before"}); err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestAppendThatFails(t *testing.T) {
 			var next atomic.Int32
 			stream := &memory.Stream{Faults: func(uint64) memory.Fault { return memory.Fault(next.Swap(int32(memory.None))) }}
 			l := startLoop(t, stream)
-			ctx := context30(t)
+			ctx := testContext(t)
 			o := NewOutbox()
 			v, err := l.Do(ctx, &CallAttach{Namespace: "default", Call: "c", NewSession: session.ID{1}, TTL: time.Minute, Stream: o})
 			if err != nil {
@@ -233,7 +233,7 @@ func TestNothingIsToldBeforeItIsDurable(t *testing.T) {
 	s := &slow{gate: make(chan struct{}, 1)}
 	s.gate <- struct{}{} // the fence
 	l := startLoop(t, s)
-	ctx := context30(t)
+	ctx := testContext(t)
 	var told atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 10 {
@@ -324,7 +324,7 @@ const int64Hour = pure.Wall(time.Hour)
 // A call of the largest size is cancelled by one range without an entry that the journal does not take.
 func TestLargeCancelFitsTheJournal(t *testing.T) {
 	l := startLoop(t, &memory.Stream{})
-	ctx := context30(t)
+	ctx := testContext(t)
 	o := NewOutbox()
 	v, err := l.Do(ctx, &CallAttach{Namespace: "default", Call: "c", NewSession: session.ID{1}, TTL: time.Minute, Stream: o})
 	if err != nil {
