@@ -3,11 +3,9 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 )
@@ -104,28 +102,6 @@ func readLine(r io.Reader) (string, error) {
 		}
 		line = append(line, b[0])
 	}
-}
-
-// groupLives tells whether a process group has processes. Dead ones that nobody has waited for do not count.
-func groupLives(group int) bool {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return true // nobody knows
-	}
-	for _, e := range entries {
-		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
-			continue // no process, or gone
-		}
-		_, rest, _ := strings.Cut(string(stat), ") ")
-		var state string
-		var parent, of int
-		if _, err := fmt.Fscan(bufio.NewReader(strings.NewReader(rest)), &state, &parent, &of); err == nil &&
-			of == group && state != "Z" && state != "X" {
-			return true
-		}
-	}
-	return false
 }
 
 // openFifo lets a reader of a fifo go on.
