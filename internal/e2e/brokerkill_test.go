@@ -184,7 +184,7 @@ func (k *killer) inputs(round int) iter.Seq[client.Spec] {
 func taskName(round, index int) string { return fmt.Sprintf("%d/%d", round, index) }
 
 // checkRuns compares what ran with the outcomes: the outcome is that of the last run, which was the only one
-// with its token. So nothing ran again once its outcome was told.
+// with its token. So nothing ran again once its outcome was told. The workers have to be gone.
 func (l *ledger) checkRuns(tokens map[string]uint64) {
 	l.world.Helper()
 	runs := make(map[string][]uint64)
