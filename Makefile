@@ -17,8 +17,9 @@ race: ## run the short tests under the race detector
 	go test -race -short ./...
 
 .PHONY: generate
-generate: ## write the generated Go beside the .proto files
+generate: ## write the generated Go beside the .proto files, and docs/grpc.md and docs/errors.md
 	@tools/proto generate
+	go generate ./internal/docs
 
 .PHONY: check-generated
 check-generated: ## fail if "make generate" would change anything

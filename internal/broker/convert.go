@@ -178,14 +178,6 @@ func specMessage(s *queue.Snapshot, full bool) *weftv1.TaskSpec {
 	return m
 }
 
-func rangeMessages(ranges pure.Ranges) []*weftv1.IndexRange {
-	out := make([]*weftv1.IndexRange, len(ranges))
-	for i, r := range ranges {
-		out[i] = &weftv1.IndexRange{First: r.First, Last: r.Last}
-	}
-	return out
-}
-
 // rangesOf reads ranges of a stream's frame.
 func rangesOf(field string, list []*weftv1.IndexRange) (pure.Ranges, *pure.Refusal) {
 	if len(list) > rangesMax {

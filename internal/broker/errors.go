@@ -63,19 +63,6 @@ func ownBug(what string) *pure.Refusal {
 	return pure.Refuse(pure.Internal, "the broker met its own bug: "+what)
 }
 
-// frameError is why a stream's next frame was not read. What gRPC says of a frame that it does not take is
-// said as of any other bad frame.
-func frameError(err error) error {
-	switch status.Code(err) {
-	case codes.ResourceExhausted:
-		return pure.Refuse(pure.PayloadTooLarge, "frame: "+status.Convert(err).Message(),
-			"field", "frame", "limit", messageBytesMax)
-	case codes.Internal:
-		return badFrame("frame", "must be a protobuf message of the stream's type")
-	}
-	return err
-}
-
 func refusalStatus(r *pure.Refusal) *status.Status {
 	st := status.New(reasonCodes[r.Reason], r.Message)
 	detailed, err := st.WithDetails(&errdetails.ErrorInfo{

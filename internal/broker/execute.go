@@ -58,7 +58,7 @@ func endOfStream(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	return statusError(frameError(err))
+	return err
 }
 
 func sessionTTL(field string, d *durationpb.Duration) (time.Duration, *pure.Refusal) {
@@ -76,7 +76,7 @@ func attachCommand(first *weftv1.ExecuteRequest) (*shard.CallAttach, *pure.Refus
 	if len(first.GetTasks())+len(first.GetAcknowledged())+len(first.GetCancels()) > 0 || first.GetFinish() || first.GetHeartbeat() != 0 {
 		return nil, badFrame("attach", "must stand alone in the first frame")
 	}
-	namespace, err := namespaceOr(a.GetNamespace())
+	namespace, err := namespaceOr("attach.namespace", a.GetNamespace())
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (s *taskService) readExecute(stream grpc.BidiStreamingServer[weftv1.Execute
 			err = f.refusal
 		}
 		if err != nil {
-			o.Close(frameError(err))
+			o.Close(err)
 			return
 		}
 		f.cmd.Call, f.cmd.Stream = call, o

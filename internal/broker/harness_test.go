@@ -92,3 +92,15 @@ func (h *harness) ctx() context.Context {
 }
 
 func text(s string) *weftv1.Payload { return &weftv1.Payload{Value: &weftv1.Payload_Text{Text: s}} }
+
+// submit submits a task of a kind with a small payload and returns its id.
+func (h *harness) submit(kind string) string {
+	h.t.Helper()
+	r, err := h.tasks.SubmitTask(h.ctx(), &weftv1.SubmitTaskRequest{Task: &weftv1.TaskSpec{
+		Kind: kind, Work: &weftv1.TaskSpec_Payload{Payload: text("x")},
+	}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return r.GetTaskId()
+}

@@ -51,7 +51,6 @@ func newServer(loop *shard.Loop, log *slog.Logger) (*server, error) {
 			grpc.MaxConcurrentStreams(streamsMax),
 			grpc.InitialWindowSize(windowBytes),
 			grpc.InitialConnWindowSize(4*windowBytes),
-			grpc.SharedWriteBuffer(true),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		),

@@ -60,9 +60,9 @@ func nameOK(s string, bytesMin int) bool {
 const nameRule = "must be at most 256 bytes of [A-Za-z0-9._/-]"
 
 // namespaceOr checks a namespace of a stream's first frame and fills in the default.
-func namespaceOr(s string) (string, *pure.Refusal) {
+func namespaceOr(field, s string) (string, *pure.Refusal) {
 	if !nameOK(s, 0) {
-		return "", invalid("namespace", nameRule)
+		return "", invalid(field, nameRule)
 	}
 	return orDefault(s), nil
 }

@@ -65,7 +65,7 @@ func helloCommand(first *weftv1.WorkRequest) (*shard.WorkerHello, *pure.Refusal)
 		first.GetDraining() || first.GetGoodbye() {
 		return nil, badFrame("hello", "must stand alone in the first frame")
 	}
-	namespace, err := namespaceOr(h.GetNamespace())
+	namespace, err := namespaceOr("hello.namespace", h.GetNamespace())
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (s *workerService) readWork(stream grpc.BidiStreamingServer[weftv1.WorkRequ
 			err = f.refusal
 		}
 		if err != nil {
-			o.Close(frameError(err))
+			o.Close(err)
 			return
 		}
 		for _, chunk := range f.output {

@@ -36,7 +36,8 @@ const (
 // Record implements pure.Sink.
 func (e *encoder) Record(rec any) {
 	e.records++
-	b, at := e.scratch[:0], 0
+	b := e.scratch[:0]
+	var at int
 	switch r := rec.(type) {
 	case *queue.TaskPut:
 		if !plain(r.State) {

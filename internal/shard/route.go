@@ -11,8 +11,8 @@ import (
 // settle addresses a step's effects to the streams that are open now: what was decided before a stream
 // came is not for it, what is decided after it went is for nobody.
 func (m *Machine) settle(step *pure.Step) {
-	for i := 0; i < len(step.Effects); i++ { // answering a reservation may add records, not effects
-		m.route(step, step.Effects[i])
+	for _, effect := range step.Effects { // answering a reservation may add records, not effects
+		m.route(step, effect)
 	}
 }
 

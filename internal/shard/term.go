@@ -30,6 +30,7 @@ type termLoop struct {
 	checked time.Time // when the store was last looked at
 	current inboxItem // being decided, for the case of a panic
 	purgeC  chan error
+	ctx     context.Context // of what goes on beside the loop; ends with the term
 	purging bool
 }
 
@@ -49,6 +50,7 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 	t.appendC, t.doneC = make(chan appending, 1), make(chan appendDone, 1)
 	t.purgeC = make(chan error, 1)
 	appendCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	t.ctx = appendCtx
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -60,7 +62,9 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 		stop()
 		<-stopped
 		if t.purging {
-			<-t.purgeC
+			if err := <-t.purgeC; err != nil {
+				t.log.Debug("a purge ended with the term", "error", err)
+			}
 		}
 		reason := error(pure.Refuse(pure.TermEnded, "the broker's term ended while the request was in it"))
 		if err == nil {
@@ -185,8 +189,9 @@ func (t *termLoop) purge(below uint64) {
 		return
 	}
 	t.purging = true
+	ctx := t.ctx
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		t.purgeC <- t.term.Purge(ctx, below)
 	}()

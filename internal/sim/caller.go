@@ -100,7 +100,7 @@ func (c *caller) lost(error) {
 
 // die ends the process; another one comes back to the call.
 func (c *caller) die() {
-	if c.done {
+	if c.done || c.c == nil {
 		return
 	}
 	c.s.logf("%s dies", c.name)
@@ -130,7 +130,7 @@ func (c *caller) receive(msg any) {
 func (c *caller) welcome(e *shard.Attached) {
 	c.session, c.attached, c.stored, c.resend = e.Session, true, e.Accepted.Clone(), nil
 	for i := range c.sent {
-		if !c.stored.Contains(i) && !c.refused[i] {
+		if !c.stored.Contains(i) && !c.refused[i] && !c.has.Contains(i) {
 			c.resend = append(c.resend, i)
 		}
 	}
@@ -147,6 +147,9 @@ func (c *caller) reject(e *queue.Rejected) {
 	case pure.DiskLow, pure.StateFull, pure.CallWindowFull, pure.QueueNotFound:
 		c.resend = append(c.resend, i)
 	case pure.CallFinished:
+		if c.has.Contains(i) { // once more, and the call is over
+			return
+		}
 		if !c.askedAll && !c.finished {
 			c.s.fail("%s: index %d is refused as the call is over, and nobody ended it", c.name, i)
 		}

@@ -494,6 +494,7 @@ func (m *model) finished(r *journalv1.TaskFinished) {
 		m.fail("task %d is %v and succeeds, end %d", t.id, t.state, end)
 	case state == queue.Failed && end == queue.EndWorkerLost:
 		m.poisoned(t)
+	case state == queue.Failed && end == queue.EndKilled && t.opts.GetFailOnWorkerLost():
 	case state == queue.Failed && !t.state.Held():
 		m.fail("task %d is %v and fails", t.id, t.state)
 	case state == queue.Failed && (r.Tries != t.tries+1 || r.Tries < t.opts.GetAttemptsMax() && !r.Error.GetPermanent()):

@@ -20,14 +20,16 @@ func (s *sim) settle() {
 	s.setDisk(false)
 	s.broker.stalled = 0
 	s.journal.fault = 0
-	s.cfg.machine.StateBytesMax = 0
-	if s.one(2) {
+	s.epoch = max(s.epoch, s.latest) // whoever waits for a time does so for long otherwise
+	if s.one(2) || s.cfg.machine.StateBytesMax != 0 {
+		s.cfg.machine.StateBytesMax = 0
 		s.broker.kill()
 	}
 	if !s.play(patience, s.answered) {
 		s.unsettled("not everything came to its end")
 		return
 	}
+	s.leaving = true
 	for _, w := range s.workers {
 		w.drain()
 	}
@@ -86,7 +88,7 @@ func (s *sim) forgotten() bool {
 			return false
 		}
 	}
-	return s.broker.up && s.broker.frame == nil
+	return s.broker.up && s.broker.frame == nil && s.broker.m.Leftovers() == ""
 }
 
 func (s *sim) unsettled(what string) {

@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 )
 
 const namespace = "sim"
+
+const firstEpoch = 1_700_000_000 * time.Second
 
 // queues that clients submit to; the last one is never made.
 var queueNames = []string{"", "orders", "mail"}
@@ -23,13 +26,15 @@ var kinds = []string{"a", "b", "c"}
 // sim is one run.
 type sim struct {
 	clock
-	r     *rand.Rand
-	cfg   swarm
-	trace *trace
-	err   error
-	calm  bool // the faults are over
+	r       *rand.Rand
+	cfg     swarm
+	trace   *trace
+	err     error
+	calm    bool // the faults are over
+	leaving bool // and so is the work
 
 	epoch   time.Duration // of the wall clock, which jumps
+	latest  time.Duration // that it ever was
 	diskLow bool
 	open    []*conn
 	conns   int
@@ -46,6 +51,9 @@ type sim struct {
 	bySession  map[session.ID]*worker
 	behaviours []behaviour
 	cancels    map[uint64]bool // tasks that were cancelled one by one
+
+	begun    map[uint64][]uint64  // attempts that really began, of tasks that may run once
+	reported map[uint64]queue.End // what workers reported, by token
 }
 
 // Result is what a run came to.
@@ -83,7 +91,8 @@ func newSim(seed uint64, out io.Writer) *sim {
 	s := &sim{
 		r: rand.New(rand.NewPCG(seed, 0x77656674)), trace: newTrace(out),
 		bySession: map[session.ID]*worker{}, cancels: map[uint64]bool{},
-		epoch: time.Duration(1_700_000_000) * time.Second,
+		begun: map[uint64][]uint64{}, reported: map[uint64]queue.End{},
+		epoch: firstEpoch, latest: firstEpoch,
 	}
 	s.cfg = draw(s.r)
 	s.journal = newStorage(s)

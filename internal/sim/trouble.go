@@ -53,6 +53,7 @@ func (s *sim) troubles() {
 		}
 		s.logf("the wall clock jumps by %v", d)
 		s.epoch += d
+		s.latest = max(s.latest, s.epoch)
 	})
 	s.trouble(s.cfg.diskLow, func() { s.setDisk(!s.diskLow) })
 }

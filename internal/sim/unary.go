@@ -139,7 +139,7 @@ func (u *submitter) again(cmd *shard.SubmitTask, id uint64) {
 func (u *submitter) look(id uint64) {
 	b := &u.s.behaviours[u.numbs[id]]
 	switch {
-	case u.s.calm && b.hangs && !u.mine[id], u.s.perMille(u.s.cfg.cancels):
+	case u.s.calm && b.hangs && !u.mine[id] && u.s.one(2), u.s.perMille(u.s.cfg.cancels):
 		u.s.cancels[id] = true
 		u.s.call(u.name, &shard.CancelTask{Namespace: namespace, ID: id, Grace: -1}, 5*time.Second, func(any, error) {})
 	case u.s.one(4):

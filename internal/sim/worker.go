@@ -113,7 +113,8 @@ func (w *worker) connect() {
 	w.c.send(hello)
 }
 
-// lost is the drop of the connection: what runs has a tenth of its age to see it come back.
+// lost is the drop of the connection: what runs has a tenth of its age to see it come back. What is stopped
+// then is reported: a hello that is under way may have listed it.
 func (w *worker) lost() {
 	w.life++
 	life := w.life
@@ -125,7 +126,7 @@ func (w *worker) lost() {
 		w.s.after(grace, func() {
 			if !w.welcome && !w.dead && w.attempts[token] == a && !a.ended && !w.asleep() && w.life <= life+1 {
 				w.s.logf("%s stops attempt %d: no broker", w.name, token)
-				delete(w.attempts, token)
+				w.end(token, queue.Report{End: queue.EndKilled})
 			}
 		})
 	}
@@ -148,7 +149,7 @@ func (w *worker) die() {
 
 func (w *worker) replace() {
 	w.s.after(w.s.upTo(2*time.Second), func() {
-		if w.s.workers[w.number] == w {
+		if w.s.workers[w.number] == w && !w.s.leaving {
 			w.s.workers[w.number] = newWorker(w.s, w.number, int(w.s.number))
 		}
 	})
@@ -190,6 +191,9 @@ func (w *worker) enter(e *shard.Welcome) {
 		}
 	}
 	w.flush()
+	if w.draining {
+		w.send(&shard.WorkerFrame{Draining: true})
+	}
 	w.leaveIfDone()
 }
 
@@ -216,6 +220,7 @@ func (w *worker) start(a queue.Assignment) {
 	if n := w.running(); n > w.slots {
 		w.s.fail("%s runs %d attempts in %d slots", w.name, n, w.slots)
 	}
+	w.began(a)
 	b := w.s.behaviourOf(a.Payload)
 	takes := b.takes
 	switch {
@@ -236,6 +241,21 @@ func (w *worker) start(a queue.Assignment) {
 	if !b.hangs {
 		w.later(takes, a.Token, reportOf(b, a))
 	}
+}
+
+// began holds a task that may run only once to that: an attempt that really began is followed by another one
+// only if it ended by itself.
+func (w *worker) began(a queue.Assignment) {
+	if !a.Options.FailOnWorkerLost {
+		return
+	}
+	for _, token := range w.s.begun[a.ID] {
+		end := w.s.model.ends[token]
+		if end.end != queue.EndError && end.end != queue.EndTimeout && w.s.reported[token] != queue.EndReleased {
+			w.s.fail("task %d may run once, and runs again as %d after %d, which ended as %d", a.ID, a.Token, token, end.end)
+		}
+	}
+	w.s.begun[a.ID] = append(w.s.begun[a.ID], a.Token)
 }
 
 // reportOf is how an attempt ends by itself.
@@ -269,7 +289,7 @@ func (w *worker) end(token uint64, r queue.Report) {
 	}
 	r.ID, r.Token = a.ID, token
 	a.ended, a.report = true, r
-	w.reports[token] = r
+	w.reports[token], w.s.reported[token] = r, r.End
 	if !w.draining {
 		w.credits++
 	}
@@ -324,7 +344,11 @@ func (w *worker) drain() {
 	}
 	w.s.after(w.s.upTo(3*time.Second), func() {
 		for _, token := range slices.Sorted(maps.Keys(w.attempts)) {
-			w.end(token, queue.Report{End: queue.EndReleased})
+			if a := w.attempts[token]; a.Options.FailOnWorkerLost {
+				w.end(token, queue.Report{End: queue.EndKilled})
+			} else {
+				w.end(token, queue.Report{End: queue.EndReleased})
+			}
 		}
 		w.leaveIfDone()
 	})
@@ -338,9 +362,7 @@ func (w *worker) leaveIfDone() {
 	w.left, w.dead = true, true
 	w.life++
 	w.c.hangUp()
-	if !w.s.calm {
-		w.replace()
-	}
+	w.replace()
 }
 
 func (w *worker) beats() {

@@ -99,6 +99,9 @@ func (c *Core) end(step *pure.Step, t *task, r *Report) {
 		c.finish(step, t, &Outcome{State: Cancelled, End: r.End, Result: r.Result, Error: cancelledError, Spooled: r.Spooled})
 	case r.End == EndError || r.End == EndTimeout:
 		c.fail(step, t, r)
+	case r.End == EndKilled && t.Options.FailOnWorkerLost:
+		// Its worker stopped it without being asked: the broker was away, or the worker ends.
+		c.finish(step, t, &Outcome{State: Failed, End: r.End, Error: lostError(1)})
 	default:
 		c.retry(step, t, EndReleased, 0, t.Tries, nil)
 	}

@@ -160,16 +160,21 @@ func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session
 		c.change(step, k, func(r *CallChanged) { r.Session = owner })
 	}
 	k.attached, k.updates = true, updates
+	accepted := k.Accepted.Clone()
 	if len(acked) > 0 {
 		c.acknowledge(step, k, acked)
 	}
-	return k.ID, k.Accepted.Clone()
+	c.dropIfDone(step, k) // a finished call of which only this acknowledgement was missing
+	return k.ID, accepted
 }
 
 // Resume tells the current state of every task of a call that the client does not have yet. It follows
 // [Core.Attach] in the same step.
 func (c *Core) Resume(step *pure.Step, id uint64) {
 	k := c.calls[id]
+	if k == nil {
+		return
+	}
 	for _, t := range k.tasks {
 		switch {
 		case t.Acknowledged:

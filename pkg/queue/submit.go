@@ -28,7 +28,7 @@ func (c *Core) makeQueue(step *pure.Step, namespace, queueName string) *queue {
 }
 
 // findQueue finds a queue, and makes the default one.
-func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, error) {
+func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, *pure.Refusal) {
 	if queueName == "" {
 		queueName = DefaultQueue
 	}
@@ -62,17 +62,14 @@ func (c *Core) Enqueue(step *pure.Step, callID uint64, tasks []NewTask) {
 
 func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	if k == nil {
-		return pure.Refuse(pure.CallNotFound, "the call is gone")
+		return callFinished("")
 	}
 	if k.Accepted.Contains(n.Index) {
-		if t := k.byIndex[n.Index]; t != nil && !t.same(n) {
-			return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
-		}
-		return nil
+		return c.again(step, k, n)
 	}
 	switch {
 	case k.Finished:
-		return pure.Refuse(pure.CallFinished, "the call was finished or cancelled and takes no more tasks", "call_id", k.Name)
+		return callFinished(k.Name)
 	case k.open >= CallTasksMax:
 		return pure.Refuse(pure.CallWindowFull, "too many tasks of the call are not acknowledged", "limit", CallTasksMax)
 	case k.bytes >= CallBytesMax:
@@ -82,6 +79,26 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	}
 	_, err := c.put(step, k.Namespace, n, k, "")
 	return err
+}
+
+// again answers for an index that was accepted before. Another client of the call may have acknowledged
+// its outcome: whoever asks for the task anew does not have it, and would wait for ever.
+func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
+	t := k.byIndex[n.Index]
+	switch {
+	case t == nil:
+		return gone(n.Index)
+	case !t.same(n):
+		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
+	case t.Acknowledged:
+		step.Tell(&Finished{Call: k.ID, Index: t.Index, ID: t.ID, Outcome: t.Outcome})
+	}
+	return nil
+}
+
+// callFinished is the refusal of tasks by a call that is over; the core may have forgotten it already.
+func callFinished(callName string) *pure.Refusal {
+	return pure.Refuse(pure.CallFinished, "the call was finished or cancelled and takes no more tasks", "call_id", callName)
 }
 
 // Submit accepts a task of its own.
@@ -107,7 +124,7 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	}
 	q, err := c.findQueue(step, namespace, n.Queue)
 	if err != nil {
-		return nil, err.(*pure.Refusal)
+		return nil, err
 	}
 	c.putState = TaskState{
 		Spec: n.Spec, ID: step.Next(), Queue: q.ID, Index: n.Index, RequestID: requestID,
@@ -146,11 +163,9 @@ func (o *Options) equal(p *Options) bool {
 	if o == p {
 		return true
 	}
-	a, b := *o, *p
-	a.Labels, b.Labels = nil, nil
 	return slices.Equal(o.Labels, p.Labels) &&
-		a.Timeout == b.Timeout && a.Grace == b.Grace && a.AttemptsMax == b.AttemptsMax &&
-		a.InitialBackoff == b.InitialBackoff && a.Multiplier == b.Multiplier && a.BackoffMax == b.BackoffMax &&
-		a.Jitter == b.Jitter && a.Retention == b.Retention && a.Daemon == b.Daemon &&
-		a.FailOnWorkerLost == b.FailOnWorkerLost
+		o.Timeout == p.Timeout && o.Grace == p.Grace && o.AttemptsMax == p.AttemptsMax &&
+		o.InitialBackoff == p.InitialBackoff && o.Multiplier == p.Multiplier && o.BackoffMax == p.BackoffMax &&
+		o.Jitter == p.Jitter && o.Retention == p.Retention && o.Daemon == p.Daemon &&
+		o.FailOnWorkerLost == p.FailOnWorkerLost
 }

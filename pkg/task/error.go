@@ -55,12 +55,10 @@ func ErrorFrom(err error) *Error {
 		return nil
 	}
 	out := &Error{Reason: ReasonError, Message: err.Error()}
-	var te *Error
-	if errors.As(err, &te) {
+	if te, ok := errors.AsType[*Error](err); ok {
 		*out = *te
 	}
-	var pe *permanentError
-	if errors.As(err, &pe) {
+	if _, ok := errors.AsType[*permanentError](err); ok {
 		out.Permanent = true
 	}
 	return out

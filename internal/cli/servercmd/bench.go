@@ -33,6 +33,7 @@ type benchFlags struct {
 	data       string
 	durability string
 	format     string
+	sample     time.Duration
 }
 
 // benchResult is what `bench tasks -o json` prints.
@@ -47,6 +48,7 @@ type benchResult struct {
 	InFlight int                `json:"inflight"`
 	Payload  int                `json:"payload"`
 	CPU      map[string]float64 `json:"cpu_us_per_op,omitempty"`
+	Samples  []benchSample      `json:"samples,omitempty"`
 }
 
 // newBench is `bench`.
@@ -78,6 +80,7 @@ func newBench(app *cli.App) *cobra.Command {
 	fs.IntVar(&f.workers, "workers", 1, "worker processes")
 	fs.StringVar(&f.data, "data", "", "the broker's data `directory` (default a temporary one)")
 	fs.StringVar(&f.durability, "durability", "always", "the broker's")
+	fs.DurationVar(&f.sample, "sample", time.Minute, "say so often how large the journal and the processes are; 0 is never")
 	fs.StringVarP(&f.format, "output", "o", "table", "`format`: table or json")
 	cmd.AddCommand(tasks, newBenchWorker(app))
 	return cmd
@@ -125,13 +128,19 @@ func (f *benchFlags) run(ctx context.Context, app *cli.App) error {
 		}
 	}
 	before := procs.OwnCPUTime()
+	sampling, stopSampling := context.WithCancel(ctx)
+	samplesC := make(chan []benchSample, 1)
+	go func() { samplesC <- sample(sampling, app, fl, f.sample) }()
 	runs, err := f.runClients(ctx, app, fl)
+	stopSampling()
+	samples := <-samplesC
 	if err != nil {
 		return err
 	}
 	own := procs.OwnCPUTime() - before
 	fl.stop()
 	r := f.result(runs)
+	r.Samples = samples
 	r.CPU = cpuPerOp(fl, own, allOps(runs))
 	return f.print(app, r)
 }

@@ -15,6 +15,7 @@ import (
 // fleet is a broker and workers in processes of their own, which end with this one however that ends.
 type fleet struct {
 	addr    string
+	data    string // the broker's directory
 	stderr  io.Writer
 	broker  *procs.Process // nil if it is somebody else's
 	workers []*procs.Process
@@ -41,7 +42,7 @@ func startBroker(ctx context.Context, stderr io.Writer, dir, durability string) 
 		f.stop()
 		return nil, fmt.Errorf("the broker: %w", err)
 	}
-	f.addr = ready.GRPC
+	f.addr, f.data = ready.GRPC, ready.Data
 	return f, nil
 }
 

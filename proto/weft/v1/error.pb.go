@@ -24,7 +24,7 @@ const (
 // ErrorReason lists every reason that an error can carry. An error is a canonical gRPC code with
 // exactly one google.rpc.ErrorInfo detail: domain "weft", the reason's name without its prefix,
 // and metadata that names the field, the limit or the entity. The code stands in brackets here.
-// What gRPC itself refuses has none: an unknown method, a unary request that is no protobuf or has
+// What gRPC itself refuses has none: an unknown method, a message that is no protobuf or has
 // more than 16 MiB, the caller's own deadline or cancellation.
 // An error changes nothing, and only UNAVAILABLE is worth trying again unchanged.
 type ErrorReason int32

@@ -1,0 +1,473 @@
+package servercmd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/goleak"
+
+	"github.com/weftq/weft/internal/broker"
+	"github.com/weftq/weft/internal/cli"
+	"github.com/weftq/weft/internal/procs"
+)
+
+// The tests run the commands of cmd/weft in this process against a broker and a worker of their own. The
+// test binary is also the program that demo and bench start.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Getenv("WEFT_PARENT_FD") != "" {
+		app := cli.NewApp("weft")
+		os.Exit(app.Main(weft(app), os.Args[1:]))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// weft is the root of cmd/weft.
+func weft(app *cli.App) *cobra.Command {
+	root := app.Root("")
+	Add(app, root)
+	app.AddClient(root)
+	return root
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+	// written is told of every write; nil is nobody.
+	written chan struct{}
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.written != nil {
+		select {
+		case b.written <- struct{}{}:
+		default:
+		}
+	}
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// run is one run of the program.
+type run struct {
+	code           int
+	stdout, stderr string
+}
+
+// weftProgram runs the program with an environment's broker.
+type weftProgram struct {
+	t       *testing.T
+	broker  string
+	stdin   string
+	signals chan os.Signal
+	stdout  *buffer
+	stderr  *buffer
+}
+
+// start starts a broker and a worker for a test.
+func start(t *testing.T) *weftProgram {
+	t.Helper()
+	app := &cli.App{Name: "weft"}
+	i, err := startInstance(app, broker.Config{HTTP: "off", Durability: "interval"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		i.stop()
+		if err := i.ended(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &weftProgram{t: t, broker: i.addresses.GRPC}
+}
+
+// run runs a command line.
+func (w *weftProgram) run(args ...string) run {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if w.stdout == nil {
+		w.stdout = &buffer{}
+	}
+	w.stderr = &buffer{}
+	app := &cli.App{Name: "weft", In: strings.NewReader(w.stdin), Out: w.stdout, Err: w.stderr, Signal: w.signals}
+	code := app.Execute(ctx, weft(app), append([]string{"--broker", w.broker}, args...))
+	r := run{code, w.stdout.String(), w.stderr.String()}
+	w.stdout = nil
+	return r
+}
+
+// want runs a command line and compares everything.
+func (w *weftProgram) want(want run, args ...string) {
+	w.t.Helper()
+	if got := w.run(args...); got != want {
+		w.t.Errorf("weft %s:\ngot  %+v\nwant %+v", strings.Join(args, " "), got, want)
+	}
+}
+
+func TestRun(t *testing.T) {
+	w := start(t)
+	w.want(run{0, "hello\n", ""}, "run", "--", "echo", "hello")
+	w.want(run{3, "out\n", "err\n"}, "run", "--", "sh", "-c", "echo out; echo err >&2; exit 3")
+	w.want(run{137, "", "weft: task: signal: ended by SIGKILL\n"}, "run", "--", "sh", "-c", "kill -9 $$")
+	w.want(run{0, "2\n", ""}, "run", "--shell", "--", `echo "$#"`, "a", "b")
+	w.want(run{0, "x y\n", ""}, "run", "-e", "A=x", "--env", "B=y", "--", "sh", "-c", "echo $A $B")
+	w.want(run{0, "/\n", ""}, "run", "--dir", "/", "--", "pwd")
+	if r := w.run("run", "--", "no-such-program"); r.code != 127 || r.stdout != "" {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("run", "--timeout", "100ms", "--", "sleep", "60"); r.code != 124 {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("run"); r.code != 2 || !strings.Contains(r.stderr, "which command") {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("run", "--no-such-flag", "--", "true"); r.code != 2 {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("run", "-e", "=x", "--", "true"); r.code != 2 {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("run", "-q", "nowhere", "--", "true"); r.code != 125 || !strings.Contains(r.stderr, "QUEUE_NOT_FOUND") {
+		t.Errorf("%+v", r)
+	}
+	w.stdin = "from here\n"
+	w.want(run{0, "from here\n", ""}, "run", "--", "cat")
+	w.want(run{0, "", ""}, "run", "--no-stdin", "--", "cat")
+}
+
+// Output far beyond what an outcome keeps comes whole and in order.
+func TestRunLongOutput(t *testing.T) {
+	w := start(t)
+	r := w.run("run", "--", "sh", "-c", "seq 1 200000; seq 1 50000 >&2")
+	var stdout, stderr strings.Builder
+	for i := range 200_000 {
+		fmt.Fprintln(&stdout, i+1)
+		if i < 50_000 {
+			fmt.Fprintln(&stderr, i+1)
+		}
+	}
+	if r.code != 0 || r.stdout != stdout.String() || r.stderr != stderr.String() {
+		t.Fatalf("code %d, %d bytes of stdout, %d bytes of stderr: %.200s", r.code, len(r.stdout), len(r.stderr), r.stderr)
+	}
+}
+
+// The first interrupt asks, the second kills.
+func TestRunInterrupted(t *testing.T) {
+	w := start(t)
+	begun := func() {
+		w.signals = make(chan os.Signal, 3)
+		w.stdout = &buffer{written: make(chan struct{}, 1)}
+		out := w.stdout
+		go func() {
+			<-out.written
+			w.signals <- os.Interrupt
+		}()
+	}
+	begun()
+	r := w.run("run", "--", "sh", "-c", "trap 'echo stopped; exit 0' TERM; echo ready; while :; do sleep 0.01; done")
+	if r.code != 0 || r.stdout != "ready\nstopped\n" || !strings.Contains(r.stderr, "interrupt again to kill") {
+		t.Errorf("it stops in order: %+v", r)
+	}
+	begun()
+	if r = w.run("run", "--", "sh", "-c", "echo ready; exec sleep 60"); r.code != 130 {
+		t.Errorf("it is stopped: %+v", r)
+	}
+	begun()
+	second := w.stdout
+	go func() { // the trap's word is the second one
+		for !strings.Contains(second.String(), "deaf") {
+			<-second.written
+		}
+		w.signals <- syscall.SIGINT
+	}()
+	if r = w.run("run", "--", "sh", "-c", "trap 'echo deaf' TERM; echo ready; while :; do sleep 0.01; done"); r.code != 130 ||
+		!strings.Contains(r.stderr, "killing") {
+		t.Errorf("it is killed: %+v", r)
+	}
+}
+
+func TestMap(t *testing.T) {
+	w := start(t)
+	w.want(run{0, "hi a\nhi b c\n", ""}, "map", "--", "echo", "hi", ":::", "a", "b c")
+	w.want(run{0, "a-a\n", ""}, "map", "--", "echo", "{}-{}", ":::", "a")
+	w.want(run{0, "", ""}, "map", "--", "echo", ":::")
+	w.want(run{2, "2\n", ""}, "map", "--", "sh", "-c", "test $1 = 2 && echo 2", "sh", ":::", "1", "2", "3")
+	w.want(run{101, "", ""}, append([]string{"map", "--", "false", ":::"}, strings.Fields(strings.Repeat("x ", 150))...)...)
+	w.stdin = "one\ntwo\nthree\n"
+	w.want(run{0, "one\tin one\ntwo\tin two\nthree\tin three\n", ""}, "map", "--tag", "-j", "2", "--", "echo", "in")
+	w.stdin = "a\nb\x00c\x00"
+	w.want(run{0, "a\nb.\nc.\n", ""}, "map", "-0", "--", "echo", "{}.")
+	if r := w.run("map", "--", "no-such-program", ":::", "a"); r.code != 1 || !strings.Contains(r.stderr, "task 0 (a)") {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("map", "--fail-fast", "-j", "1", "--", "sh", "-c", "exit 1", "sh", ":::", "a", "b", "c"); r.code != 1 ||
+		!strings.Contains(r.stderr, "cancelled the rest") {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("map", "--", ":::", "a"); r.code != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Each task's output is whole and by itself, however long.
+func TestMapLongOutput(t *testing.T) {
+	w := start(t)
+	r := w.run("map", "--", "seq", "1", ":::", "40000", "3", "50000")
+	var want strings.Builder
+	for _, n := range []int{40_000, 3, 50_000} {
+		for i := range n {
+			fmt.Fprintln(&want, i+1)
+		}
+	}
+	if r.code != 0 || r.stderr != "" || r.stdout != want.String() {
+		t.Fatalf("code %d, %d bytes, want %d; %s", r.code, len(r.stdout), want.Len(), r.stderr)
+	}
+}
+
+func TestMapStdinFile(t *testing.T) {
+	w := start(t)
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("content of "+name+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.want(run{0, "content of a\ncontent of b\n", ""},
+		"map", "--stdin-file", filepath.Join(dir, "{}"), "--", "sh", "-c", "cat", ":::", "a", "b")
+	if r := w.run("map", "--stdin-file", "{}", "--", "cat", ":::", filepath.Join(dir, "missing")); r.code != 125 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A map of a name that is run again gives the same without doing it again.
+func TestMapNamed(t *testing.T) {
+	w := start(t)
+	log := filepath.Join(t.TempDir(), "log")
+	args := []string{"map", "--name", "nightly", "--", "sh", "-c", "echo $1 >> " + log + "; echo did $1", "sh", ":::", "a", "b"}
+	for range 2 {
+		w.want(run{0, "did a\ndid b\n", ""}, args...)
+	}
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(string(data), "\n"); lines != 2 {
+		t.Fatalf("%d runs: %s", lines, data)
+	}
+	args[len(args)-1] = "other"
+	if r := w.run(args...); r.code != 1 || !strings.Contains(r.stderr, "REQUEST_MISMATCH") {
+		t.Fatalf("other inputs under the same name: %+v", r)
+	}
+}
+
+func TestSubmitWaitWatch(t *testing.T) {
+	w := start(t)
+	r := w.run("submit", "-l", "a=b", "--", "sh", "-c", "echo out; echo err >&2; exit 4")
+	id := strings.TrimSpace(r.stdout)
+	if r.code != 0 || !strings.HasPrefix(id, "t") {
+		t.Fatalf("%+v", r)
+	}
+	w.want(run{4, "", ""}, "wait", id)
+	if r = w.run("watch", id); r.code != 4 || r.stdout != "out\n" || !strings.Contains(r.stderr, "err\n") ||
+		!strings.Contains(r.stderr, id+" is failed") {
+		t.Errorf("%+v", r)
+	}
+	if r = w.run("task", "show", id); r.code != 0 || !strings.Contains(r.stdout, "sh -c 'echo out; echo err >&2; exit 4'") ||
+		!strings.Contains(r.stdout, "exit code:  4") {
+		t.Errorf("%+v", r)
+	}
+	if r = w.run("tasks", "-s", "failed", "-o", "name"); r.code != 0 || r.stdout != id+"\n" {
+		t.Errorf("%+v", r)
+	}
+	if r = w.run("tasks", "-s", "nonsense"); r.code != 2 {
+		t.Errorf("%+v", r)
+	}
+	if r = w.run("wait", "tzzz"); r.code != 125 || !strings.Contains(r.stderr, "TASK_NOT_FOUND") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	w := start(t)
+	id := strings.TrimSpace(w.run("submit", "--delay", "1h", "--", "true").stdout)
+	w.want(run{0, id + " is cancelled\n", ""}, "cancel", id)
+	if r := w.run("wait", id); r.code != 130 {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("cancel", "--now", "no-such-call"); r.code != 125 || !strings.Contains(r.stderr, "no such task and no such call") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestLists(t *testing.T) {
+	w := start(t)
+	w.want(run{0, "orders\n", ""}, "queue", "create", "orders")
+	w.want(run{0, "default\norders\n", ""}, "queues", "-o", "name")
+	if r := w.run("workers"); r.code != 0 || !strings.Contains(r.stdout, "local") || !strings.Contains(r.stdout, "command") {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("workers", "-o", "json"); r.code != 0 || !strings.Contains(r.stdout, `"slots"`) {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("queues", "-o", "yaml"); r.code != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestLocal(t *testing.T) {
+	w := &weftProgram{t: t, broker: "127.0.0.1:1"} // nobody is there
+	w.want(run{5, "here\n", ""}, "run", "--local", "--", "sh", "-c", "echo here; exit 5")
+	w.want(run{0, "a\nb\n", ""}, "map", "--local", "--", "echo", ":::", "a", "b")
+	if r := w.run("submit", "--local", "--", "sh", "-c", "exit 6"); r.code != 6 {
+		t.Errorf("%+v", r)
+	}
+	if r := w.run("workers"); r.code != 125 || !strings.Contains(r.stderr, "no broker at 127.0.0.1:1") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A worker without an allow list does nothing and says what to type.
+func TestWorkerWantsAnAllowList(t *testing.T) {
+	w := &weftProgram{t: t}
+	if r := w.run("worker"); r.code != 2 || !strings.Contains(r.stderr, "weft worker --allow-any --allow-shell") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The demo does real work in processes of its own, and leaves nothing.
+func TestDemo(t *testing.T) {
+	dir, tmp := t.TempDir(), t.TempDir()
+	for i := range 20 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("file", i/2)), bytes.Repeat([]byte("weft"), 1000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("TMPDIR", tmp)
+	w := &weftProgram{t: t}
+	r := w.run("demo", dir)
+	if r.code != 0 || !strings.Contains(r.stdout, "20 tasks in") || !strings.Contains(r.stdout, "0 failed") ||
+		!strings.Contains(r.stdout, "10 of 10 files have the same content") {
+		t.Fatalf("%+v", r)
+	}
+	wantEmpty(t, tmp)
+}
+
+// Whatever ends the demo ends its children, who clean up.
+func TestDemoInterrupted(t *testing.T) {
+	dir, tmp := t.TempDir(), t.TempDir()
+	for i := range 500 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("weft"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		var said buffer
+		p, err := procs.Start(procs.Command{Args: []string{"demo", dir}, Env: []string{"TMPDIR=" + tmp}, Stderr: &said})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var none struct{}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		_ = p.Ready(ctx, &none) // its first line: it starts its children now
+		if err := p.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.Gone():
+		case <-ctx.Done():
+			t.Error("the signal does not end it")
+		}
+		cancel()
+		if err := p.Stop(time.Minute); err == nil || !strings.Contains(err.Error(), "130") {
+			t.Errorf("%v: it ended with %v: %s", signal, err, said.String())
+		}
+		wantEmpty(t, tmp)
+	}
+}
+
+// A demo that is killed leaves nothing either: its children see its end.
+func TestDemoKilled(t *testing.T) {
+	dir, tmp := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("weft"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := procs.Start(procs.Command{Args: []string{"demo", dir}, Env: []string{"TMPDIR=" + tmp}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return entries(t, tmp) > 0 }) // the broker's data
+	p.Kill()
+	waitFor(t, func() bool { return entries(t, tmp) == 0 })
+}
+
+// entries counts what is in a directory.
+func entries(t *testing.T, dir string) int {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+// waitFor waits for what other processes do, which nothing tells.
+func waitFor(t *testing.T, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not happen")
+		}
+	}
+}
+
+// wantEmpty wants nothing left behind.
+func wantEmpty(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Fatalf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestBench(t *testing.T) {
+	w := &weftProgram{t: t}
+	r := w.run("bench", "tasks", "--duration", "300ms", "--warmup", "100ms", "--durability", "interval", "-o", "json")
+	if r.code != 0 || !strings.Contains(r.stdout, `"ops_per_s":`) || !strings.Contains(r.stdout, `"errors":0`) {
+		t.Fatalf("%+v", r)
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	var h histogram
+	for i := range 1000 {
+		h.add(time.Duration(i+1) * time.Microsecond)
+	}
+	for q, want := range map[float64]time.Duration{0.5: 500 * time.Microsecond, 0.99: 990 * time.Microsecond} {
+		if got := h.quantile(q); got < want*98/100 || got > want*102/100 {
+			t.Errorf("quantile %v is %v, want about %v", q, got, want)
+		}
+	}
+	for _, v := range []uint64{0, 1, 63, 64, 65, 127, 128, 1 << 20, 1<<63 + 12345} {
+		b := bucket(v)
+		if low := value(b); low > v || v-low > v>>subBits {
+			t.Errorf("%d is in bucket %d from %d", v, b, low)
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package docs_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/weftq/weft/internal/broker"
+	"github.com/weftq/weft/pkg/client"
+	"github.com/weftq/weft/pkg/task"
+	"github.com/weftq/weft/pkg/worker"
+)
+
+// Example is the README's Go code, with a broker of its own.
+func Example() {
+	ctx, cancel := context.WithCancel(context.Background())
+	addr, stop := startBroker()
+	workerDone := make(chan error, 1)
+	go func() { workerDone <- serve(ctx, addr) }()
+	if err := count(ctx, addr); err != nil {
+		fmt.Println(err)
+	}
+	cancel()
+	if err := <-workerDone; err != nil {
+		fmt.Println(err)
+	}
+	stop()
+	// Output:
+	// to be 2
+	// or 1
+	// not to be 3
+}
+
+// serve is a worker.
+func serve(ctx context.Context, addr string) error {
+	w, err := worker.New(worker.Config{Broker: addr, Slots: 8})
+	if err != nil {
+		return err
+	}
+	w.Handle("count", func(_ context.Context, a *worker.Attempt) (task.Payload, error) {
+		return task.JSON(len(strings.Fields(a.Payload.String())))
+	})
+	return w.Run(ctx) // until ctx is done; then it drains
+}
+
+// count is a client.
+func count(ctx context.Context, addr string) error {
+	c, err := client.Dial(addr) // empty is $WEFT_BROKER, else 127.0.0.1:9338
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	lines := []string{"to be", "or", "not to be"}
+	inputs := func(yield func(client.Spec) bool) {
+		for _, line := range lines {
+			if !yield(client.Spec{Kind: "count", Payload: task.Text(line)}) {
+				return
+			}
+		}
+	}
+	for r := range client.Map(ctx, c, inputs) { // in order; each outcome is durable
+		if r.Err != nil {
+			return r.Err // a *task.Error if the task failed
+		}
+		fmt.Println(lines[r.Index], r.Outcome.Payload)
+	}
+	return nil
+}
+
+// startBroker starts a broker in this process, and returns its address and what stops it.
+func startBroker() (addr string, stop func()) {
+	dir, err := os.MkdirTemp("", "weft-example-*")
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan string, 1), make(chan error, 1)
+	go func() {
+		done <- broker.Run(ctx, broker.Config{
+			Listen: "127.0.0.1:0", HTTP: "off", DataDir: dir, Ready: func(a broker.Addresses) { ready <- a.GRPC },
+		})
+	}()
+	select {
+	case addr = <-ready:
+	case err := <-done:
+		panic(err)
+	}
+	return addr, func() {
+		cancel()
+		if err := <-done; err != nil {
+			fmt.Println(err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Println(err)
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package docs
+
+// examples has the requests of docs/grpc.md: JSON, one object for each message that is sent. The tests
+// hold them against the API.
+var examples = map[string][]string{
+	"TaskService/Execute": {
+		`{"attach":{"call_id":"nightly-7"}}`,
+		`{"tasks":[{"index":"0","spec":{"command":{"argv":["date"]}}}],"finish":true}`,
+	},
+	"TaskService/SubmitTask":   {`{"command":{"argv":["sh","-c","echo hi; exit 3"]}}`},
+	"TaskService/GetTask":      {`{"task_id":"t1"}`},
+	"TaskService/ListTasks":    {`{"queue":"default","states":["TASK_STATE_RUNNING"]}`},
+	"TaskService/WaitTask":     {`{"task_id":"t1","wait":"30s"}`},
+	"TaskService/WatchTask":    {`{"task_id":"t1","output":true}`},
+	"TaskService/CancelTask":   {`{"task_id":"t1","grace":"2s"}`},
+	"TaskService/CancelCall":   {`{"call_id":"nightly-7"}`},
+	"TaskService/ReserveTasks": {`{"queue":"orders","lease":"300s","wait":"10s"}`},
+	"TaskService/RenewTask":    {`{"task_id":"t1","token":"17"}`},
+	"TaskService/CompleteTask": {`{"task_id":"t1","token":"17","result":{"json":{"ok":true}}}`},
+	"TaskService/FailTask":     {`{"task_id":"t1","token":"17","error":{"reason":"no_stock","message":"sold out"}}`},
+	"TaskService/ReleaseTask":  {`{"task_id":"t1","token":"17"}`},
+
+	"QueueService/CreateQueue": {`{"queue":{"name":"orders"}}`},
+	"QueueService/GetQueue":    {`{"name":"orders"}`},
+	"QueueService/ListQueues":  {`{}`},
+
+	"SessionService/OpenSession":  {`{"name":"me","ttl":"60s"}`},
+	"SessionService/RenewSession": {`{"session_id":"a9d760505ca14458c4f07df885c44622"}`},
+	"SessionService/KeepSession":  {`{"session_id":"a9d760505ca14458c4f07df885c44622"}`, `{}`},
+	"SessionService/CloseSession": {`{"session_id":"a9d760505ca14458c4f07df885c44622"}`},
+	"SessionService/ListSessions": {`{}`},
+
+	"WorkerService/Work": {
+		`{"hello":{"worker":"by-hand","queues":["default"],"kinds":["command"],"slots":1,"credits":1}}`,
+	},
+	"WorkerService/ListWorkers": {`{}`},
+}
