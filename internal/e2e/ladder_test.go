@@ -104,7 +104,7 @@ func readLine(r io.Reader) (string, error) {
 	}
 }
 
-// openFifo lets a reader of a fifo go on.
+// openFifo lets two readers of a fifo go on, if one is followed by another.
 func openFifo(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0) // it does not wait for the reader
@@ -112,7 +112,7 @@ func openFifo(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Close() })
-	if _, err := f.WriteString("go\n"); err != nil {
+	if _, err := f.WriteString("go\ngo\n"); err != nil {
 		t.Fatal(err)
 	}
 }
