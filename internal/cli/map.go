@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -191,9 +192,7 @@ const inputLabel = "input"
 func withInput(labels map[string]string, input string) map[string]string {
 	const bytesMax = 256
 	out := map[string]string{inputLabel: strings.ToValidUTF8(input[:min(len(input), bytesMax)], "")}
-	for k, v := range labels {
-		out[k] = v
-	}
+	maps.Copy(out, labels)
 	return out
 }
 
@@ -203,7 +202,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	data, err := readStdin(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

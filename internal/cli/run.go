@@ -159,8 +159,7 @@ func (r *running) finish(ctx context.Context, f *client.Future, watched <-chan e
 		late := time.AfterFunc(watchTail, stop)
 		err = <-watched // then the output is nobody else's; what is missing follows
 		late.Stop()
-		var wrong *os.PathError
-		if errors.As(err, &wrong) { // nobody takes the output
+		if _, closed := errors.AsType[*os.PathError](err); closed { // nobody takes the output
 			return err
 		}
 	}

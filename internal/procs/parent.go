@@ -2,6 +2,7 @@ package procs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strconv"
@@ -25,14 +26,10 @@ func UntilParentDies(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		_, _ = io.Copy(io.Discard, pipe) // nothing is ever written
-		cancel(errParentGone)
+		cancel(ErrParentGone)
 	}()
 	return ctx
 }
 
-// parentGone is why a child stops.
-type parentGone struct{}
-
-func (parentGone) Error() string { return "the parent process is gone" }
-
-var errParentGone error = parentGone{}
+// ErrParentGone is the cause of the end of a context of [UntilParentDies].
+var ErrParentGone = errors.New("procs: the parent process is gone")

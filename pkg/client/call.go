@@ -58,6 +58,7 @@ type cancelRequest struct {
 // callConfig is what the options say.
 type callConfig struct {
 	id          string
+	named       bool
 	explicitAck bool
 	onUpdate    func(Update)
 	sink        func([]*Future) // futures that have ended, a frame's at a time
@@ -73,7 +74,7 @@ func (f callOptionFunc) applyCall(c *callConfig) { f(c) }
 // NameOption is an option of calls and of maps.
 type NameOption struct{ name string }
 
-func (o NameOption) applyCall(c *callConfig) { c.id = o.name }
+func (o NameOption) applyCall(c *callConfig) { c.id, c.named = o.name, true }
 func (o NameOption) applyMap(c *mapConfig)   { c.name = o.name }
 
 // Name gives the call a name of 1 to 256 bytes of [A-Za-z0-9._/-] by which it is met again: a call of
@@ -357,7 +358,7 @@ func (c *Call) leaveCleanly() {
 	c.mu.Unlock()
 	switch {
 	case !reachable:
-	case live == 0:
+	case live == 0 && !c.config.named: // who meets a named call again may have more tasks for it
 		c.Finish()
 		_ = c.Wait(ctx) // it ends at any rate
 	case untold:

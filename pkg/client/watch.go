@@ -13,7 +13,8 @@ import (
 type Event struct {
 	// Task is the task after a change; the last one has the outcome.
 	Task *weftv1.Task
-	// Output is the next piece of a command's output. Each attempt's begins at offset 0.
+	// Output is the next piece of a command's output. Each attempt's begins at offset 0. One that is gone
+	// says that the worker has no more of the stream, although there was more.
 	Output *weftv1.OutputChunk
 }
 
@@ -123,7 +124,7 @@ func (w *watching) output(chunk *weftv1.OutputChunk) error {
 		return errGap
 	case seen > int64(len(chunk.GetData())):
 		return nil
-	case seen == int64(len(chunk.GetData())) && !chunk.GetEnd():
+	case seen == int64(len(chunk.GetData())) && !chunk.GetEnd() && !chunk.GetGone():
 		return nil
 	}
 	chunk.Offset, chunk.Data = *offset, chunk.GetData()[seen:]

@@ -65,10 +65,7 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 		return callFinished("")
 	}
 	if k.Accepted.Contains(n.Index) {
-		if t := k.byIndex[n.Index]; t != nil && !t.same(n) {
-			return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
-		}
-		return nil
+		return c.again(step, k, n)
 	}
 	switch {
 	case k.Finished:
@@ -82,6 +79,21 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	}
 	_, err := c.put(step, k.Namespace, n, k, "")
 	return err
+}
+
+// again answers for an index that was accepted before. Another client of the call may have acknowledged
+// its outcome: whoever asks for the task anew does not have it, and would wait for ever.
+func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
+	t := k.byIndex[n.Index]
+	switch {
+	case t == nil:
+		return gone(n.Index)
+	case !t.same(n):
+		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
+	case t.Acknowledged:
+		step.Tell(&Finished{Call: k.ID, Index: t.Index, ID: t.ID, Outcome: t.Outcome})
+	}
+	return nil
 }
 
 // callFinished is the refusal of tasks by a call that is over; the core may have forgotten it already.

@@ -56,7 +56,7 @@ func TestASuccessStaysASuccess(t *testing.T) {
 	s.assign(payloadTask(1, "gate", ""))
 	a := g.enter(t)
 	s.cancel(1, killed, time.Hour)
-	awaitDone(t, &a.ctx)
+	awaitDone(&a.ctx, t)
 	g.leave <- nil
 	if r := s.accepted(1); r.GetEnd() != succeeded {
 		t.Errorf("got %v", r)
@@ -116,7 +116,7 @@ func TestWorkerLostIsNotReported(t *testing.T) {
 	group := s.pid(2)
 	s.cancel(1, lost, time.Hour)
 	s.cancel(2, lost, time.Hour) // it is stopped at once all the same
-	awaitDone(t, &a.ctx)
+	awaitDone(&a.ctx, t)
 	if cause := context.Cause(&a.ctx); !errors.Is(cause, task.ErrLeaseLost) {
 		t.Errorf("cause %v", cause)
 	}

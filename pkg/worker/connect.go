@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -36,7 +37,11 @@ func (w *Worker) connect(ctx context.Context) error {
 			return err
 		}
 		wait := redialWait(attempt)
-		w.log.Info("no broker", "error", err, "redial_in", wait)
+		level := slog.LevelDebug // the same over and over
+		if welcomed || attempt == 0 {
+			level = slog.LevelInfo
+		}
+		w.log.Log(ctx, level, "no broker", "error", err, "redial_in", wait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -229,7 +230,13 @@ func (s *fakeStream) until(what string, holds func() bool) {
 		select {
 		case <-s.change:
 		case <-timeout:
-			s.t.Fatalf("waited in vain for %s; reports: %v", what, s.reports)
+			over := false
+			select {
+			case <-s.ended:
+				over = true
+			default:
+			}
+			s.t.Fatalf("waited in vain for %s; the stream is over: %v; reports: %.500s", what, over, fmt.Sprint(s.reports))
 		}
 	}
 }

@@ -39,14 +39,16 @@ func (p *pool) submit(attempts []*Attempt) {
 	p.wake()
 }
 
-// close waits until everything has run.
+// close lets the goroutines end, each when nothing is queued any more.
 func (p *pool) close() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.closed = true
 	p.wakeup.Broadcast()
-	p.mu.Unlock()
-	p.loops.Wait()
 }
+
+// wait waits, after close, until they have ended.
+func (p *pool) wait() { p.loops.Wait() }
 
 // wake gets one goroutine more to look at the queue; the caller holds p.mu.
 func (p *pool) wake() {

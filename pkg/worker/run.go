@@ -124,18 +124,19 @@ func (w *Worker) sayGoodbye(ended <-chan struct{}) {
 	}
 }
 
-// close gives everything back. With handlers that go on, what they use is left to them.
+// close gives everything back. Handlers that go on are left alone.
 func (w *Worker) close(undone error) {
 	w.mu.Lock()
 	w.session.stopGrace()
 	idle := w.running == 0
 	w.mu.Unlock()
-	if idle {
-		w.pool.close()
-	}
 	w.outputs.close()
 	if w.runner != nil {
 		w.runner.Close()
+	}
+	w.pool.close()
+	if idle {
+		w.pool.wait()
 	}
 	w.log.Info("stopped", "error", undone)
 }

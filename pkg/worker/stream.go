@@ -19,9 +19,7 @@ const helloTimeout = 5 * time.Second
 // goodbyeTimeout is how long the broker may take to close the stream of a worker that leaves.
 const goodbyeTimeout = 2 * time.Second
 
-var (
-	errSilent = errors.New("worker: the broker is silent")
-)
+var errSilent = errors.New("worker: the broker is silent")
 
 // stream is one connection to the broker, from hello to its end.
 type stream struct {

@@ -59,7 +59,7 @@ func gated(t testing.TB, cfg Config, b *fakeBroker, heed bool) (*gate, *running,
 	return g, r, b.welcome(t)
 }
 
-func awaitDone(t testing.TB, ctx context.Context) {
+func awaitDone(ctx context.Context, t testing.TB) {
 	t.Helper()
 	select {
 	case <-ctx.Done():
@@ -198,7 +198,7 @@ func TestSupersededAttempts(t *testing.T) {
 		SessionId:        "s2",
 		SupersededTokens: []uint64{ended, goes, 999},
 	}})
-	awaitDone(t, &attempts[goes].ctx)
+	awaitDone(&attempts[goes].ctx, t)
 	if cause := context.Cause(&attempts[goes].ctx); !errors.Is(cause, task.ErrLeaseLost) {
 		t.Errorf("cause %v", cause)
 	}
@@ -389,8 +389,8 @@ func TestLocalGrace(t *testing.T) {
 	b.refuseWith(errDropped)
 	begun := time.Now()
 	s.drop(errDropped)
-	awaitDone(t, &a.ctx)
-	awaitDone(t, &stub.ctx)
+	awaitDone(&a.ctx, t)
+	awaitDone(&stub.ctx, t)
 	if took := time.Since(begun); took < time.Second {
 		t.Errorf("stopped after %v", took)
 	}
@@ -445,7 +445,7 @@ func TestLocalGraceDuringTheHello(t *testing.T) {
 		if !s.held()[1] {
 			t.Fatal("the hello does not list the attempt")
 		}
-		awaitDone(t, &a.ctx)
+		awaitDone(&a.ctx, t)
 		if welcomed {
 			s.send(&weftv1.WorkResponse{Welcome: &weftv1.WorkWelcome{SessionId: "s1"}})
 			if r := s.accepted(1); r.GetEnd() != released {

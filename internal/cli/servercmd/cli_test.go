@@ -125,7 +125,7 @@ func TestRun(t *testing.T) {
 	w := start(t)
 	w.want(run{0, "hello\n", ""}, "run", "--", "echo", "hello")
 	w.want(run{3, "out\n", "err\n"}, "run", "--", "sh", "-c", "echo out; echo err >&2; exit 3")
-	w.want(run{137, "", "weft: task: signal: signal: killed\n"}, "run", "--", "sh", "-c", "kill -9 $$")
+	w.want(run{137, "", "weft: task: signal: ended by SIGKILL\n"}, "run", "--", "sh", "-c", "kill -9 $$")
 	w.want(run{0, "2\n", ""}, "run", "--shell", "--", `echo "$#"`, "a", "b")
 	w.want(run{0, "x y\n", ""}, "run", "-e", "A=x", "--env", "B=y", "--", "sh", "-c", "echo $A $B")
 	w.want(run{0, "/\n", ""}, "run", "--dir", "/", "--", "pwd")
@@ -378,21 +378,62 @@ func TestDemoInterrupted(t *testing.T) {
 		}
 	}
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		p, err := procs.Start(procs.Command{Args: []string{"demo", dir}, Env: []string{"TMPDIR=" + tmp}})
+		var said buffer
+		p, err := procs.Start(procs.Command{Args: []string{"demo", dir}, Env: []string{"TMPDIR=" + tmp}, Stderr: &said})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var none struct{}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		_ = p.Ready(ctx, &none) // its first line: it starts its children now
-		cancel()
 		if err := p.Signal(signal); err != nil {
 			t.Fatal(err)
 		}
+		select {
+		case <-p.Gone():
+		case <-ctx.Done():
+			t.Error("the signal does not end it")
+		}
+		cancel()
 		if err := p.Stop(time.Minute); err == nil || !strings.Contains(err.Error(), "130") {
-			t.Errorf("%v: it ended with %v", signal, err)
+			t.Errorf("%v: it ended with %v: %s", signal, err, said.String())
 		}
 		wantEmpty(t, tmp)
+	}
+}
+
+// A demo that is killed leaves nothing either: its children see its end.
+func TestDemoKilled(t *testing.T) {
+	dir, tmp := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("weft"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := procs.Start(procs.Command{Args: []string{"demo", dir}, Env: []string{"TMPDIR=" + tmp}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return entries(t, tmp) > 0 }) // the broker's data
+	p.Kill()
+	waitFor(t, func() bool { return entries(t, tmp) == 0 })
+}
+
+// entries counts what is in a directory.
+func entries(t *testing.T, dir string) int {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+// waitFor waits for what other processes do, which nothing tells.
+func waitFor(t *testing.T, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not happen")
+		}
 	}
 }
 

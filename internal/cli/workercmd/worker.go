@@ -5,6 +5,7 @@ package workercmd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -107,11 +108,13 @@ func allowed(p *command.Policy) string {
 }
 
 // Serve runs a worker until the first signal, after which it drains, or the second, after which it stops.
+// When the process that started it is gone, so is the broker, most likely: then it stops at once.
 func Serve(parent context.Context, app *cli.App, w *worker.Worker) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
+	parentC := parent.Done()
 	for interrupts := 0; ; {
 		select {
 		case err := <-ended:
@@ -119,6 +122,11 @@ func Serve(parent context.Context, app *cli.App, w *worker.Worker) error {
 				return fmt.Errorf("worker: %w", err)
 			}
 			return nil
+		case <-parentC:
+			parentC = nil
+			if errors.Is(context.Cause(parent), procs.ErrParentGone) {
+				w.Stop()
+			}
 		case <-app.Signal:
 			if interrupts++; interrupts == 1 {
 				app.Say("takes no more tasks; interrupt again to stop those that run")

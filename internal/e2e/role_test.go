@@ -1,0 +1,167 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/weftq/weft/internal/cli"
+	"github.com/weftq/weft/internal/cli/workercmd"
+	"github.com/weftq/weft/internal/procs"
+	"github.com/weftq/weft/pkg/task"
+	"github.com/weftq/weft/pkg/worker"
+)
+
+const (
+	roleWorker = "worker"
+	envWorker  = "WEFT_E2E_WORKER" // its workerConfig
+)
+
+// workerConfig is what a worker process of the tests is told. Its handlers are
+//
+//	echo   returns its payload
+//	hold   returns its payload once the ledger says so
+//	sleep  returns after the duration that is its payload
+type workerConfig struct {
+	Name   string
+	Broker string
+	Ledger string
+	Slots  int
+	TTL    time.Duration
+	Drain  time.Duration
+}
+
+// workerMain is the worker process: pkg/worker as a program would use it, that writes every run of a
+// handler into the test's ledger before the handler returns.
+func workerMain() int {
+	signals := make(chan os.Signal, 3)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx := procs.UntilParentDies(context.Background())
+	if err := work(ctx, signals); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func work(ctx context.Context, signals <-chan os.Signal) error {
+	var cfg workerConfig
+	if err := json.Unmarshal([]byte(os.Getenv(envWorker)), &cfg); err != nil {
+		return err
+	}
+	conn, err := net.Dial("tcp", cfg.Ledger)
+	if err != nil {
+		return err
+	}
+	r := &recorder{worker: cfg.Name, to: json.NewEncoder(conn), waiting: make(map[uint64]chan struct{})}
+	go r.listen(conn)
+	w, err := worker.New(worker.Config{
+		Broker: cfg.Broker, Name: cfg.Name, Slots: cfg.Slots, SessionTTL: cfg.TTL, DrainTimeout: cfg.Drain,
+	})
+	if err != nil {
+		return err
+	}
+	for kind, run := range map[string]func(context.Context, *worker.Attempt) error{
+		"echo": func(context.Context, *worker.Attempt) error { return nil }, "hold": r.hold, "sleep": sleep,
+	} {
+		w.Handle(kind, r.recorded(run))
+	}
+	if err := procs.PrintReady(os.Stdout, workercmd.Ready{Worker: cfg.Name, Broker: cfg.Broker}); err != nil {
+		return err
+	}
+	app := &cli.App{Name: cfg.Name, Out: io.Discard, Err: os.Stderr, Signal: signals}
+	return workercmd.Serve(ctx, app, w)
+}
+
+// recorder writes into the ledger and hears from it.
+type recorder struct {
+	worker string
+
+	mu      sync.Mutex
+	to      *json.Encoder
+	waiting map[uint64]chan struct{} // by token; closed when its run may go on
+}
+
+// recorded is a handler whose runs are recorded.
+func (r *recorder) recorded(run func(context.Context, *worker.Attempt) error) worker.Handler {
+	return func(ctx context.Context, a *worker.Attempt) (task.Payload, error) {
+		if err := r.record(a, begin, nil); err != nil {
+			return task.Payload{}, err
+		}
+		ended := run(ctx, a)
+		if err := r.record(a, end, ended); err != nil {
+			return task.Payload{}, err
+		}
+		return a.Payload, ended
+	}
+}
+
+func (r *recorder) record(a *worker.Attempt, p phase, err error) error {
+	e := event{
+		Worker: r.worker, Task: string(a.Payload.Bytes()), Token: a.Token, Number: a.Number, Phase: p,
+		At: time.Now(),
+	}
+	if err != nil {
+		e.Error = err.Error()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.to.Encode(e)
+}
+
+// gate is what lets a run go on.
+func (r *recorder) gate(token uint64) chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting[token] == nil {
+		r.waiting[token] = make(chan struct{})
+	}
+	return r.waiting[token]
+}
+
+// listen opens gates until the ledger is gone.
+func (r *recorder) listen(conn net.Conn) {
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		var token uint64
+		if _, err := fmt.Sscan(lines.Text(), &token); err == nil {
+			close(r.gate(token))
+		}
+	}
+}
+
+// hold waits for its gate.
+func (r *recorder) hold(ctx context.Context, a *worker.Attempt) error {
+	select {
+	case <-r.gate(a.Token):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// sleep is work that takes its time.
+func sleep(ctx context.Context, a *worker.Attempt) error {
+	d, err := time.ParseDuration(string(a.Payload.Bytes()))
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
