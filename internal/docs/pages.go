@@ -86,8 +86,8 @@ has sessions that work when pasted.
 
 Beside the errors that are listed, every RPC can fail with
 [INVALID_FIELD](errors.md#invalid-field), [NOT_READY](errors.md#not-ready), [TERM_ENDED](errors.md#term-ended),
-[REQUEST_POISONED](errors.md#request-poisoned), [OVERLOADED](errors.md#overloaded) and
-[INTERNAL](errors.md#internal). Health is at ` + "`grpc.health.v1.Health/Check`" + `.
+[REQUEST_POISONED](errors.md#request-poisoned) and [INTERNAL](errors.md#internal). ReserveTasks can also fail with
+[OVERLOADED](errors.md#overloaded), when 10,000 others wait at its queue. Health is at ` + "`grpc.health.v1.Health/Check`" + `.
 `
 
 // byImportance puts the service of tasks first; the others come by name.
