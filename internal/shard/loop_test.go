@@ -58,17 +58,11 @@ func context30(t *testing.T) context.Context {
 	return ctx
 }
 
-func wantReason(t *testing.T, err error, want ...pure.Reason) {
+func wantReason(t *testing.T, err error, want pure.Reason) {
 	t.Helper()
-	var r *pure.Refusal
-	if errors.As(err, &r) {
-		for _, w := range want {
-			if r.Reason == w {
-				return
-			}
-		}
+	if r, ok := errors.AsType[*pure.Refusal](err); !ok || r.Reason != want {
+		t.Fatalf("%v, want %v", err, want)
 	}
-	t.Fatalf("%v, want %v", err, want)
 }
 
 // bomb is a command that the machine does not survive.
@@ -87,8 +81,10 @@ func TestPanicEndsTheTermAndIsNotTriedAgain(t *testing.T) {
 	}
 	epoch := l.Stats().Epoch
 	other := NewOutbox()
-	if _, err := l.Do(ctx, &WorkerHello{Hello: queue.Hello{Namespace: "default", Queues: []string{"before"}, Kinds: []string{"k"}, Slots: 1},
-		NewSession: session.ID{1}, TTL: time.Minute, Stream: other}); err != nil {
+	if _, err := l.Do(ctx, &WorkerHello{
+		Hello:      queue.Hello{Namespace: "default", Queues: []string{"before"}, Kinds: []string{"k"}, Slots: 1},
+		NewSession: session.ID{1}, TTL: time.Minute, Stream: other,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := l.Do(ctx, &bomb{"x"})
@@ -178,8 +174,10 @@ func TestAppendThatFails(t *testing.T) {
 			}
 			call := v.(*Attached).Call
 			waitC := make(chan error, 1)
-			if err := l.Send(ctx, &ReserveTasks{Reservation: queue.Reservation{Waiter: 1, Namespace: "default", Queue: "default", TasksMax: 1},
-				NewSession: session.ID{2}, Lease: time.Minute, Wait: true}, 0, func(_ any, err error) { waitC <- err }); err != nil {
+			if err := l.Send(ctx, &ReserveTasks{
+				Reservation: queue.Reservation{Waiter: 1, Namespace: "default", Queue: "default", TasksMax: 1},
+				NewSession:  session.ID{2}, Lease: time.Minute, Wait: true,
+			}, 0, func(_ any, err error) { waitC <- err }); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := l.Do(ctx, &CreateQueue{"default", "sound"}); err != nil {

@@ -21,6 +21,7 @@ type broker struct {
 	streams  []*stream
 	waiters  uint64
 	lastTick time.Duration
+	lease    time.Duration // lease time, by this side's account
 	waking   time.Duration // when the next pass is, 0 if none is planned
 	stalled  time.Duration // until then nothing moves
 	passes   int
@@ -60,6 +61,7 @@ func (b *broker) tick() {
 	passed := b.s.now - b.lastTick
 	b.lastTick = b.s.now
 	b.m.Tick(b.s.wall(), passed)
+	b.lease += min(passed, 500*time.Millisecond)
 	b.s.model.ticked(b.s.wall())
 }
 
@@ -77,6 +79,7 @@ func (b *broker) pass() {
 		c := b.inbox[n]
 		n++
 		b.s.logf("decide %T%s", c.cmd, brief(c.cmd))
+		b.s.heard(c.cmd)
 		b.m.Decide(c.cmd, c.reply)
 	}
 	b.inbox = b.inbox[n:]
@@ -249,6 +252,7 @@ func (b *broker) start() {
 		return
 	}
 	b.m.SetDiskLow(b.s.diskLow)
+	b.s.renewAll()
 	b.s.logf("broker serves, epoch %d", term.Epoch())
 	b.pass()
 }

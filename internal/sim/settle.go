@@ -54,6 +54,11 @@ func (s *sim) answered() bool {
 			return false
 		}
 	}
+	for _, t := range s.model.tasks {
+		if !t.state.Final() {
+			return false
+		}
+	}
 	for _, u := range s.submitters {
 		if !u.done() {
 			return false
