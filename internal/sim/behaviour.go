@@ -72,7 +72,7 @@ func (s *sim) newOptions() *queue.Options {
 	if s.perMille(s.cfg.retention) {
 		o.Retention = s.upTo([]time.Duration{1, time.Minute, 3 * time.Hour}[s.r.IntN(3)])
 	}
-	o.FailOnWorkerLost = s.one(10)
+	o.FailOnWorkerLost = s.perMille(s.cfg.once)
 	if s.one(5) {
 		o.Labels = []string{"k", "v"}
 	}

@@ -175,6 +175,11 @@ func (b *broker) abandon() {
 			c.reply(nil, errUnavailable)
 		}
 	}
+	for _, st := range b.streams {
+		if _, err := st.out.Take(nil); err == nil {
+			b.s.fail("the term is over, and the stream of %s is open", st.c.name)
+		}
+	}
 	if b.s.one(3) { // what was not acknowledged arrives after all
 		last := b.term.Last()
 		b.s.after(b.s.upTo(2*time.Second), func() {

@@ -322,12 +322,12 @@ func (c *caller) cancel(f *shard.CallFrame) {
 				c.ask(shard.CallCancel{Range: pure.Range{First: i, Last: i}, Grace: -1})
 			}
 		}
+	case c.sent > 2 && c.s.one(4) && c.s.perMille(c.s.cfg.cancels):
+		c.ask(shard.CallCancel{All: true, Grace: c.s.upTo(2*time.Second) - time.Second})
 	case c.sent > 0 && c.s.perMille(c.s.cfg.cancels):
 		first := c.s.r.Uint64N(c.sent)
 		grace := c.s.upTo(3*time.Second) - time.Second
 		c.ask(shard.CallCancel{Range: pure.Range{First: first, Last: min(first+c.s.r.Uint64N(5), c.sent-1)}, Grace: grace})
-	case c.s.perMille(c.s.cfg.cancels / 4):
-		c.ask(shard.CallCancel{All: true, Grace: -1})
 	}
 	for i := range c.cancels {
 		if c.cancels[i].beat == 0 && len(c.resend) == 0 { // not ahead of the tasks that are meant

@@ -25,7 +25,11 @@ type swarm struct {
 	// How often, on average; 0 is never.
 	cut, halfCut, crash, appendFault, killWorker, killCaller, pause, stall, wallJump, diskLow time.Duration
 
-	killers, hangers, slow, overdue, daemons, retention, cancels int // per mille of tasks
+	impatient time.Duration // a client or worker hangs up and dials again
+
+	killers, hangers, slow, overdue, daemons, retention, cancels, once int // per mille of tasks
+
+	away int // per mille of a worker's reconnects that take long
 }
 
 func draw(r *rand.Rand) swarm {
@@ -70,6 +74,7 @@ func (w *swarm) faults(r *rand.Rand) {
 	w.stall = rate(30, 30*time.Second)
 	w.wallJump = rate(30, 30*time.Second)
 	w.diskLow = rate(20, 30*time.Second)
+	w.impatient = rate(30, 20*time.Second)
 	share := func(chance, most int) int {
 		if r.IntN(100) >= chance {
 			return 0
@@ -78,5 +83,5 @@ func (w *swarm) faults(r *rand.Rand) {
 	}
 	w.killers, w.hangers, w.slow = share(40, 300), share(40, 200), share(50, 500)
 	w.daemons, w.retention, w.cancels = share(40, 800), share(40, 600), share(40, 300)
-	w.overdue = share(20, 300)
+	w.overdue, w.once, w.away = share(20, 300), share(40, 500), share(50, 1000)
 }

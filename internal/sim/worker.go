@@ -143,8 +143,8 @@ func (w *worker) lost() {
 		})
 	}
 	again := 300 * time.Millisecond
-	if !w.s.calm && w.s.one(4) {
-		again = 2 * w.ttl
+	if !w.s.calm && w.s.perMille(w.s.cfg.away) {
+		again = w.ttl + w.ttl/2
 	}
 	w.s.after(50*time.Millisecond+w.s.upTo(again), w.connect)
 }
