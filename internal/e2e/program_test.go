@@ -91,7 +91,7 @@ func (p *program) end() int {
 		}
 	case <-p.world.context().Done():
 		p.signal(syscall.SIGKILL)
-		<-done
+		_ = <-done // killed
 		p.world.Fatalf("%v does not end; it said:\n%s%s", p.cmd.Args, p.stdout.String(), p.stderr.String())
 	}
 	return p.cmd.ProcessState.ExitCode()

@@ -80,6 +80,9 @@ func (m *Machine) Dump() []string {
 	return append(lines, m.queue.Dump()...)
 }
 
+// Alive tells whether a session lives.
+func (m *Machine) Alive(id session.ID) bool { return m.sessions.Alive(id) }
+
 // Live is the size of what lives, about as the journal counts it: bytes of tasks, and how many entities.
 func (m *Machine) Live() (bytes int64, sessions int) { return m.queue.Bytes(), m.sessions.Len() }
 

@@ -222,6 +222,12 @@ func (m *Machine) Next() (time.Duration, bool) {
 	return max(wait, 0), wait != never
 }
 
+// Awaited tells whether somebody waits for the pending batch to be durable, or it can take no more.
+func (m *Machine) Awaited() bool { return len(m.pending.deliveries) > 0 || m.Full() }
+
+// Recorded tells whether the pending batch has records.
+func (m *Machine) Recorded() bool { return m.enc.records > 0 }
+
 // Flush returns the pending batch's frame, which the caller appends and then calls [Machine.Appended]; nil
 // if there is nothing to append now. A batch without records is told at once unless one is under way: it
 // has seen nothing that is not durable.

@@ -12,6 +12,7 @@ import (
 const (
 	drainMax     = 512 // commands that one pass decides before it looks at the time again
 	housekeeping = time.Second
+	lazyMax      = 5 * time.Millisecond   // that records which nobody waits for are not appended
 	passMax      = 250 * time.Millisecond // between passes: lease time advances by at most twice that in one
 )
 
@@ -25,6 +26,8 @@ type termLoop struct {
 	appendC chan appending  // to the appender; at most one
 	doneC   chan appendDone // from it
 	flying  bool
+
+	lazySince time.Time // since when records wait that nobody waits for
 
 	last    time.Time // when the time was last told to the machine
 	checked time.Time // when the store was last looked at
@@ -141,7 +144,7 @@ drain:
 	if now.Sub(t.checked) >= housekeeping {
 		t.look()
 	}
-	t.flush()
+	t.flush(now)
 }
 
 // tell tells the machine the time, and how much of it has passed since the last pass.
@@ -160,11 +163,27 @@ func (t *termLoop) decide(r inboxItem) {
 	t.current = inboxItem{}
 }
 
-// flush begins the append of what was decided, if none is under way.
-func (t *termLoop) flush() {
+// flush begins the append of what was decided, if none is under way. Records that nobody waits for, such
+// as acknowledgements of outcomes, wait a little for others: the disk is then free when a task comes.
+func (t *termLoop) flush(now time.Time) {
 	if t.flying {
 		return
 	}
+	switch {
+	case t.machine.Awaited() || !t.machine.Recorded():
+		t.lazySince = time.Time{}
+	case t.lazySince.IsZero():
+		t.lazySince = now
+		return
+	case now.Sub(t.lazySince) < lazyMax:
+		return
+	default:
+		t.lazySince = time.Time{}
+	}
+	t.beginAppend()
+}
+
+func (t *termLoop) beginAppend() {
 	if frame, counter := t.machine.Flush(); frame != nil {
 		t.flying = true
 		t.appendC <- appending{frame, counter}
@@ -208,6 +227,9 @@ func (t *termLoop) appendAll(ctx context.Context) {
 // sleep sets the timer for what is due next.
 func (t *termLoop) sleep(timer *time.Timer) {
 	wait := passMax
+	if !t.lazySince.IsZero() {
+		wait = lazyMax
+	}
 	if next, ok := t.machine.Next(); ok {
 		wait = min(wait, next)
 	}
@@ -249,7 +271,7 @@ func (t *termLoop) finish() error {
 				return err
 			}
 		}
-		t.flush()
+		t.beginAppend()
 	}
 	if t.flying {
 		return t.appended(<-t.doneC)

@@ -17,6 +17,7 @@ type behaviour struct {
 	hangs     bool   // until it is stopped
 	deaf      bool   // does not stop when asked, only when killed
 	silent    bool   // its worker never reports
+	overdue   bool   // goes on for long after its timeout
 	releases  uint32 // so many attempts are given back
 	spooled   bool
 }
@@ -35,6 +36,8 @@ func (s *sim) newTask(index uint64) queue.NewTask {
 		b.kills = 1 + uint32(s.r.IntN(4))
 	case s.perMille(s.cfg.hangers):
 		b.hangs, b.deaf, b.silent = true, s.one(3), s.one(5)
+	case s.perMille(s.cfg.overdue):
+		b.overdue, b.takes = true, 30*time.Second+s.upTo(20*time.Second)
 	case s.one(5):
 		b.fails, b.permanent = 1+uint32(s.r.IntN(4)), s.one(4)
 	case s.one(10):
@@ -69,7 +72,7 @@ func (s *sim) newOptions() *queue.Options {
 	if s.perMille(s.cfg.retention) {
 		o.Retention = s.upTo([]time.Duration{1, time.Minute, 3 * time.Hour}[s.r.IntN(3)])
 	}
-	o.FailOnWorkerLost = s.one(10)
+	o.FailOnWorkerLost = s.perMille(s.cfg.once)
 	if s.one(5) {
 		o.Labels = []string{"k", "v"}
 	}

@@ -21,6 +21,7 @@ type broker struct {
 	streams  []*stream
 	waiters  uint64
 	lastTick time.Duration
+	lease    time.Duration // lease time, by this side's account
 	waking   time.Duration // when the next pass is, 0 if none is planned
 	stalled  time.Duration // until then nothing moves
 	passes   int
@@ -60,6 +61,7 @@ func (b *broker) tick() {
 	passed := b.s.now - b.lastTick
 	b.lastTick = b.s.now
 	b.m.Tick(b.s.wall(), passed)
+	b.lease += min(passed, 500*time.Millisecond)
 	b.s.model.ticked(b.s.wall())
 }
 
@@ -77,6 +79,7 @@ func (b *broker) pass() {
 		c := b.inbox[n]
 		n++
 		b.s.logf("decide %T%s", c.cmd, brief(c.cmd))
+		b.s.heard(c.cmd)
 		b.m.Decide(c.cmd, c.reply)
 	}
 	b.inbox = b.inbox[n:]
@@ -172,6 +175,11 @@ func (b *broker) abandon() {
 			c.reply(nil, errUnavailable)
 		}
 	}
+	for _, st := range b.streams {
+		if _, err := st.out.Take(nil); err == nil {
+			b.s.fail("the term is over, and the stream of %s is open", st.c.name)
+		}
+	}
 	if b.s.one(3) { // what was not acknowledged arrives after all
 		last := b.term.Last()
 		b.s.after(b.s.upTo(2*time.Second), func() {
@@ -249,6 +257,7 @@ func (b *broker) start() {
 		return
 	}
 	b.m.SetDiskLow(b.s.diskLow)
+	b.s.renewAll()
 	b.s.logf("broker serves, epoch %d", term.Epoch())
 	b.pass()
 }

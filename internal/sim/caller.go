@@ -27,17 +27,19 @@ type caller struct {
 	attached bool
 	updates  bool
 
-	stored  pure.Ranges // told to be accepted
-	resend  []uint64
-	has     pure.Ranges // acknowledged, or about to be
-	arrived []uint64    // outcomes that are not looked at yet
-	unacked pure.Ranges // looked at, not yet told
-	final   map[uint64]string
-	refused map[uint64]bool
+	stored   pure.Ranges // told to be accepted
+	resend   []uint64
+	has      pure.Ranges // acknowledged, or about to be
+	arrived  []uint64    // outcomes that are not looked at yet
+	unacked  pure.Ranges // looked at, not yet told
+	final    map[uint64]string
+	refused  map[uint64]bool
+	careless map[uint64]bool // acknowledged without having it
 
 	asked    pure.Ranges // cancelled
 	askedAll bool
-	cancels  []cancelAsk // not known to be durable
+	asks     []shard.CallCancel // all of them
+	cancels  []cancelAsk        // not said on this connection, or not answered
 
 	beat, answered uint64
 	heard          time.Duration
@@ -54,7 +56,7 @@ type cancelAsk struct {
 func newCaller(s *sim, i int) *caller {
 	c := &caller{
 		sleeper: sleeper{s: s}, name: fmt.Sprintf("call-%d", i), ttl: s.cfg.ttl, updates: s.one(2),
-		final: map[uint64]string{}, refused: map[uint64]bool{},
+		final: map[uint64]string{}, refused: map[uint64]bool{}, careless: map[uint64]bool{},
 	}
 	for k := range uint64(1 + s.r.IntN(s.cfg.tasks)) {
 		c.specs = append(c.specs, s.newTask(k))
@@ -134,8 +136,9 @@ func (c *caller) welcome(e *shard.Attached) {
 			c.resend = append(c.resend, i)
 		}
 	}
-	for i := range c.cancels {
-		c.cancels[i].beat = 0
+	c.cancels = nil
+	for _, x := range c.asks { // how far the broker came with them is not known
+		c.cancels = append(c.cancels, cancelAsk{what: x})
 	}
 	c.finished, c.lastBeat = false, 0
 	c.unacked = nil // the hello had all of it
@@ -172,7 +175,7 @@ func (c *caller) settled(i uint64, text string) {
 	if c.final[i] == "" {
 		c.final[i] = text
 	}
-	if !c.has.Contains(i) {
+	if !c.has.Contains(i) || c.careless[i] {
 		c.arrived = append(c.arrived, i)
 	}
 }
@@ -273,6 +276,14 @@ func (c *caller) look(f *shard.CallFrame) {
 		c.unacked.Add(i, i)
 	}
 	c.arrived = c.arrived[n:]
+	if !c.s.calm && c.sent > 0 && c.s.one(30) { // one that it does not care for, final or not
+		i := c.s.r.Uint64N(c.sent)
+		if !c.has.Contains(i) && c.stored.Contains(i) {
+			c.has.Add(i, i)
+			c.careless[i] = true
+			c.unacked.Add(i, i)
+		}
+	}
 	if c.s.calm || c.s.one(2) {
 		f.Acknowledged, c.unacked = c.unacked, nil
 	}
@@ -307,19 +318,19 @@ func (c *caller) cancel(f *shard.CallFrame) {
 	switch {
 	case c.s.calm:
 		for i := range c.sent {
-			if b := c.s.behaviourOf(c.specs[i].Spec.Payload); (b.hangs || b.silent) && c.final[i] == "" && c.s.one(5) {
+			if b := c.s.behaviourOf(c.specs[i].Spec.Payload); b.hangs && c.final[i] == "" && !c.asked.Contains(i) && !c.askedAll {
 				c.ask(shard.CallCancel{Range: pure.Range{First: i, Last: i}, Grace: -1})
 			}
 		}
+	case c.sent > 2 && c.s.one(4) && c.s.perMille(c.s.cfg.cancels):
+		c.ask(shard.CallCancel{All: true, Grace: c.s.upTo(2*time.Second) - time.Second})
 	case c.sent > 0 && c.s.perMille(c.s.cfg.cancels):
 		first := c.s.r.Uint64N(c.sent)
 		grace := c.s.upTo(3*time.Second) - time.Second
-		c.ask(shard.CallCancel{Range: pure.Range{First: first, Last: first + c.s.r.Uint64N(5)}, Grace: grace})
-	case c.s.perMille(c.s.cfg.cancels / 10):
-		c.ask(shard.CallCancel{All: true, Grace: -1})
+		c.ask(shard.CallCancel{Range: pure.Range{First: first, Last: min(first+c.s.r.Uint64N(5), c.sent-1)}, Grace: grace})
 	}
 	for i := range c.cancels {
-		if c.cancels[i].beat == 0 {
+		if c.cancels[i].beat == 0 && len(c.resend) == 0 { // not ahead of the tasks that are meant
 			c.cancels[i].beat = c.beat + 1
 			f.Cancels = append(f.Cancels, c.cancels[i].what)
 		}
@@ -332,7 +343,22 @@ func (c *caller) ask(x shard.CallCancel) {
 	} else {
 		c.asked.Add(x.Range.First, x.Range.Last)
 	}
+	c.asks = append(c.asks, x)
 	c.cancels = append(c.cancels, cancelAsk{what: x})
+}
+
+// caresStill tells whether an index that was acknowledged blindly runs still. The client cannot know; the
+// run has to, so that hanging tasks are cancelled by somebody.
+func (c *caller) caresStill(i uint64) bool {
+	if !c.careless[i] || c.final[i] != "" {
+		return false
+	}
+	for _, t := range c.s.model.tasks {
+		if k := c.s.model.calls[t.call]; k != nil && k.name == c.name && t.index == i && !t.state.Final() {
+			return true
+		}
+	}
+	return false
 }
 
 // end finishes the call: early, once everything is accepted, or late, once everything is known.
@@ -340,7 +366,7 @@ func (c *caller) end(f *shard.CallFrame) {
 	all, known := true, true
 	for i := range c.sent {
 		all = all && (c.stored.Contains(i) || c.refused[i])
-		known = known && (c.has.Contains(i) || c.refused[i])
+		known = known && (c.has.Contains(i) || c.refused[i]) && !c.caresStill(i)
 	}
 	if all && !c.finished && c.s.one(10) {
 		c.finished, f.Finish = true, true

@@ -38,6 +38,7 @@ type model struct {
 
 type modelSession struct {
 	kind    session.Kind
+	ttl     time.Duration
 	ended   bool
 	expired bool
 }
@@ -101,6 +102,9 @@ func (m *model) ticked(wall pure.Wall) {
 
 // flushed says that what was decided since the last time is now one entry.
 func (m *model) flushed() {
+	for _, l := range m.s.leases {
+		l.silent = m.s.broker.lease - l.renewed
+	}
 	m.wallLow, m.wallHigh = m.ticksLow, m.ticksHigh
 	m.ticksLow, m.ticksHigh = m.s.wall(), m.s.wall()
 }
@@ -235,7 +239,7 @@ func (m *model) sessionPut(r *journalv1.SessionPut) {
 	s := m.sessions[id]
 	switch {
 	case s == nil:
-		m.sessions[id] = &modelSession{kind: session.Kind(r.Kind)}
+		m.sessions[id] = &modelSession{kind: session.Kind(r.Kind), ttl: time.Duration(r.Ttl)}
 	case s.ended:
 		m.fail("session %x is written after its end", id)
 	}
@@ -248,6 +252,9 @@ func (m *model) sessionEnded(r *journalv1.SessionEnded) {
 		return
 	}
 	s.ended, s.expired = true, session.EndReason(r.Reason) == session.Expired
+	if l := m.s.leases[sid(r.Id)]; s.expired && l != nil && l.silent < s.ttl {
+		m.fail("session %x expired after %v of lease time, its TTL is %v", r.Id, l.silent, s.ttl)
+	}
 }
 
 func (m *model) callPut(r *journalv1.CallPut) {
@@ -278,7 +285,13 @@ func (m *model) callChanged(r *journalv1.CallChanged) {
 	if r.CancelledTo < k.to {
 		m.fail("call %d was cancelled further", r.Id)
 	}
+	orphaned := !k.session.IsZero() && len(r.SessionId) == 0
 	k.session, k.finished, k.to, k.daemons = sid(r.SessionId), r.Finished, r.CancelledTo, r.DaemonsOnly
+	for _, id := range k.accepted {
+		if t := m.tasks[id]; orphaned && t.opts.GetDaemon() && !t.state.Final() && !m.cancelled(t) {
+			m.fail("the session of call %s is over, and its daemon task %d goes on", k.name, id)
+		}
+	}
 }
 
 func (m *model) acknowledged(r *journalv1.CallAcknowledged) {

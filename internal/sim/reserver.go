@@ -30,7 +30,7 @@ func (v *reserver) next() {
 		return
 	}
 	v.s.after(v.s.upTo(2*v.s.cfg.ttl), v.next)
-	if v.busy > 5 {
+	if v.busy > 12 {
 		return
 	}
 	if v.s.one(5) {
@@ -40,7 +40,7 @@ func (v *reserver) next() {
 	v.round++
 	cmd := &shard.ReserveTasks{
 		Reservation: queue.Reservation{
-			Namespace: namespace, Queue: queueNames[v.s.r.IntN(len(queueNames))], TasksMax: 1 + v.s.r.IntN(3),
+			Namespace: namespace, Queue: queueNames[v.s.r.IntN(len(queueNames))], TasksMax: 1 + v.s.r.IntN(10),
 		},
 		Lease: v.s.cfg.ttl + v.s.upTo(5*time.Second), Wait: v.s.one(2),
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weftq/weft/internal/shard"
+	"github.com/weftq/weft/pkg/session"
 )
 
 // patience is how long, in simulated time, a calm system may take for anything.
@@ -51,6 +52,11 @@ func (s *sim) settle() {
 func (s *sim) answered() bool {
 	for _, c := range s.callers {
 		if !c.done {
+			return false
+		}
+	}
+	for _, t := range s.model.tasks {
+		if !t.state.Final() {
 			return false
 		}
 	}
@@ -121,20 +127,24 @@ func (s *sim) empty() {
 	}
 }
 
-// sizes writes a little more, and holds the journal to what is promised of its size.
+// sizes writes what leaves nothing behind, and holds the journal to what is promised of its size.
 func (s *sim) sizes() {
 	if s.err != nil {
 		return
 	}
-	bound := s.cfg.machine.CompactAfter + s.cfg.machine.PurgeStep
-	for range 200 {
-		s.broker.enqueue(&shard.CreateQueue{Namespace: namespace, Name: "x" + s.id()}, nil)
+	for range 300 {
+		id := s.newSession()
+		s.broker.enqueue(&shard.OpenSession{State: session.State{ID: id, Namespace: namespace, Kind: session.Client, TTL: time.Hour}}, nil)
+		s.broker.enqueue(&shard.CloseSession{Namespace: namespace, ID: id}, nil)
 		s.play(time.Second, func() bool { return len(s.broker.inbox) == 0 && s.broker.frame == nil })
 	}
-	s.play(5*time.Second, func() bool { return false })
+	s.play(20*time.Second, func() bool { return false })
 	st, _ := s.journal.State(context.Background())
-	live := uint64(len(s.broker.m.Dump())) * 200
-	if st.Bytes > 4*live+2*bound+10_000 {
+	live := uint64(0)
+	for _, line := range s.broker.m.Dump() {
+		live += uint64(len(line))
+	}
+	if most := 4*live + s.cfg.machine.CompactAfter + 2*s.cfg.machine.PurgeStep + 3000; st.Bytes > most {
 		s.fail("the journal has %d bytes, about %d live, compacting after %d, purging from %d",
 			st.Bytes, live, s.cfg.machine.CompactAfter, s.cfg.machine.PurgeStep)
 	}

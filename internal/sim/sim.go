@@ -52,6 +52,7 @@ type sim struct {
 	behaviours []behaviour
 	cancels    map[uint64]bool // tasks that were cancelled one by one
 
+	leases   map[session.ID]*lease
 	begun    map[uint64][]uint64  // attempts that really began, of tasks that may run once
 	reported map[uint64]queue.End // what workers reported, by token
 }
@@ -91,7 +92,7 @@ func newSim(seed uint64, out io.Writer) *sim {
 	s := &sim{
 		r: rand.New(rand.NewPCG(seed, 0x77656674)), trace: newTrace(out),
 		bySession: map[session.ID]*worker{}, cancels: map[uint64]bool{},
-		begun: map[uint64][]uint64{}, reported: map[uint64]queue.End{},
+		leases: map[session.ID]*lease{}, begun: map[uint64][]uint64{}, reported: map[uint64]queue.End{},
 		epoch: firstEpoch, latest: firstEpoch,
 	}
 	s.cfg = draw(s.r)

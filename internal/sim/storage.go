@@ -30,7 +30,7 @@ func newStorage(s *sim) *storage {
 // purgeLater purges in a while; the broker may be dead by then.
 func (j *storage) purgeLater(below uint64) {
 	j.below = max(j.below, below)
-	j.s.after(j.s.upTo(2*time.Second), func() { j.purge(below) })
+	j.s.after(j.s.upTo(10*time.Second), func() { j.purge(below) })
 }
 
 func (j *storage) purge(below uint64) {
@@ -42,7 +42,7 @@ func (j *storage) purge(below uint64) {
 // Scan implements journal.Stream.
 func (j *storage) Scan(ctx context.Context, first, last uint64, fn func(uint64, []byte) error) error {
 	return j.Stream.Scan(ctx, first, last, func(seq uint64, data []byte) error {
-		if j.racing && j.below > first && j.s.one(20) {
+		if j.racing && j.below > first && j.s.one(8) {
 			j.s.logf("a purge below %d overtakes the replay at %d", j.below, seq)
 			j.purge(j.below)
 		}

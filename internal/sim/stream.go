@@ -77,6 +77,7 @@ func (st *stream) first(value any, err error) {
 	case queue.Snapshot:
 		st.b.s.observe.snapshot(v)
 		st.c.tell(v)
+		st.endIf(v.State)
 	}
 	st.ready = true
 	for _, msg := range st.early {
@@ -85,6 +86,15 @@ func (st *stream) first(value any, err error) {
 	st.early = nil
 	if st.gone {
 		st.leave()
+	}
+}
+
+// endIf ends a watcher's stream behind the outcome.
+func (st *stream) endIf(state queue.State) {
+	if state.Final() {
+		st.c.end(nil)
+		st.closed()
+		st.over()
 	}
 }
 
@@ -142,6 +152,9 @@ func (st *stream) drain() (ended bool) {
 			st.b.s.logf("tell %s %s", st.c.name, describe(item))
 			st.b.s.observe.told(st, item)
 			st.c.tell(item)
+			if e, ok := item.(*queue.Changed); ok {
+				st.endIf(e.Task.State)
+			}
 		}
 		if err != nil {
 			st.c.end(err)

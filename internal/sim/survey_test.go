@@ -23,3 +23,17 @@ func TestSurvey(t *testing.T) {
 		t.Errorf("%d of %d seeds fail", failed, *seedsFlag)
 	}
 }
+
+// TestFirst plays seeds up to the first one that fails: what does it take to find a bug that was put in?
+func TestFirst(t *testing.T) {
+	if os.Getenv("WEFT_SURVEY") == "" {
+		t.Skip("WEFT_SURVEY is not set: this is for trying out mutations, see README.md")
+	}
+	for i := range uint64(*seedsFlag) {
+		if res := Run(*firstFlag+i, nil); res.Err != nil {
+			line, _, _ := strings.Cut(strings.TrimSpace(res.Err.Error()), "\n")
+			t.Fatalf("first seed %d: %s", res.Seed, line)
+		}
+	}
+	t.Logf("first seed: none of %d", *seedsFlag)
+}

@@ -25,14 +25,18 @@ type swarm struct {
 	// How often, on average; 0 is never.
 	cut, halfCut, crash, appendFault, killWorker, killCaller, pause, stall, wallJump, diskLow time.Duration
 
-	killers, hangers, slow, daemons, retention, cancels int // per mille of tasks
+	impatient time.Duration // a client or worker hangs up and dials again
+
+	killers, hangers, slow, overdue, daemons, retention, cancels, once int // per mille of tasks
+
+	away int // per mille of a worker's reconnects that take long
 }
 
 func draw(r *rand.Rand) swarm {
 	w := swarm{
 		callers: 1 + r.IntN(3), workers: 1 + r.IntN(4), reservers: r.IntN(3), submitters: r.IntN(3),
 		tasks:      1 + r.IntN(40),
-		chaos:      time.Duration(10+r.IntN(50)) * time.Second,
+		chaos:      time.Duration(10+r.IntN(50)*(1+r.IntN(2))) * time.Second,
 		ttl:        []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}[r.IntN(3)],
 		latency:    []time.Duration{time.Millisecond, 20 * time.Millisecond, 300 * time.Millisecond}[r.IntN(3)],
 		append:     []time.Duration{time.Millisecond, 20 * time.Millisecond, 500 * time.Millisecond}[r.IntN(3)],
@@ -58,7 +62,7 @@ func (w *swarm) faults(r *rand.Rand) {
 		if r.IntN(100) >= chance {
 			return 0
 		}
-		return most/20 + time.Duration(r.Int64N(int64(most)))
+		return most >> r.IntN(6) // from seldom to all the time
 	}
 	w.cut = rate(60, 20*time.Second)
 	w.halfCut = rate(30, 20*time.Second)
@@ -70,6 +74,7 @@ func (w *swarm) faults(r *rand.Rand) {
 	w.stall = rate(30, 30*time.Second)
 	w.wallJump = rate(30, 30*time.Second)
 	w.diskLow = rate(20, 30*time.Second)
+	w.impatient = rate(30, 20*time.Second)
 	share := func(chance, most int) int {
 		if r.IntN(100) >= chance {
 			return 0
@@ -78,4 +83,5 @@ func (w *swarm) faults(r *rand.Rand) {
 	}
 	w.killers, w.hangers, w.slow = share(40, 300), share(40, 200), share(50, 500)
 	w.daemons, w.retention, w.cancels = share(40, 800), share(40, 600), share(40, 300)
+	w.overdue, w.once, w.away = share(20, 300), share(40, 500), share(50, 1000)
 }

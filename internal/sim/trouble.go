@@ -55,6 +55,14 @@ func (s *sim) troubles() {
 		s.epoch += d
 		s.latest = max(s.latest, s.epoch)
 	})
+	s.trouble(s.cfg.impatient, func() {
+		if c := s.callers[s.r.IntN(len(s.callers))]; s.one(2) && c.attached {
+			c.lost(errUnavailable)
+		}
+		if w := s.workers[s.r.IntN(len(s.workers))]; w.welcome {
+			w.lost()
+		}
+	})
 	s.trouble(s.cfg.diskLow, func() { s.setDisk(!s.diskLow) })
 }
 

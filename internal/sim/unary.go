@@ -145,7 +145,11 @@ func (u *submitter) look(id uint64) {
 	case u.s.one(4):
 		u.watch(id)
 	case u.s.one(4):
-		u.s.call(u.name, &shard.ListTasks{Filter: queue.Filter{Namespace: namespace}, Max: 5}, 5*time.Second, func(any, error) {})
+		u.read()
+	case u.s.perMille(u.s.cfg.cancels / 10):
+		c := u.s.callers[u.s.r.IntN(len(u.s.callers))]
+		c.askedAll = true
+		u.s.call(u.name, &shard.CancelCall{Namespace: namespace, Call: c.name, Grace: -1}, 5*time.Second, func(any, error) {})
 	default:
 		u.s.call(u.name, &shard.GetTask{Namespace: namespace, ID: id}, 5*time.Second, func(value any, err error) {
 			switch {
@@ -156,6 +160,19 @@ func (u *submitter) look(id uint64) {
 			}
 		})
 	}
+}
+
+// read asks for something that changes nothing.
+func (u *submitter) read() {
+	cmds := []shard.Command{
+		&shard.ListTasks{Filter: queue.Filter{Namespace: namespace}, Max: 5},
+		&shard.ListTasks{Filter: queue.Filter{Namespace: namespace, Call: "call-0", States: []queue.State{queue.Ready, queue.Running}}, Max: 5},
+		&shard.ListSessions{Namespace: namespace, Max: 2},
+		&shard.ListWorkers{Namespace: namespace},
+		&shard.ListQueues{Namespace: namespace, Max: 2},
+		&shard.GetQueue{Namespace: namespace, Name: "orders"},
+	}
+	u.s.call(u.name, cmds[u.s.r.IntN(len(cmds))], 5*time.Second, func(any, error) {})
 }
 
 // gone holds a task that is not known any more to the journal.

@@ -27,7 +27,9 @@ type worker struct {
 	session  session.ID
 	welcome  bool
 	draining bool
-	left     bool // said goodbye
+	left     bool   // said goodbye
+	leaveAt  uint64 // the heartbeat that has to be answered before that
+	eager    bool   // reports before it is welcome
 
 	attempts map[uint64]*attempt
 	credits  int                     // to be given with the next frame
@@ -49,7 +51,7 @@ type attempt struct {
 func newWorker(s *sim, number, instance int) *worker {
 	w := &worker{
 		sleeper: sleeper{s: s}, number: number, name: fmt.Sprintf("worker-%d.%d", number, instance), ttl: s.cfg.ttl,
-		slots: 1 + s.r.IntN(8), attempts: map[uint64]*attempt{}, reports: map[uint64]queue.Report{},
+		slots: 1 + s.r.IntN(8), eager: s.one(2), attempts: map[uint64]*attempt{}, reports: map[uint64]queue.Report{},
 	}
 	for _, k := range kinds {
 		if number == 0 || s.one(2) { // the first serves everything, so that everything ends
@@ -87,6 +89,7 @@ func (w *worker) connect() {
 	w.life++
 	life := w.life
 	w.welcome, w.heard, w.beat, w.answered, w.credits, w.outbox = false, w.s.now, 0, 0, 0, nil
+	w.leaveAt = 0
 	w.c = w.s.dial(w.name, func(msg any) {
 		w.awake(func() {
 			if life == w.life {
@@ -111,6 +114,15 @@ func (w *worker) connect() {
 		hello.Hello.Attempts = append(hello.Hello.Attempts, queue.Held{ID: w.attempts[token].ID, Token: token})
 	}
 	w.c.send(hello)
+	if w.eager {
+		f := &shard.WorkerFrame{}
+		for _, token := range slices.Sorted(maps.Keys(w.attempts)) {
+			if a := w.attempts[token]; a.ended {
+				f.Reports = append(f.Reports, a.report)
+			}
+		}
+		w.send(f)
+	}
 }
 
 // lost is the drop of the connection: what runs has a tenth of its age to see it come back. What is stopped
@@ -130,7 +142,11 @@ func (w *worker) lost() {
 			}
 		})
 	}
-	w.s.after(50*time.Millisecond+w.s.upTo(300*time.Millisecond), w.connect)
+	again := 300 * time.Millisecond
+	if !w.s.calm && w.s.perMille(w.s.cfg.away) {
+		again = w.ttl + w.ttl/2
+	}
+	w.s.after(50*time.Millisecond+w.s.upTo(again), w.connect)
 }
 
 // die is kill -9; another instance comes up.
@@ -176,6 +192,7 @@ func (w *worker) receive(msg any) {
 			w.s.fail("%s: heartbeat %d is answered after %d", w.name, e.Number, w.answered)
 		}
 		w.answered, w.heard = e.Number, w.s.now
+		w.leaveIfDone()
 	}
 }
 
@@ -192,9 +209,14 @@ func (w *worker) enter(e *shard.Welcome) {
 	}
 	w.flush()
 	if w.draining {
-		w.send(&shard.WorkerFrame{Draining: true})
+		w.announce()
 	}
-	w.leaveIfDone()
+}
+
+// announce says that the worker drains. Once that is answered, nothing more can be on its way to it.
+func (w *worker) announce() {
+	w.send(&shard.WorkerFrame{Draining: true})
+	w.leaveAt = w.beat
 }
 
 // drop forgets an attempt that is no longer the worker's.
@@ -234,7 +256,7 @@ func (w *worker) start(a queue.Assignment) {
 	case b.hangs:
 		takes = time.Duration(1 << 60)
 	}
-	if o := a.Options; o.Timeout > 0 && o.Timeout < takes && !b.silent {
+	if o := a.Options; o.Timeout > 0 && o.Timeout < takes && !b.silent && !b.overdue {
 		w.later(o.Timeout, a.Token, queue.Report{End: queue.EndTimeout, Error: &queue.Error{Reason: "timeout"}})
 		return
 	}
@@ -340,7 +362,11 @@ func (w *worker) drain() {
 	w.s.logf("%s drains", w.name)
 	w.draining, w.credits = true, 0
 	if w.welcome {
-		w.send(&shard.WorkerFrame{Draining: true})
+		w.announce()
+		if w.s.one(4) && !w.s.calm { // leaves at once, with what it has
+			w.goodbye()
+			return
+		}
 	}
 	w.s.after(w.s.upTo(3*time.Second), func() {
 		for _, token := range slices.Sorted(maps.Keys(w.attempts)) {
@@ -355,9 +381,12 @@ func (w *worker) drain() {
 }
 
 func (w *worker) leaveIfDone() {
-	if !w.draining || w.left || w.dead || !w.welcome || len(w.attempts) > 0 {
-		return
+	if w.draining && !w.left && !w.dead && w.welcome && len(w.attempts) == 0 && w.answered >= w.leaveAt {
+		w.goodbye()
 	}
+}
+
+func (w *worker) goodbye() {
 	w.send(&shard.WorkerFrame{Goodbye: true})
 	w.left, w.dead = true, true
 	w.life++

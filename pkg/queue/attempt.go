@@ -165,11 +165,11 @@ func (c *Core) lose(step *pure.Step, t *task) {
 	case t.State == Cancelling:
 		c.finish(step, t, &Outcome{State: Cancelled, End: EndWorkerLost, Error: cancelledError})
 		return
-	case p.closed:
-		c.retry(step, t, EndReleased, 0, t.Tries, nil)
-		return
 	case t.Options.FailOnWorkerLost:
 		c.finish(step, t, &Outcome{State: Failed, End: EndWorkerLost, Error: lostError(1)})
+		return
+	case p.closed:
+		c.retry(step, t, EndReleased, 0, t.Tries, nil)
 		return
 	}
 	losses, suspects := t.Losses, t.Suspects

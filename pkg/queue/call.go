@@ -160,6 +160,10 @@ func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session
 		c.change(step, k, func(r *CallChanged) { r.Session = owner })
 	}
 	k.attached, k.updates = true, updates
+	k.missed, k.retold = nil, nil
+	for _, r := range k.Acknowledged {
+		acked.Gaps(r.First, r.Last, func(gap pure.Range) { k.missed.Add(gap.First, gap.Last) })
+	}
 	accepted := k.Accepted.Clone()
 	if len(acked) > 0 {
 		c.acknowledge(step, k, acked)

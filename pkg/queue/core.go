@@ -70,6 +70,8 @@ type call struct {
 	bytes    int64            // of those
 	attached bool             // volatile: a stream listens
 	updates  bool             // volatile: and wants to know of states that are not final
+	missed   pure.Ranges      // volatile: acknowledged by others, and not known to the stream's client
+	retold   pure.Ranges      // volatile: of those, what it was told again
 	age      pure.Age[call]
 }
 

@@ -81,16 +81,21 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	return err
 }
 
-// again answers for an index that was accepted before. Another client of the call may have acknowledged
-// its outcome: whoever asks for the task anew does not have it, and would wait for ever.
+// again answers for an index that was accepted before. If another client of the call has acknowledged its
+// outcome, the one that asks for the task anew does not have it, and would wait for ever: it is told once
+// more, or that it is gone.
 func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	t := k.byIndex[n.Index]
+	missed := k.missed.Contains(n.Index) && !k.retold.Contains(n.Index)
 	switch {
-	case t == nil:
+	case t == nil && missed:
 		return gone(n.Index)
+	case t == nil:
+		return nil
 	case !t.same(n):
 		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
-	case t.Acknowledged:
+	case missed:
+		k.retold.Add(n.Index, n.Index)
 		step.Tell(&Finished{Call: k.ID, Index: t.Index, ID: t.ID, Outcome: t.Outcome})
 	}
 	return nil

@@ -280,7 +280,9 @@ func TestOldestOutputsGoFirst(t *testing.T) {
 
 func TestReportsDoNotWaitForOutput(t *testing.T) {
 	b := newFakeBroker(t)
-	w := newWorker(t, b.config())
+	cfg := b.config()
+	cfg.Output.AttemptBytesMax = 256 << 20
+	w := newWorker(t, cfg)
 	w.Handle("upper", upper)
 	allowCommands(t, w)
 	run(t, w)

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weftq/weft/pkg/task"
@@ -163,11 +166,34 @@ func TestHeartbeats(t *testing.T) {
 	t.Parallel()
 	b := newFakeBroker(t)
 	cfg := b.config()
-	cfg.SessionTTL = time.Second
+	cfg.SessionTTL = 2 * time.Second
 	_, _, s := gated(t, cfg, b, false)
 	begun := time.Now()
-	s.until("heartbeats", func() bool { return s.beats == 5 })
-	if each := time.Since(begun) / 5; each > cfg.SessionTTL/2 {
+	s.until("heartbeats", func() bool { return s.beats == 3 })
+	if each := time.Since(begun) / 3; each > cfg.SessionTTL/2 {
 		t.Errorf("one in %v", each)
+	}
+}
+
+func TestAConnectionOfTheUsers(t *testing.T) {
+	b := newFakeBroker(t)
+	cfg := b.config()
+	conn, err := grpc.NewClient(cfg.Broker, append(cfg.DialOptions, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	g, r, s := gated(t, Config{Conn: conn, Slots: 1}, b, false)
+	s.assign(payloadTask(1, "gate", ""))
+	g.enter(t)
+	s.drop(errDropped)
+	s = b.welcome(t)
+	g.leave <- nil
+	s.accepted(1)
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+	if state := conn.GetState(); state == connectivity.Shutdown {
+		t.Error("the worker closed it")
 	}
 }

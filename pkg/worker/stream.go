@@ -188,7 +188,7 @@ func (s *stream) send() {
 		case <-ticker.C:
 			beat = true
 		}
-		if err := s.sendAll(beat); err != nil {
+		if err := s.sendAll(beat, ticker.C); err != nil {
 			if !errors.Is(err, io.EOF) { // that one has its reason at the receiver
 				s.fail(err)
 			}
@@ -197,9 +197,15 @@ func (s *stream) send() {
 	}
 }
 
-// sendAll sends frames until there is nothing more to tell.
-func (s *stream) sendAll(beat bool) error {
+// sendAll sends frames until there is nothing more to tell. That may be never, so it looks after the
+// heartbeat as well.
+func (s *stream) sendAll(beat bool, beats <-chan time.Time) error {
 	for {
+		select {
+		case <-beats:
+			beat = true
+		default:
+		}
 		frame := s.next(beat)
 		if frame == nil {
 			return nil

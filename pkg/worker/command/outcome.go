@@ -18,7 +18,8 @@ import (
 
 // Outcome is how a command ended.
 type Outcome struct {
-	// Result is there however it ended.
+	// Result is there however it ended. On Linux its memory_bytes_max is never less than the worker's
+	// own memory was at the start: the kernel counts a new process's first moments in there too.
 	Result *weftv1.CommandResult
 	// Err is nil if the command exited with 0 and was not stopped by a timeout. Its reason is
 	// "exit", "signal", "timeout" (first Stop with task.ErrTimeout), or "error" when the operating

@@ -1,0 +1,90 @@
+package worker
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+func attempts(n int) []*Attempt {
+	all := make([]*Attempt, n)
+	for i := range all {
+		all[i] = &Attempt{Token: uint64(i)}
+	}
+	return all
+}
+
+func TestPoolRunsEverythingOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		ran := make(map[*Attempt]int)
+		p := newPool(func(a *Attempt) {
+			mu.Lock()
+			defer mu.Unlock()
+			ran[a]++
+		})
+		all := attempts(10_000)
+		for i := 0; i < len(all); i += 100 {
+			p.submit(all[i : i+100])
+		}
+		p.close()
+		p.wait()
+		for _, a := range all {
+			if ran[a] != 1 {
+				t.Fatalf("attempt %d ran %d times", a.Token, ran[a])
+			}
+		}
+	})
+}
+
+// Handlers that wait hold up nobody, and there are no more goroutines than were needed at once.
+func TestPoolRunsAsManyAsThereAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slots = 100
+		var mu sync.Mutex
+		running := 0
+		leave := make(chan struct{})
+		p := newPool(func(*Attempt) {
+			mu.Lock()
+			running++
+			mu.Unlock()
+			<-leave
+			mu.Lock()
+			running--
+			mu.Unlock()
+		})
+		before := runtime.NumGoroutine()
+		for range 3 {
+			p.submit(attempts(slots))
+			synctest.Wait()
+			if running != slots {
+				t.Errorf("%d run", running)
+			}
+			if n := runtime.NumGoroutine() - before; n > slots+1 {
+				t.Errorf("%d goroutines", n)
+			}
+			for range slots {
+				leave <- struct{}{}
+			}
+			synctest.Wait()
+		}
+		p.close()
+		p.wait()
+	})
+}
+
+func TestPoolSurvivesGoexit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ran sync.WaitGroup
+		ran.Add(100)
+		p := newPool(func(*Attempt) {
+			defer ran.Done()
+			runtime.Goexit()
+		})
+		p.submit(attempts(100))
+		ran.Wait()
+		p.close()
+		p.wait()
+	})
+}
