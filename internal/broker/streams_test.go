@@ -143,7 +143,7 @@ func TestSlowStreams(t *testing.T) {
 	slow, other := h.attach(&weftv1.ExecuteAttach{CallId: "slow"}), h.attach(&weftv1.ExecuteAttach{CallId: "other"})
 	bad := &weftv1.ExecuteRequest{Tasks: many(1000, &weftv1.ExecuteTask{Spec: &weftv1.TaskSpec{Kind: "no kind"}})}
 	longest := time.Duration(0)
-	for i := range uint64(300) { // 300,000 refusals and nobody there to read them
+	for i := range uint64(1000) { // a million refusals and nobody there to read them
 		if slow.stream.Send(bad) != nil {
 			break
 		}
