@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/weftq/weft/internal/procs"
+	"github.com/weftq/weft/pkg/client"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
 // A command whose worker is killed is killed with it, and runs again from its beginning; the person is told.
@@ -41,6 +43,30 @@ func TestRunWorkerKilled(t *testing.T) {
 	if code := p.end(); code != 0 || string(rest) != "done\n" || !strings.Contains(p.stderr.String(), "runs again") {
 		t.Errorf("exit code %d, %q, %q", code, rest, p.stderr.String())
 	}
+}
+
+// A command ends with who asked for it, also if that was killed and could tell nobody.
+func TestRunClientKilled(t *testing.T) {
+	w := newWorld(t)
+	b := w.broker()
+	w.worker(b, "north", "--allow", "sh")
+	p := w.weft(b.addr, "run", "--", "sh", "-c", `echo $$; exec sleep 1000`).watch().start()
+	group := readNumber(t, p)
+	p.signal(syscall.SIGKILL)
+	p.end()
+	w.until("the command is gone", func() bool { return !groupLives(group) })
+	c := w.client(b.addr)
+	w.until("its task is cancelled", func() bool {
+		for left, err := range c.List(w.context(), client.Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if left.GetState() != weftv1.TaskState_TASK_STATE_CANCELLED {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // The output of a command goes on where it was, although the broker was killed meanwhile.
