@@ -14,7 +14,7 @@ var layers = []layer{
 	{trees: []string{"./cmd/broker", "./cmd/client", "./cmd/weft", "./cmd/worker"}},
 	{trees: []string{"./internal/cli"}},
 	{trees: []string{"./internal/procs"}},
-	{trees: []string{"./examples", "./internal/docs", "./internal/e2e", "./internal/sim", "./pkg/wefttest"}},
+	{trees: []string{"./examples", "./internal/brokertest", "./internal/docs", "./internal/e2e", "./internal/sim", "./pkg/wefttest"}},
 	{trees: []string{"./internal/broker", "./pkg/client", "./pkg/worker"}},
 	{trees: []string{"./internal/cluster"}},
 	{trees: []string{"./internal/shard", "./pkg/task"}},

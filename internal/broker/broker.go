@@ -42,6 +42,8 @@ type Config struct {
 	DiskReserve uint64
 	// Logger is where the broker tells what it does; nil is nowhere.
 	Logger *slog.Logger
+	// StopNow, if set, ends the patience of a broker that stops with calls that go on, when it is closed.
+	StopNow <-chan struct{}
 	// Ready, if set, is called once, when the broker serves.
 	Ready func(Addresses)
 }
@@ -183,7 +185,7 @@ func stateBytesMax() int64 {
 // serve runs the loop, the gRPC server and the health checks until ctx ends or one of them fails.
 func (cfg *Config) serve(ctx context.Context, loop *shard.Loop, s *server, grpcL, httpL net.Listener) error {
 	group, gctx := errgroup.WithContext(ctx)
-	loopDone := make(chan struct{})
+	loopDone, stopped := make(chan struct{}), make(chan struct{})
 	group.Go(func() error {
 		defer close(loopDone)
 		return loop.Run(gctx)
@@ -197,14 +199,15 @@ func (cfg *Config) serve(ctx context.Context, loop *shard.Loop, s *server, grpcL
 	group.Go(func() error {
 		// The loop ends first: it makes durable what was decided and closes the streams, which then
 		// end by themselves.
+		defer close(stopped)
 		<-gctx.Done()
 		s.stopping()
 		<-loopDone
-		s.stop(stopTimeout)
+		s.stop(stopTimeout, cfg.StopNow)
 		return nil
 	})
 	if httpL != nil {
-		cfg.serveHTTP(gctx, group, loop, httpL)
+		cfg.serveHTTP(stopped, group, loop, httpL)
 	}
 	group.Go(func() error {
 		addr := Addresses{GRPC: target(grpcL.Addr())}

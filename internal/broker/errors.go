@@ -24,7 +24,6 @@ var reasonCodes = map[pure.Reason]codes.Code{
 	pure.TaskNotFound:    codes.NotFound,
 	pure.CallNotFound:    codes.NotFound,
 	pure.SessionNotFound: codes.NotFound,
-	pure.QueueExists:     codes.AlreadyExists,
 	pure.RequestMismatch: codes.AlreadyExists,
 	pure.LeaseLost:       codes.FailedPrecondition,
 	pure.CallWindowFull:  codes.ResourceExhausted,
@@ -37,7 +36,7 @@ var reasonCodes = map[pure.Reason]codes.Code{
 	pure.Superseded:      codes.Aborted,
 	pure.CallFinished:    codes.FailedPrecondition,
 	pure.RequestPoisoned: codes.Internal,
-	pure.OutputGone:      codes.Unavailable,
+	pure.OutputGone:      codes.NotFound,
 	pure.Overloaded:      codes.ResourceExhausted,
 	pure.Internal:        codes.Internal,
 }

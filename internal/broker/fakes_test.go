@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -38,6 +40,9 @@ func hello(m *weftv1.WorkHello) *weftv1.WorkHello {
 	}
 	if m.Kinds == nil {
 		m.Kinds = []string{"k", commandKind}
+	}
+	if m.SessionTtl == nil {
+		m.SessionTtl = durationpb.New(time.Minute) // a test on a busy machine is no heartbeat
 	}
 	if m.Slots == 0 {
 		m.Slots = 10
@@ -130,6 +135,9 @@ func (h *harness) dialCaller() *fakeCaller {
 func (h *harness) attach(m *weftv1.ExecuteAttach) *fakeCaller {
 	h.t.Helper()
 	c := h.dialCaller()
+	if m.SessionTtl == nil {
+		m.SessionTtl = durationpb.New(time.Minute)
+	}
 	c.send(&weftv1.ExecuteRequest{Attach: m})
 	c.until("attached", func(r *weftv1.ExecuteResponse) bool { return r.GetAttached() != nil })
 	return c

@@ -40,10 +40,14 @@ func TestBadFirstFramesOfCalls(t *testing.T) {
 		"namespace":     {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c", Namespace: "a b"}}, pure.InvalidField, "attach.namespace"},
 		"client's name": {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c", Client: strings.Repeat("n", 257)}}, pure.InvalidField, "attach.client"},
 		"ttl":           {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c", SessionTtl: durationpb.New(1)}}, pure.InvalidField, "attach.session_ttl"},
-		"ranges": {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c", Acknowledged: many(1, indexRange(2, 1))}},
-			pure.BadFrame, "attach.acknowledged"},
-		"many ranges": {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c", Acknowledged: many(rangesMax+1, indexRange(1, 1))}},
-			pure.BadFrame, "attach.acknowledged"},
+		"ranges": {
+			&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c", Acknowledged: many(1, indexRange(2, 1))}},
+			pure.BadFrame, "attach.acknowledged",
+		},
+		"many ranges": {
+			&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c", Acknowledged: many(rangesMax+1, indexRange(1, 1))}},
+			pure.BadFrame, "attach.acknowledged",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.unchanged(func() {
@@ -65,8 +69,11 @@ func TestBadFirstFramesOfWorkers(t *testing.T) {
 	}{
 		"empty":         {&weftv1.WorkRequest{}, pure.BadFrame, []string{"field", "hello"}},
 		"credits alone": {&weftv1.WorkRequest{Credits: 1}, pure.BadFrame, []string{"field", "hello"}},
-		"hello and reports": {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{}), Reports: many(1, &weftv1.AttemptReport{})},
-			pure.BadFrame, []string{"field", "hello"}},
+		"hello and reports": {
+			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{}), Reports: many(1, &weftv1.AttemptReport{})},
+			pure.BadFrame,
+			[]string{"field", "hello"},
+		},
 		"hello and goodbye": {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{}), Goodbye: true}, pure.BadFrame, []string{"field", "hello"}},
 		"hello and drain":   {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{}), Draining: true}, pure.BadFrame, []string{"field", "hello"}},
 		"no queues":         {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Queues: []string{}})}, pure.InvalidField, []string{"field", "hello.queues"}},
@@ -75,16 +82,22 @@ func TestBadFirstFramesOfWorkers(t *testing.T) {
 		"unknown queue":     {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Queues: []string{"default", "nope"}})}, pure.QueueNotFound, []string{"queue", "nope"}},
 		"no kinds":          {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: []string{}})}, pure.InvalidField, []string{"field", "hello.kinds"}},
 		"many kinds":        {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: many(1001, "k")})}, pure.InvalidField, []string{"field", "hello.kinds"}},
-		"kinds × queues": {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: many(1000, "k"), Queues: many(11, "default")})},
-			pure.InvalidField, []string{"field", "hello.queues"}},
+		"kinds × queues": {
+			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: many(1000, "k"), Queues: many(11, "default")})},
+			pure.InvalidField,
+			[]string{"field", "hello.queues"},
+		},
 		"a kind's name": {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: many(1, "a b")})}, pure.InvalidField, []string{"field", "hello.kinds"}},
 		"slots":         {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Slots: workerSlotsMax + 1})}, pure.InvalidField, []string{"field", "hello.slots"}},
 		"name":          {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Worker: strings.Repeat("n", 257)})}, pure.InvalidField, []string{"field", "hello.worker"}},
 		"ttl":           {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{SessionTtl: durationpb.New(-1)})}, pure.InvalidField, []string{"field", "hello.session_ttl"}},
 		"namespace":     {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Namespace: "a b"})}, pure.InvalidField, []string{"field", "hello.namespace"}},
 		"labels":        {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Labels: map[string]string{"a b": ""}})}, pure.InvalidField, []string{"field", "hello.labels"}},
-		"no task": {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Attempts: many(1, &weftv1.HeldAttempt{TaskId: "x"})})},
-			pure.BadFrame, []string{"field", "hello.attempts.task_id"}},
+		"no task": {
+			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Attempts: many(1, &weftv1.HeldAttempt{TaskId: "x"})})},
+			pure.BadFrame,
+			[]string{"field", "hello.attempts.task_id"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.unchanged(func() {
@@ -99,11 +112,8 @@ func TestBadFirstFramesOfWorkers(t *testing.T) {
 // contents is what lists tell of the tasks and queues of the default namespace.
 func (h *harness) contents() string {
 	h.t.Helper()
-	all := h.world("")
-	if i := strings.Index(all, "sessions:"); i >= 0 {
-		return all[:i]
-	}
-	return all
+	contents, _, _ := strings.Cut(h.world(""), "sessions:")
+	return contents
 }
 
 func (h *harness) contentsUnchanged(do func()) {
@@ -286,11 +296,13 @@ func TestBadTasksAmongGoodOnes(t *testing.T) {
 		16: {&weftv1.TaskSpec{Kind: "k", Timeout: durationpb.New(-1)}, weftv1.ErrorReason_ERROR_REASON_INVALID_FIELD, []string{"field", "spec.timeout"}},
 		17: {
 			&weftv1.TaskSpec{Kind: "k", Work: &weftv1.TaskSpec_Payload{Payload: text(strings.Repeat("x", payloadBytesMax+1))}},
-			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE, []string{"field", "spec.payload", "limit", "524288", "actual", "524289"},
+			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE,
+			[]string{"field", "spec.payload", "limit", "524288", "actual", "524289"},
 		},
 		18: {
 			&weftv1.TaskSpec{Work: &weftv1.TaskSpec_Command{Command: &weftv1.Command{Argv: []string{"x"}, Stdin: make([]byte, payloadBytesMax)}}},
-			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE, []string{"field", "spec.command", "limit", "524288"},
+			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE,
+			[]string{"field", "spec.command", "limit", "524288"},
 		},
 		19: {&weftv1.TaskSpec{Kind: "command"}, weftv1.ErrorReason_ERROR_REASON_INVALID_FIELD, []string{"field", "spec.command"}},
 	}

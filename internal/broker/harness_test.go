@@ -12,10 +12,13 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	outputPatience = 3 * time.Second // waited for in full by some tests
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds what must happen at all, on a machine that may be busy.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // harness is a broker on loopback and a connection to it.
 type harness struct {

@@ -13,8 +13,9 @@ import (
 	"github.com/weftq/weft/internal/shard"
 )
 
-// serveHTTP serves the health checks: /healthz says that the process lives, /readyz that it decides.
-func (cfg *Config) serveHTTP(ctx context.Context, group *errgroup.Group, loop *shard.Loop, l net.Listener) {
+// serveHTTP serves the health checks: /healthz says that the process lives, /readyz that it decides. They
+// are answered until the calls have been stopped.
+func (cfg *Config) serveHTTP(stopped <-chan struct{}, group *errgroup.Group, loop *shard.Loop, l net.Listener) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -35,9 +36,12 @@ func (cfg *Config) serveHTTP(ctx context.Context, group *errgroup.Group, loop *s
 		return nil
 	})
 	group.Go(func() error {
-		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		<-stopped
+		stop, cancel := context.WithTimeout(context.Background(), time.Second) // who does not read its answer is cut off
 		defer cancel()
-		return s.Shutdown(stop)
+		if s.Shutdown(stop) != nil {
+			return s.Close()
+		}
+		return nil
 	})
 }

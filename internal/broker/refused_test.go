@@ -2,8 +2,10 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -173,7 +175,7 @@ func TestForeignProtocols(t *testing.T) {
 		for buf := make([]byte, 1024); err == nil; {
 			_, err = conn.Read(buf)
 		}
-		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%.20q: the connection stays", bytes)
 		}
 		_ = conn.Close()

@@ -154,20 +154,15 @@ func TestReserveAgain(t *testing.T) {
 	h := newHarness(t)
 	req := &weftv1.ReserveTasksRequest{RequestId: "r", TasksMax: 2, Wait: durationpb.New(patience)}
 	first := h.reserveAsync(h.ctx(), req)
-	for { // until the first waits in the broker, or the second does: either is taken over
-		second := h.reserveAsync(h.ctx(), req)
-		select {
-		case r := <-first:
-			if r.err != nil || len(r.resp.GetTasks()) != 0 {
-				t.Fatalf("the one that was taken over: %v", r)
-			}
-			first = second
-		case r := <-second:
-			if r.err != nil || len(r.resp.GetTasks()) != 0 {
-				t.Fatalf("the one that was taken over: %v", r)
-			}
-		}
-		break
+	second := h.reserveAsync(h.ctx(), req)
+	var over reservationCall // whichever came to the broker first is taken over by the other
+	select {
+	case over = <-first:
+		first = second
+	case over = <-second:
+	}
+	if over.err != nil || len(over.resp.GetTasks()) != 0 {
+		t.Fatalf("the one that was taken over: %v", over)
 	}
 	h.submit("k")
 	h.submit("k")

@@ -129,17 +129,21 @@ func (s *server) watchReady(ctx context.Context, loop *shard.Loop, first func())
 // stopping tells health checks that the server is about to go.
 func (s *server) stopping() { s.health.Shutdown() }
 
-// stop waits for calls under way to end, but not for ever.
-func (s *server) stop(patience time.Duration) {
+// stop waits for calls under way to end, but not for ever, and no longer than until now is closed.
+func (s *server) stop(patience time.Duration, now <-chan struct{}) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		s.grpc.GracefulStop()
 	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	select {
 	case <-done:
-	case <-time.After(patience):
-		s.grpc.Stop()
-		<-done
+		return
+	case <-timer.C:
+	case <-now:
 	}
+	s.grpc.Stop()
+	<-done
 }

@@ -141,9 +141,10 @@ func TestKeepSession(t *testing.T) {
 func TestSlowStreams(t *testing.T) {
 	h := newHarness(t)
 	slow, other := h.attach(&weftv1.ExecuteAttach{CallId: "slow"}), h.attach(&weftv1.ExecuteAttach{CallId: "other"})
-	bad := &weftv1.ExecuteRequest{Tasks: many(1000, &weftv1.ExecuteTask{Spec: &weftv1.TaskSpec{Kind: "no kind"}})}
+	bad := &weftv1.ExecuteRequest{Tasks: many(1000, &weftv1.ExecuteTask{})}
 	longest := time.Duration(0)
-	for i := range uint64(300) { // 300,000 refusals and nobody there to read them
+	// Refusals that nobody reads: as many as may wait, twice, since the sender may have taken the first.
+	for i := range uint64(600) {
 		if slow.stream.Send(bad) != nil {
 			break
 		}
@@ -248,8 +249,12 @@ func TestCallResumes(t *testing.T) {
 			t.Errorf("round %d: %v and %v", round, got, c.seen)
 		}
 	}
-	c.submit(3, 3) // again, and the same: accepted again, and done
-	c.submit(5, 9)
+	c.submit(4, 9) // again, and the same: accepted again
+	c.send(&weftv1.ExecuteRequest{Tasks: many(1, taskAt(3, "x"))})
+	c.until("refusal", func(r *weftv1.ExecuteResponse) bool { return len(r.GetRejected()) == 1 })
+	if r := c.seen.GetRejected()[0]; r.GetIndex() != 3 || r.GetReason() != weftv1.ErrorReason_ERROR_REASON_TASK_NOT_FOUND {
+		t.Errorf("what was acknowledged is gone: %v", r)
+	}
 }
 
 // A worker that comes back after a restart sends its reports again, keeps what it lists, gives back at once

@@ -104,13 +104,31 @@ func (a *App) Execute(ctx context.Context, root *cobra.Command, args []string) i
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
+	begun := false
+	noteBegin(root, &begun)
 	err := root.ExecuteContext(ctx)
-	code := ExitCode(err)
 	var e *ExitError
+	if err != nil && !begun && !errors.As(err, &e) { // cobra's own errors are all of the command line
+		err = Usage("%w", err)
+	}
+	code := ExitCode(err)
 	if err != nil && (!errors.As(err, &e) || e.Err != nil) {
 		fmt.Fprintf(a.Err, "%s: %v\n", a.Name, err)
 	}
 	return code
+}
+
+// noteBegin has it noted that a command begins: what failed before that is the command line.
+func noteBegin(c *cobra.Command, begun *bool) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			*begun = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		noteBegin(sub, begun)
+	}
 }
 
 // Interruptible returns a context that ends at the first signal, for commands without a ladder. After its
@@ -130,6 +148,22 @@ func (a *App) Interruptible(parent context.Context) (context.Context, context.Ca
 		cancel(nil)
 		<-gone
 	}
+}
+
+// Stoppable returns a context that ends at the first signal, and a channel that is closed at the second one
+// or when the work is over: for servers, which stop in order, and sooner when asked again.
+func (a *App) Stoppable(parent context.Context) (ctx context.Context, now <-chan struct{}, over context.CancelFunc) {
+	ctx, cancel := a.Interruptible(parent)
+	atOnce, stop := context.WithCancel(context.WithoutCancel(parent))
+	go func() {
+		<-ctx.Done()
+		select {
+		case <-a.Signal:
+			stop()
+		case <-atOnce.Done():
+		}
+	}()
+	return ctx, atOnce.Done(), func() { cancel(); stop() }
 }
 
 // errInterrupted ends what a person interrupts.

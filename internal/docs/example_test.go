@@ -3,10 +3,9 @@ package docs_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
-	"github.com/weftq/weft/internal/broker"
+	"github.com/weftq/weft/internal/brokertest"
 	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/task"
 	"github.com/weftq/weft/pkg/worker"
@@ -15,7 +14,7 @@ import (
 // Example is the README's Go code, with a broker of its own.
 func Example() {
 	ctx, cancel := context.WithCancel(context.Background())
-	addr, stop := startBroker()
+	addr, stop := brokertest.MustStart()
 	workerDone := make(chan error, 1)
 	go func() { workerDone <- serve(ctx, addr) }()
 	if err := count(ctx, addr); err != nil {
@@ -66,33 +65,4 @@ func count(ctx context.Context, addr string) error {
 		fmt.Println(lines[r.Index], r.Outcome.Payload)
 	}
 	return nil
-}
-
-// startBroker starts a broker in this process, and returns its address and what stops it.
-func startBroker() (addr string, stop func()) {
-	dir, err := os.MkdirTemp("", "weft-example-*")
-	if err != nil {
-		panic(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan string, 1), make(chan error, 1)
-	go func() {
-		done <- broker.Run(ctx, broker.Config{
-			Listen: "127.0.0.1:0", HTTP: "off", DataDir: dir, Ready: func(a broker.Addresses) { ready <- a.GRPC },
-		})
-	}()
-	select {
-	case addr = <-ready:
-	case err := <-done:
-		panic(err)
-	}
-	return addr, func() {
-		cancel()
-		if err := <-done; err != nil {
-			fmt.Println(err)
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			fmt.Println(err)
-		}
-	}
 }

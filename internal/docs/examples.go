@@ -25,9 +25,9 @@ var examples = map[string][]string{
 	"QueueService/ListQueues":  {`{}`},
 
 	"SessionService/OpenSession":  {`{"name":"me","ttl":"60s"}`},
-	"SessionService/RenewSession": {`{"session_id":"a9d760505ca14458c4f07df885c44622"}`},
-	"SessionService/KeepSession":  {`{"session_id":"a9d760505ca14458c4f07df885c44622"}`, `{}`},
-	"SessionService/CloseSession": {`{"session_id":"a9d760505ca14458c4f07df885c44622"}`},
+	"SessionService/RenewSession": {`{"session_id":"0123456789abcdef0123456789abcdef"}`},
+	"SessionService/KeepSession":  {`{"session_id":"0123456789abcdef0123456789abcdef"}`, `{}`},
+	"SessionService/CloseSession": {`{"session_id":"0123456789abcdef0123456789abcdef"}`},
 	"SessionService/ListSessions": {`{}`},
 
 	"WorkerService/Work": {

@@ -79,11 +79,15 @@ const grpcIntro = `Reflection is on, so grpcurl needs no .proto file: ` + "`grpc
 shows a message with the comments left out; they are in [proto/weft/v1](../proto/weft/v1). JSON takes
 field names in either spelling, ` + "`task_id` or `taskId`" + `. Numbers of 64 bits, tokens for one, are strings in it,
 durations look like ` + "`\"1.5s\"`" + `, moments like ` + "`\"2030-01-31T12:00:00Z\"`" + `, and bytes are base64.
+A field that is not shown has its zero value: an exit code of 0, for one.
+
+The ids and tokens below are made up; take those that your broker gave you. [The README](../README.md#with-grpcurl)
+has sessions that work when pasted.
 
 Beside the errors that are listed, every RPC can fail with
 [INVALID_FIELD](errors.md#invalid-field), [NOT_READY](errors.md#not-ready), [TERM_ENDED](errors.md#term-ended),
-[REQUEST_POISONED](errors.md#request-poisoned), [OVERLOADED](errors.md#overloaded) and
-[INTERNAL](errors.md#internal). Health is at ` + "`grpc.health.v1.Health/Check`" + `.
+[REQUEST_POISONED](errors.md#request-poisoned) and [INTERNAL](errors.md#internal). ReserveTasks can also fail with
+[OVERLOADED](errors.md#overloaded), when 10,000 others wait at its queue. Health is at ` + "`grpc.health.v1.Health/Check`" + `.
 `
 
 // byImportance puts the service of tasks first; the others come by name.

@@ -3,11 +3,9 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 )
@@ -106,29 +104,7 @@ func readLine(r io.Reader) (string, error) {
 	}
 }
 
-// groupLives tells whether a process group has processes. Dead ones that nobody has waited for do not count.
-func groupLives(group int) bool {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return true // nobody knows
-	}
-	for _, e := range entries {
-		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
-			continue // no process, or gone
-		}
-		_, rest, _ := strings.Cut(string(stat), ") ")
-		var state string
-		var parent, of int
-		if _, err := fmt.Fscan(bufio.NewReader(strings.NewReader(rest)), &state, &parent, &of); err == nil &&
-			of == group && state != "Z" && state != "X" {
-			return true
-		}
-	}
-	return false
-}
-
-// openFifo lets a reader of a fifo go on.
+// openFifo lets two readers of a fifo go on, if one is followed by another.
 func openFifo(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0) // it does not wait for the reader
@@ -136,7 +112,7 @@ func openFifo(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Close() })
-	if _, err := f.WriteString("go\n"); err != nil {
+	if _, err := f.WriteString("go\ngo\n"); err != nil {
 		t.Fatal(err)
 	}
 }

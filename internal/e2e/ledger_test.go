@@ -100,8 +100,10 @@ func (l *ledger) close() {
 	l.group.Wait()
 }
 
-// all returns the events so far.
+// all returns every event, once the workers are gone.
 func (l *ledger) all() []event {
+	_ = l.listener.Close()
+	l.group.Wait() // what they wrote is read to its end
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.events)

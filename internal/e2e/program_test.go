@@ -81,10 +81,14 @@ func (p *program) signal(s syscall.Signal) {
 // end waits for the end and returns the exit code.
 func (p *program) end() int {
 	p.world.Helper()
-	done := make(chan error, 1)
-	go func() { done <- p.cmd.Wait() }()
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = p.cmd.Wait()
+	}()
 	select {
-	case err := <-done:
+	case <-done:
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {
 			p.world.Fatalf("%v: %v", p.cmd.Args, err)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,7 +32,7 @@ const (
 //
 //	echo   returns its payload
 //	hold   returns its payload once the ledger says so
-//	sleep  returns after the duration that is its payload
+//	sleep  returns its payload after the duration that this begins with, up to a slash
 type workerConfig struct {
 	Name   string
 	Broker string
@@ -152,7 +153,8 @@ func (r *recorder) hold(ctx context.Context, a *worker.Attempt) error {
 
 // sleep is work that takes its time.
 func sleep(ctx context.Context, a *worker.Attempt) error {
-	d, err := time.ParseDuration(string(a.Payload.Bytes()))
+	text, _, _ := strings.Cut(string(a.Payload.Bytes()), "/")
+	d, err := time.ParseDuration(text)
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -77,10 +75,7 @@ func TestRunLiveOutput(t *testing.T) {
 	w := newWorld(t)
 	b := w.broker()
 	w.worker(b, "north", "--allow", "sh")
-	fifo := filepath.Join(w.dir, "go-on")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	fifo := w.fifo()
 	const script = `seq -w 1000000 | head -c 1048576; read line <"$1"; seq -w 2000000 | head -c 9437184`
 	p := w.weft(b.addr, "run", "--", "sh", "-c", script, "sh", fifo).watch().start()
 	first := make([]byte, 1<<20)

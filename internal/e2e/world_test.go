@@ -93,19 +93,10 @@ func (w *world) noChildren() {
 }
 
 // killChildren kills what is left and says what it was.
-func killChildren() []string {
-	var left []string
-	tasks, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, path := range tasks {
-		pids, _ := os.ReadFile(path)
-		for _, pid := range strings.Fields(string(pids)) {
-			cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-			left = append(left, pid+": "+strings.ReplaceAll(string(cmdline), "\x00", " "))
-			var n int
-			if _, err := fmt.Sscan(pid, &n); err == nil {
-				_ = syscall.Kill(n, syscall.SIGKILL)
-			}
-		}
+func killChildren() (left []string) {
+	for _, pid := range children() {
+		left = append(left, fmt.Sprintf("%d: %s", pid, commandLine(pid)))
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	return left
 }

@@ -17,6 +17,10 @@ var (
 	// ErrPurged is returned by [Stream.Scan] when an entry of the range is purged, also while scanning.
 	ErrPurged = errors.New("journal: the range is purged")
 
+	// ErrDamaged is part of an error of a store that holds something else than was stored there. Opening it
+	// again changes nothing.
+	ErrDamaged = errors.New("journal: the store is damaged")
+
 	// ErrStoreFailed is part of an error after which the store takes no appends until it is closed and
 	// opened again.
 	ErrStoreFailed = errors.New("journal: the store has failed and has to be opened again")

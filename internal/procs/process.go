@@ -121,6 +121,12 @@ func (p *Process) exit(ctx context.Context) error {
 // Gone is closed when the child is.
 func (p *Process) Gone() <-chan struct{} { return p.gone }
 
+// ExitCode is that of a child that is gone; -1 if a signal ended it.
+func (p *Process) ExitCode() int {
+	<-p.gone
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Kill kills the child's whole group at once, for tests of sudden death.
 func (p *Process) Kill() {
 	_ = syscall.Kill(-p.Pid(), syscall.SIGKILL) // it may be gone already

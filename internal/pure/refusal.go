@@ -9,7 +9,6 @@ type Reason string
 const (
 	InvalidField    Reason = "INVALID_FIELD"
 	QueueNotFound   Reason = "QUEUE_NOT_FOUND"
-	QueueExists     Reason = "QUEUE_EXISTS"
 	TaskNotFound    Reason = "TASK_NOT_FOUND"
 	CallNotFound    Reason = "CALL_NOT_FOUND"
 	CallFinished    Reason = "CALL_FINISHED"

@@ -92,6 +92,14 @@ func (l *Loop) setReady(ready bool) {
 // Stats returns what the loop last said of itself.
 func (l *Loop) Stats() Stats { return *l.stats.Load() }
 
+// untrusted tells whether an error says that the journal holds something else than was written there, or
+// what this version cannot read. Another term would find the same.
+func untrusted(err error) bool {
+	var corrupt *journal.CorruptError
+	var format *journal.FormatError
+	return errors.As(err, &corrupt) || errors.As(err, &format) || errors.Is(err, journal.ErrDamaged)
+}
+
 // Over is closed when Run has returned: nothing is decided any more.
 func (l *Loop) Over() <-chan struct{} { return l.over }
 
@@ -187,9 +195,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		var corrupt *journal.CorruptError
-		var format *journal.FormatError
-		if errors.As(err, &corrupt) || errors.As(err, &format) {
+		if untrusted(err) {
 			return err
 		}
 		if time.Since(began) > time.Minute {

@@ -142,6 +142,7 @@ type ReserveTasks struct {
 // the same id took over.
 type Reservation struct {
 	Session session.ID
+	Lease   time.Duration // the session\'s TTL
 	Tasks   []queue.Assignment
 }
 
@@ -217,7 +218,7 @@ func (m *Machine) takeOver(c *ReserveTasks) (any, error) {
 		if s.RequestHash != c.RequestHash {
 			return nil, mismatch
 		}
-		return Reservation{s.ID, m.queue.HeldBy(s.ID)}, nil
+		return Reservation{s.ID, s.TTL, m.queue.HeldBy(s.ID)}, nil
 	}
 	id, ok := m.requests[request{namespace, c.RequestID}]
 	if !ok {
@@ -248,7 +249,7 @@ func (m *Machine) reserved(step *pure.Step, e *queue.Reserved) {
 		}
 	}
 	m.sessions.Renew(step, w.id)
-	m.answer(w, Reservation{w.id, e.Tasks}, nil)
+	m.answer(w, Reservation{w.id, m.sessions.Lookup(w.id).TTL, e.Tasks}, nil)
 }
 
 // ForgetReservation ends a reservation that still waits; it is answered without tasks.

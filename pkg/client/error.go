@@ -96,16 +96,13 @@ func HasReason(err error, reason weftv1.ErrorReason) bool {
 }
 
 // retryable reports whether the same may be asked again: the broker is away, starting or changing its
-// term, or the connection broke. Output that is gone is UNAVAILABLE too, and stays gone.
+// term, or the connection broke.
 func retryable(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, errSilent) {
 		return true
 	}
 	var e *Error
 	if !errors.As(fromRPC(err), &e) {
-		return false
-	}
-	if e.Reason == weftv1.ErrorReason_ERROR_REASON_OUTPUT_GONE {
 		return false
 	}
 	return e.Code == codes.Unavailable

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -31,6 +32,9 @@ type modelBroker struct {
 	window   int            // unacknowledged tasks that it takes
 	finish   bool
 }
+
+// modelTTL makes heartbeats frequent: the model does something only when a frame comes.
+const modelTTL = 2 * time.Second
 
 // cut decides whether the stream ends here.
 func (m *modelBroker) cut() bool {
@@ -94,9 +98,10 @@ func (m *modelBroker) attach(a *weftv1.ExecuteAttach) *weftv1.ExecuteResponse {
 		m.session++ // it ended meanwhile
 	}
 	response := &weftv1.ExecuteResponse{Attached: &weftv1.ExecuteAttached{
-		SessionId: fmt.Sprint("s", m.session), SessionTtl: durationpb.New(defaultSessionTTL),
+		SessionId: fmt.Sprint("s", m.session), SessionTtl: durationpb.New(modelTTL),
 		Accepted: m.accepted.proto(), UnacknowledgedTasksMax: uint32(m.window),
 	}}
+	m.endSome()
 	known := rangeSetFromProto(a.GetAcknowledged())
 	for _, r := range m.outcomes.rs {
 		for i := r.first; i <= r.last; i++ {
@@ -133,17 +138,28 @@ func (m *modelBroker) frame(r *weftv1.ExecuteRequest) *weftv1.ExecuteResponse {
 	for _, x := range r.GetTasks() {
 		m.task(x, response)
 	}
-	m.rng.Shuffle(len(m.open), func(i, j int) { m.open[i], m.open[j] = m.open[j], m.open[i] })
-	for n := m.rng.IntN(len(m.open) + 1); n > 0 || (m.cuts == 0 && len(m.open) > 0); n-- {
-		i := m.open[0]
-		m.open = m.open[1:]
-		m.outcomes.add(i)
+	for _, i := range m.endSome() {
 		response.Outcomes = append(response.Outcomes, success(i))
 	}
 	if m.cut() {
 		return nil
 	}
 	return response
+}
+
+// endSome ends tasks at random, and all of them once the cuts are over.
+func (m *modelBroker) endSome() []uint64 {
+	m.rng.Shuffle(len(m.open), func(i, j int) { m.open[i], m.open[j] = m.open[j], m.open[i] })
+	n := len(m.open)
+	if m.cuts > 0 {
+		n = m.rng.IntN(n + 1)
+	}
+	ended := m.open[:n]
+	m.open = m.open[n:]
+	for _, i := range ended {
+		m.outcomes.add(i)
+	}
+	return ended
 }
 
 // task takes one task.

@@ -19,7 +19,6 @@ var reasonCodes = map[weftv1.ErrorReason]codes.Code{
 	weftv1.ErrorReason_ERROR_REASON_TASK_NOT_FOUND:    codes.NotFound,
 	weftv1.ErrorReason_ERROR_REASON_CALL_NOT_FOUND:    codes.NotFound,
 	weftv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND: codes.NotFound,
-	weftv1.ErrorReason_ERROR_REASON_QUEUE_EXISTS:      codes.AlreadyExists,
 	weftv1.ErrorReason_ERROR_REASON_REQUEST_MISMATCH:  codes.AlreadyExists,
 	weftv1.ErrorReason_ERROR_REASON_LEASE_LOST:        codes.FailedPrecondition,
 	weftv1.ErrorReason_ERROR_REASON_CALL_WINDOW_FULL:  codes.ResourceExhausted,
@@ -33,7 +32,7 @@ var reasonCodes = map[weftv1.ErrorReason]codes.Code{
 	weftv1.ErrorReason_ERROR_REASON_SUPERSEDED:        codes.Aborted,
 	weftv1.ErrorReason_ERROR_REASON_CALL_FINISHED:     codes.FailedPrecondition,
 	weftv1.ErrorReason_ERROR_REASON_REQUEST_POISONED:  codes.Internal,
-	weftv1.ErrorReason_ERROR_REASON_OUTPUT_GONE:       codes.Unavailable,
+	weftv1.ErrorReason_ERROR_REASON_OUTPUT_GONE:       codes.NotFound,
 	weftv1.ErrorReason_ERROR_REASON_OVERLOADED:        codes.ResourceExhausted,
 }
 

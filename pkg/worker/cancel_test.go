@@ -164,10 +164,11 @@ func TestCancelOfACommand(t *testing.T) {
 }
 
 func TestTimeoutOfAHandler(t *testing.T) {
+	t.Parallel()
 	b := newFakeBroker(t)
 	g, _, s := gated(t, b.config(), b, true)
 	asg := payloadTask(1, "gate", "")
-	asg.Timeout = durationpb.New(20 * time.Millisecond)
+	asg.Timeout = durationpb.New(time.Second)
 	s.assign(asg)
 	a := g.enter(t)
 	if _, ok := a.ctx.Deadline(); !ok {
@@ -193,15 +194,16 @@ func TestTimeoutByTheBroker(t *testing.T) {
 }
 
 func TestTimeoutOfACommandEndsItsGroup(t *testing.T) {
+	t.Parallel()
 	b := newFakeBroker(t)
 	w := newWorker(t, b.config())
 	allowCommands(t, w)
 	run(t, w)
 	s := b.welcome(t)
 	asg := commandTask(1, shell("echo $$; sleep 1000 & sleep 1000"))
-	asg.Timeout = durationpb.New(300 * time.Millisecond)
+	asg.Timeout = durationpb.New(1500 * time.Millisecond)
 	stubborn := commandTask(2, shell("trap '' TERM; echo $$; while :; do sleep 0.01; done"))
-	stubborn.Timeout, stubborn.Grace = durationpb.New(300*time.Millisecond), durationpb.New(10*time.Millisecond)
+	stubborn.Timeout, stubborn.Grace = durationpb.New(1500*time.Millisecond), durationpb.New(10*time.Millisecond)
 	s.assign(asg)
 	group := s.pid(1)
 	r := s.accepted(1)

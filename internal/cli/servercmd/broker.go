@@ -49,10 +49,14 @@ func NewBroker(app *cli.App) *cobra.Command {
 	return cmd
 }
 
-// run serves until a signal.
+// run serves until a signal. A second one ends its patience with calls that go on.
 func (f *brokerFlags) run(parent context.Context, app *cli.App) (err error) {
-	ctx, cancel := app.Interruptible(parent)
+	if d := f.cfg.Durability; d != "always" && d != "interval" {
+		return cli.Usage("--durability %q is neither always nor interval", d)
+	}
+	ctx, now, cancel := app.Stoppable(parent)
 	defer cancel()
+	f.cfg.StopNow = now
 	if f.temporary {
 		if f.cfg.DataDir, err = os.MkdirTemp("", "weft-broker-*"); err != nil {
 			return fmt.Errorf("temporary data directory: %w", err)

@@ -49,13 +49,14 @@ type buffer struct {
 func (b *buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	n, err := b.b.Write(p)
 	if b.written != nil {
 		select {
 		case b.written <- struct{}{}:
 		default:
 		}
 	}
-	return b.b.Write(p)
+	return n, err
 }
 
 func (b *buffer) String() string {
@@ -171,32 +172,29 @@ func TestRunLongOutput(t *testing.T) {
 // The first interrupt asks, the second kills.
 func TestRunInterrupted(t *testing.T) {
 	w := start(t)
-	begun := func() {
-		w.signals = make(chan os.Signal, 3)
+	interruptAfter := func(words ...string) { // once for each word of output
+		w.signals = make(chan os.Signal, len(words))
 		w.stdout = &buffer{written: make(chan struct{}, 1)}
-		out := w.stdout
+		out, signals := w.stdout, w.signals
 		go func() {
-			<-out.written
-			w.signals <- os.Interrupt
+			for _, word := range words {
+				for !strings.Contains(out.String(), word) {
+					<-out.written
+				}
+				signals <- os.Interrupt
+			}
 		}()
 	}
-	begun()
+	interruptAfter("ready")
 	r := w.run("run", "--", "sh", "-c", "trap 'echo stopped; exit 0' TERM; echo ready; while :; do sleep 0.01; done")
 	if r.code != 0 || r.stdout != "ready\nstopped\n" || !strings.Contains(r.stderr, "interrupt again to kill") {
 		t.Errorf("it stops in order: %+v", r)
 	}
-	begun()
+	interruptAfter("ready")
 	if r = w.run("run", "--", "sh", "-c", "echo ready; exec sleep 60"); r.code != 130 {
 		t.Errorf("it is stopped: %+v", r)
 	}
-	begun()
-	second := w.stdout
-	go func() { // the trap's word is the second one
-		for !strings.Contains(second.String(), "deaf") {
-			<-second.written
-		}
-		w.signals <- syscall.SIGINT
-	}()
+	interruptAfter("ready", "deaf")
 	if r = w.run("run", "--", "sh", "-c", "trap 'echo deaf' TERM; echo ready; while :; do sleep 0.01; done"); r.code != 130 ||
 		!strings.Contains(r.stderr, "killing") {
 		t.Errorf("it is killed: %+v", r)

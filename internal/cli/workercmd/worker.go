@@ -80,7 +80,7 @@ func run(parent context.Context, app *cli.App, f *flags) error {
 		DrainTimeout: f.drain, Output: worker.OutputConfig{SpoolDir: f.spoolDir}, Logger: app.Logger(),
 	})
 	if err != nil {
-		return err
+		return &cli.ExitError{Code: cli.ExitUsage, Err: err}
 	}
 	if err := w.HandleCommands(f.policy); err != nil {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: err}

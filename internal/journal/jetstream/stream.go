@@ -82,7 +82,8 @@ func (s *Stream) ensure(ctx context.Context, f *shardFiles) error {
 	}
 	// The server leaves out a stream whose description it cannot read. Creating it anew would write over it.
 	if f.first > 0 || f.mark.promised() > 0 {
-		return fmt.Errorf("the server does not know it, yet %s has entries: meta.inf or meta.sum there is damaged or gone", f.dir)
+		return fmt.Errorf("%w: the server does not know it, yet %s has entries: meta.inf or meta.sum there is damaged or gone",
+			journal.ErrDamaged, f.dir)
 	}
 	_, err = s.js.CreateStream(ctx, s.config())
 	return err

@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/minio/highwayhash"
+
+	"github.com/weftq/weft/internal/journal"
 )
 
 // DamageError says that a block file holds something that the server did not write there. Open has
@@ -31,6 +33,9 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("jetstream: %s is damaged at byte %d: %s; nothing was changed: restore the directory from a backup, or move it away to begin without its tasks",
 		e.File, e.Offset, e.Reason)
 }
+
+// Unwrap returns journal.ErrDamaged.
+func (e *DamageError) Unwrap() error { return journal.ErrDamaged }
 
 // verifyBlocks reads a stream's block files as the server of this version writes them: without
 // compression and encryption. Left to itself the server cuts a file at the first bad record, which

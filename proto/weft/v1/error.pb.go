@@ -26,7 +26,8 @@ const (
 // and metadata that names the field, the limit or the entity. The code stands in brackets here.
 // What gRPC itself refuses has none: an unknown method, a message that is no protobuf or has
 // more than 16 MiB, the caller's own deadline or cancellation.
-// An error changes nothing, and only UNAVAILABLE is worth trying again unchanged.
+// An error changes nothing, except that TERM_ENDED leaves it open; and only UNAVAILABLE is worth trying
+// again unchanged.
 type ErrorReason int32
 
 const (
@@ -44,39 +45,37 @@ const (
 	ErrorReason_ERROR_REASON_CALL_NOT_FOUND ErrorReason = 5
 	// [NOT_FOUND] The session ended or never was; metadata: session_id.
 	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 6
-	// [ALREADY_EXISTS] The queue exists with other settings; metadata: queue.
-	ErrorReason_ERROR_REASON_QUEUE_EXISTS ErrorReason = 7
 	// [ALREADY_EXISTS] A request with this id had another body; metadata: request_id.
-	ErrorReason_ERROR_REASON_REQUEST_MISMATCH ErrorReason = 8
+	ErrorReason_ERROR_REASON_REQUEST_MISMATCH ErrorReason = 7
 	// [FAILED_PRECONDITION] The token is not the attempt that holds the task; metadata: task_id, token.
-	ErrorReason_ERROR_REASON_LEASE_LOST ErrorReason = 9
+	ErrorReason_ERROR_REASON_LEASE_LOST ErrorReason = 8
 	// [RESOURCE_EXHAUSTED] The call has too much that is not acknowledged; metadata: limit.
-	ErrorReason_ERROR_REASON_CALL_WINDOW_FULL ErrorReason = 10
+	ErrorReason_ERROR_REASON_CALL_WINDOW_FULL ErrorReason = 9
 	// [RESOURCE_EXHAUSTED] The broker's state is at its limit; metadata: limit.
-	ErrorReason_ERROR_REASON_STATE_FULL ErrorReason = 11
+	ErrorReason_ERROR_REASON_STATE_FULL ErrorReason = 10
 	// [RESOURCE_EXHAUSTED] The broker's disk is nearly full; what frees space still works.
-	ErrorReason_ERROR_REASON_DISK_LOW ErrorReason = 12
+	ErrorReason_ERROR_REASON_DISK_LOW ErrorReason = 11
 	// [UNAVAILABLE] The broker is starting, recovering or shutting down.
-	ErrorReason_ERROR_REASON_NOT_READY ErrorReason = 13
+	ErrorReason_ERROR_REASON_NOT_READY ErrorReason = 12
 	// [UNAVAILABLE] The broker's term ended while the request was in it: whether it took effect is
 	// open, so ask again with the same request_id.
-	ErrorReason_ERROR_REASON_TERM_ENDED ErrorReason = 14
+	ErrorReason_ERROR_REASON_TERM_ENDED ErrorReason = 13
 	// [RESOURCE_EXHAUSTED] The stream did not read what was sent to it; reconnect and resume.
-	ErrorReason_ERROR_REASON_SLOW_STREAM ErrorReason = 15
+	ErrorReason_ERROR_REASON_SLOW_STREAM ErrorReason = 14
 	// [INVALID_ARGUMENT] A frame that does not fit the stream's protocol; metadata: field.
-	ErrorReason_ERROR_REASON_BAD_FRAME ErrorReason = 16
+	ErrorReason_ERROR_REASON_BAD_FRAME ErrorReason = 15
 	// [ABORTED] Another stream took over this session or call.
-	ErrorReason_ERROR_REASON_SUPERSEDED ErrorReason = 17
+	ErrorReason_ERROR_REASON_SUPERSEDED ErrorReason = 16
 	// [FAILED_PRECONDITION] The call was finished and takes no more tasks; metadata: call_id.
-	ErrorReason_ERROR_REASON_CALL_FINISHED ErrorReason = 18
+	ErrorReason_ERROR_REASON_CALL_FINISHED ErrorReason = 17
 	// [INTERNAL] The broker met its own bug while deciding this request and refuses it for 10 minutes.
-	ErrorReason_ERROR_REASON_REQUEST_POISONED ErrorReason = 19
-	// [UNAVAILABLE] The output is no longer at the worker, or the worker is gone; metadata: task_id.
-	ErrorReason_ERROR_REASON_OUTPUT_GONE ErrorReason = 20
+	ErrorReason_ERROR_REASON_REQUEST_POISONED ErrorReason = 18
+	// [NOT_FOUND] The output is no longer at the worker, or the worker is gone; metadata: task_id.
+	ErrorReason_ERROR_REASON_OUTPUT_GONE ErrorReason = 19
 	// [RESOURCE_EXHAUSTED] Too many requests are waiting in the broker; metadata: limit.
-	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 21
+	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 20
 	// [INTERNAL] The broker met its own bug outside of any decision; its log tells more.
-	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 22
+	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 21
 )
 
 // Enum value maps for ErrorReason.
@@ -89,22 +88,21 @@ var (
 		4:  "ERROR_REASON_TASK_NOT_FOUND",
 		5:  "ERROR_REASON_CALL_NOT_FOUND",
 		6:  "ERROR_REASON_SESSION_NOT_FOUND",
-		7:  "ERROR_REASON_QUEUE_EXISTS",
-		8:  "ERROR_REASON_REQUEST_MISMATCH",
-		9:  "ERROR_REASON_LEASE_LOST",
-		10: "ERROR_REASON_CALL_WINDOW_FULL",
-		11: "ERROR_REASON_STATE_FULL",
-		12: "ERROR_REASON_DISK_LOW",
-		13: "ERROR_REASON_NOT_READY",
-		14: "ERROR_REASON_TERM_ENDED",
-		15: "ERROR_REASON_SLOW_STREAM",
-		16: "ERROR_REASON_BAD_FRAME",
-		17: "ERROR_REASON_SUPERSEDED",
-		18: "ERROR_REASON_CALL_FINISHED",
-		19: "ERROR_REASON_REQUEST_POISONED",
-		20: "ERROR_REASON_OUTPUT_GONE",
-		21: "ERROR_REASON_OVERLOADED",
-		22: "ERROR_REASON_INTERNAL",
+		7:  "ERROR_REASON_REQUEST_MISMATCH",
+		8:  "ERROR_REASON_LEASE_LOST",
+		9:  "ERROR_REASON_CALL_WINDOW_FULL",
+		10: "ERROR_REASON_STATE_FULL",
+		11: "ERROR_REASON_DISK_LOW",
+		12: "ERROR_REASON_NOT_READY",
+		13: "ERROR_REASON_TERM_ENDED",
+		14: "ERROR_REASON_SLOW_STREAM",
+		15: "ERROR_REASON_BAD_FRAME",
+		16: "ERROR_REASON_SUPERSEDED",
+		17: "ERROR_REASON_CALL_FINISHED",
+		18: "ERROR_REASON_REQUEST_POISONED",
+		19: "ERROR_REASON_OUTPUT_GONE",
+		20: "ERROR_REASON_OVERLOADED",
+		21: "ERROR_REASON_INTERNAL",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":       0,
@@ -114,22 +112,21 @@ var (
 		"ERROR_REASON_TASK_NOT_FOUND":    4,
 		"ERROR_REASON_CALL_NOT_FOUND":    5,
 		"ERROR_REASON_SESSION_NOT_FOUND": 6,
-		"ERROR_REASON_QUEUE_EXISTS":      7,
-		"ERROR_REASON_REQUEST_MISMATCH":  8,
-		"ERROR_REASON_LEASE_LOST":        9,
-		"ERROR_REASON_CALL_WINDOW_FULL":  10,
-		"ERROR_REASON_STATE_FULL":        11,
-		"ERROR_REASON_DISK_LOW":          12,
-		"ERROR_REASON_NOT_READY":         13,
-		"ERROR_REASON_TERM_ENDED":        14,
-		"ERROR_REASON_SLOW_STREAM":       15,
-		"ERROR_REASON_BAD_FRAME":         16,
-		"ERROR_REASON_SUPERSEDED":        17,
-		"ERROR_REASON_CALL_FINISHED":     18,
-		"ERROR_REASON_REQUEST_POISONED":  19,
-		"ERROR_REASON_OUTPUT_GONE":       20,
-		"ERROR_REASON_OVERLOADED":        21,
-		"ERROR_REASON_INTERNAL":          22,
+		"ERROR_REASON_REQUEST_MISMATCH":  7,
+		"ERROR_REASON_LEASE_LOST":        8,
+		"ERROR_REASON_CALL_WINDOW_FULL":  9,
+		"ERROR_REASON_STATE_FULL":        10,
+		"ERROR_REASON_DISK_LOW":          11,
+		"ERROR_REASON_NOT_READY":         12,
+		"ERROR_REASON_TERM_ENDED":        13,
+		"ERROR_REASON_SLOW_STREAM":       14,
+		"ERROR_REASON_BAD_FRAME":         15,
+		"ERROR_REASON_SUPERSEDED":        16,
+		"ERROR_REASON_CALL_FINISHED":     17,
+		"ERROR_REASON_REQUEST_POISONED":  18,
+		"ERROR_REASON_OUTPUT_GONE":       19,
+		"ERROR_REASON_OVERLOADED":        20,
+		"ERROR_REASON_INTERNAL":          21,
 	}
 )
 
@@ -164,7 +161,7 @@ var File_weft_v1_error_proto protoreflect.FileDescriptor
 
 const file_weft_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13weft/v1/error.proto\x12\aweft.v1*\xda\x05\n" +
+	"\x13weft/v1/error.proto\x12\aweft.v1*\xbb\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -172,24 +169,23 @@ const file_weft_v1_error_proto_rawDesc = "" +
 	"\x1cERROR_REASON_QUEUE_NOT_FOUND\x10\x03\x12\x1f\n" +
 	"\x1bERROR_REASON_TASK_NOT_FOUND\x10\x04\x12\x1f\n" +
 	"\x1bERROR_REASON_CALL_NOT_FOUND\x10\x05\x12\"\n" +
-	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10\x06\x12\x1d\n" +
-	"\x19ERROR_REASON_QUEUE_EXISTS\x10\a\x12!\n" +
-	"\x1dERROR_REASON_REQUEST_MISMATCH\x10\b\x12\x1b\n" +
-	"\x17ERROR_REASON_LEASE_LOST\x10\t\x12!\n" +
-	"\x1dERROR_REASON_CALL_WINDOW_FULL\x10\n" +
-	"\x12\x1b\n" +
-	"\x17ERROR_REASON_STATE_FULL\x10\v\x12\x19\n" +
-	"\x15ERROR_REASON_DISK_LOW\x10\f\x12\x1a\n" +
-	"\x16ERROR_REASON_NOT_READY\x10\r\x12\x1b\n" +
-	"\x17ERROR_REASON_TERM_ENDED\x10\x0e\x12\x1c\n" +
-	"\x18ERROR_REASON_SLOW_STREAM\x10\x0f\x12\x1a\n" +
-	"\x16ERROR_REASON_BAD_FRAME\x10\x10\x12\x1b\n" +
-	"\x17ERROR_REASON_SUPERSEDED\x10\x11\x12\x1e\n" +
-	"\x1aERROR_REASON_CALL_FINISHED\x10\x12\x12!\n" +
-	"\x1dERROR_REASON_REQUEST_POISONED\x10\x13\x12\x1c\n" +
-	"\x18ERROR_REASON_OUTPUT_GONE\x10\x14\x12\x1b\n" +
-	"\x17ERROR_REASON_OVERLOADED\x10\x15\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x16B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
+	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10\x06\x12!\n" +
+	"\x1dERROR_REASON_REQUEST_MISMATCH\x10\a\x12\x1b\n" +
+	"\x17ERROR_REASON_LEASE_LOST\x10\b\x12!\n" +
+	"\x1dERROR_REASON_CALL_WINDOW_FULL\x10\t\x12\x1b\n" +
+	"\x17ERROR_REASON_STATE_FULL\x10\n" +
+	"\x12\x19\n" +
+	"\x15ERROR_REASON_DISK_LOW\x10\v\x12\x1a\n" +
+	"\x16ERROR_REASON_NOT_READY\x10\f\x12\x1b\n" +
+	"\x17ERROR_REASON_TERM_ENDED\x10\r\x12\x1c\n" +
+	"\x18ERROR_REASON_SLOW_STREAM\x10\x0e\x12\x1a\n" +
+	"\x16ERROR_REASON_BAD_FRAME\x10\x0f\x12\x1b\n" +
+	"\x17ERROR_REASON_SUPERSEDED\x10\x10\x12\x1e\n" +
+	"\x1aERROR_REASON_CALL_FINISHED\x10\x11\x12!\n" +
+	"\x1dERROR_REASON_REQUEST_POISONED\x10\x12\x12\x1c\n" +
+	"\x18ERROR_REASON_OUTPUT_GONE\x10\x13\x12\x1b\n" +
+	"\x17ERROR_REASON_OVERLOADED\x10\x14\x12\x19\n" +
+	"\x15ERROR_REASON_INTERNAL\x10\x15B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 
 var (
 	file_weft_v1_error_proto_rawDescOnce sync.Once

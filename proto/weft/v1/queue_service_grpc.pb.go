@@ -30,8 +30,8 @@ const (
 //
 // QueueService manages queues. The queue "default" is in every namespace; the others are created.
 type QueueServiceClient interface {
-	// CreateQueue makes a queue. Idempotent while the settings are equal.
-	// Errors: ALREADY_EXISTS / QUEUE_EXISTS.
+	// CreateQueue makes a queue, or finds it: it is idempotent.
+	// Errors: RESOURCE_EXHAUSTED / DISK_LOW.
 	CreateQueue(ctx context.Context, in *CreateQueueRequest, opts ...grpc.CallOption) (*CreateQueueResponse, error)
 	// GetQueue returns a queue and its counts.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
@@ -84,8 +84,8 @@ func (c *queueServiceClient) ListQueues(ctx context.Context, in *ListQueuesReque
 //
 // QueueService manages queues. The queue "default" is in every namespace; the others are created.
 type QueueServiceServer interface {
-	// CreateQueue makes a queue. Idempotent while the settings are equal.
-	// Errors: ALREADY_EXISTS / QUEUE_EXISTS.
+	// CreateQueue makes a queue, or finds it: it is idempotent.
+	// Errors: RESOURCE_EXHAUSTED / DISK_LOW.
 	CreateQueue(context.Context, *CreateQueueRequest) (*CreateQueueResponse, error)
 	// GetQueue returns a queue and its counts.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.

@@ -930,12 +930,10 @@ type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The fencing token: every later attempt, of any task, has a higher one.
 	Token uint64 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
-	// The session that holds it.
-	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// The holder's name.
-	Worker string `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
 	// When it was handed out.
-	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -975,13 +973,6 @@ func (x *Attempt) GetToken() uint64 {
 		return x.Token
 	}
 	return 0
-}
-
-func (x *Attempt) GetSessionId() string {
-	if x != nil {
-		return x.SessionId
-	}
-	return ""
 }
 
 func (x *Attempt) GetWorker() string {
@@ -1068,14 +1059,12 @@ const file_weft_v1_task_proto_rawDesc = "" +
 	"\aoutcome\x18\v \x01(\v2\x10.weft.v1.OutcomeR\aoutcome\x12\x17\n" +
 	"\acall_id\x18\f \x01(\tR\x06callId\x12\x1d\n" +
 	"\n" +
-	"call_index\x18\r \x01(\x04R\tcallIndex\"\x91\x01\n" +
+	"call_index\x18\r \x01(\x04R\tcallIndex\"r\n" +
 	"\aAttempt\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x1d\n" +
+	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x129\n" +
 	"\n" +
-	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x16\n" +
-	"\x06worker\x18\x03 \x01(\tR\x06worker\x129\n" +
-	"\n" +
-	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt*a\n" +
+	"started_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt*a\n" +
 	"\fOnWorkerLost\x12\x1e\n" +
 	"\x1aON_WORKER_LOST_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ON_WORKER_LOST_RETRY\x10\x01\x12\x17\n" +

@@ -1791,7 +1791,9 @@ type ReserveTasksResponse struct {
 	// To be completed, failed or released.
 	Tasks []*Assignment `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
 	// The session that holds them.
-	SessionId     string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// How long that session lives without a renewal.
+	Lease         *durationpb.Duration `protobuf:"bytes,3,opt,name=lease,proto3" json:"lease,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1838,6 +1840,13 @@ func (x *ReserveTasksResponse) GetSessionId() string {
 		return x.SessionId
 	}
 	return ""
+}
+
+func (x *ReserveTasksResponse) GetLease() *durationpb.Duration {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
 }
 
 // Assignment is a task handed to a worker.
@@ -2615,11 +2624,12 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\a \x01(\tB\a\xbaH\x04r\x02(@R\tsessionId\x12'\n" +
 	"\n" +
-	"request_id\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\trequestId\"`\n" +
+	"request_id\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\trequestId\"\x91\x01\n" +
 	"\x14ReserveTasksResponse\x12)\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x13.weft.v1.AssignmentR\x05tasks\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x02 \x01(\tR\tsessionId\"\xbd\x03\n" +
+	"session_id\x18\x02 \x01(\tR\tsessionId\x12/\n" +
+	"\x05lease\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"\xbd\x03\n" +
 	"\n" +
 	"Assignment\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
@@ -2783,47 +2793,48 @@ var file_weft_v1_task_service_proto_depIdxs = []int32{
 	37, // 34: weft.v1.ReserveTasksRequest.lease:type_name -> google.protobuf.Duration
 	37, // 35: weft.v1.ReserveTasksRequest.wait:type_name -> google.protobuf.Duration
 	26, // 36: weft.v1.ReserveTasksResponse.tasks:type_name -> weft.v1.Assignment
-	46, // 37: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
-	42, // 38: weft.v1.Assignment.command:type_name -> weft.v1.Command
-	37, // 39: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
-	37, // 40: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
-	36, // 41: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
-	37, // 42: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
-	46, // 43: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
-	47, // 44: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
-	48, // 45: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
-	40, // 46: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
-	0,  // 47: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
-	10, // 48: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
-	12, // 49: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
-	14, // 50: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
-	16, // 51: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
-	18, // 52: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
-	20, // 53: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
-	22, // 54: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
-	24, // 55: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
-	27, // 56: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
-	29, // 57: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
-	31, // 58: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
-	33, // 59: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
-	5,  // 60: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
-	11, // 61: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
-	13, // 62: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
-	15, // 63: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
-	17, // 64: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
-	19, // 65: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
-	21, // 66: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
-	23, // 67: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
-	25, // 68: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
-	28, // 69: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
-	30, // 70: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
-	32, // 71: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
-	34, // 72: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
-	60, // [60:73] is the sub-list for method output_type
-	47, // [47:60] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	37, // 37: weft.v1.ReserveTasksResponse.lease:type_name -> google.protobuf.Duration
+	46, // 38: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
+	42, // 39: weft.v1.Assignment.command:type_name -> weft.v1.Command
+	37, // 40: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
+	37, // 41: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
+	36, // 42: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
+	37, // 43: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
+	46, // 44: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
+	47, // 45: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
+	48, // 46: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
+	40, // 47: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
+	0,  // 48: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
+	10, // 49: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
+	12, // 50: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
+	14, // 51: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
+	16, // 52: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
+	18, // 53: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
+	20, // 54: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
+	22, // 55: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
+	24, // 56: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
+	27, // 57: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
+	29, // 58: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
+	31, // 59: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
+	33, // 60: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
+	5,  // 61: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
+	11, // 62: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
+	13, // 63: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
+	15, // 64: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
+	17, // 65: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
+	19, // 66: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
+	21, // 67: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
+	23, // 68: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
+	25, // 69: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
+	28, // 70: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
+	30, // 71: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
+	32, // 72: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
+	34, // 73: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
+	61, // [61:74] is the sub-list for method output_type
+	48, // [48:61] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_task_service_proto_init() }

@@ -46,7 +46,10 @@ type TaskServiceClient interface {
 	// Execute is a call: one client's group of tasks. It submits in batches and receives acceptance,
 	// state changes and outcomes. It may be cut at any moment: a new stream that attaches with the
 	// same call_id and says what it has acknowledged gets the current state of the rest.
-	// Both sides send a heartbeat at least every third of the session's TTL.
+	// Both sides send a heartbeat at least every third of the session's TTL. A client that closes its side
+	// goes on hearing of outcomes for as long as its session lives.
+	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
+	// ABORTED / SUPERSEDED, RESOURCE_EXHAUSTED / SLOW_STREAM; of single tasks see ExecuteRejection.
 	Execute(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecuteRequest, ExecuteResponse], error)
 	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
 	// says otherwise. Idempotent by request_id for as long as the task is known.
@@ -64,7 +67,7 @@ type TaskServiceClient interface {
 	WaitTask(ctx context.Context, in *WaitTaskRequest, opts ...grpc.CallOption) (*WaitTaskResponse, error)
 	// WatchTask sends the task's state now and at each change, its output if asked for, and ends after
 	// the outcome. Changes that follow each other quickly may be told as one.
-	// Errors: NOT_FOUND / TASK_NOT_FOUND, UNAVAILABLE / OUTPUT_GONE.
+	// Errors: NOT_FOUND / TASK_NOT_FOUND, OUTPUT_GONE.
 	WatchTask(ctx context.Context, in *WatchTaskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTaskResponse], error)
 	// CancelTask begins the cancel ladder: a task that waits is cancelled at once; one that runs is
 	// told to stop (context cancelled, or SIGTERM to the process group) and killed after the grace.
@@ -78,7 +81,8 @@ type TaskServiceClient interface {
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
 	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
 	// Idempotent by request_id for as long as that session lives.
-	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
+	// RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(ctx context.Context, in *ReserveTasksRequest, opts ...grpc.CallOption) (*ReserveTasksResponse, error)
 	// RenewTask prolongs the session that holds the task.
 	// Errors: FAILED_PRECONDITION / LEASE_LOST, NOT_FOUND / TASK_NOT_FOUND.
@@ -258,7 +262,10 @@ type TaskServiceServer interface {
 	// Execute is a call: one client's group of tasks. It submits in batches and receives acceptance,
 	// state changes and outcomes. It may be cut at any moment: a new stream that attaches with the
 	// same call_id and says what it has acknowledged gets the current state of the rest.
-	// Both sides send a heartbeat at least every third of the session's TTL.
+	// Both sides send a heartbeat at least every third of the session's TTL. A client that closes its side
+	// goes on hearing of outcomes for as long as its session lives.
+	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
+	// ABORTED / SUPERSEDED, RESOURCE_EXHAUSTED / SLOW_STREAM; of single tasks see ExecuteRejection.
 	Execute(grpc.BidiStreamingServer[ExecuteRequest, ExecuteResponse]) error
 	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
 	// says otherwise. Idempotent by request_id for as long as the task is known.
@@ -276,7 +283,7 @@ type TaskServiceServer interface {
 	WaitTask(context.Context, *WaitTaskRequest) (*WaitTaskResponse, error)
 	// WatchTask sends the task's state now and at each change, its output if asked for, and ends after
 	// the outcome. Changes that follow each other quickly may be told as one.
-	// Errors: NOT_FOUND / TASK_NOT_FOUND, UNAVAILABLE / OUTPUT_GONE.
+	// Errors: NOT_FOUND / TASK_NOT_FOUND, OUTPUT_GONE.
 	WatchTask(*WatchTaskRequest, grpc.ServerStreamingServer[WatchTaskResponse]) error
 	// CancelTask begins the cancel ladder: a task that waits is cancelled at once; one that runs is
 	// told to stop (context cancelled, or SIGTERM to the process group) and killed after the grace.
@@ -290,7 +297,8 @@ type TaskServiceServer interface {
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
 	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
 	// Idempotent by request_id for as long as that session lives.
-	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
+	// RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(context.Context, *ReserveTasksRequest) (*ReserveTasksResponse, error)
 	// RenewTask prolongs the session that holds the task.
 	// Errors: FAILED_PRECONDITION / LEASE_LOST, NOT_FOUND / TASK_NOT_FOUND.
