@@ -216,6 +216,32 @@ func TestACancelledCallOutlivesARestart(t *testing.T) {
 	}
 }
 
+// What runs of a cancelled call is told to stop, all of it, however many steps that takes.
+func TestACancelledCallStopsWhatRuns(t *testing.T) {
+	b := newBulk(t, Config{})
+	stream := NewOutbox()
+	a := b.do(&CallAttach{Namespace: "n", Call: "c", NewSession: session.ID{1}, TTL: time.Hour, Stream: stream}).(*Attached)
+	f := &CallFrame{Call: a.Call, Stream: stream}
+	for i := range uint64(10) {
+		f.Tasks = append(f.Tasks, queue.NewTask{Index: i, Spec: queue.Spec{Kind: "k"}})
+	}
+	b.do(f)
+	b.finish()
+	b.do(&OpenSession{State: session.State{ID: session.ID{2}, Namespace: "n", Kind: session.Client, TTL: time.Hour}})
+	b.do(&ReserveTasks{Reservation: queue.Reservation{Waiter: 1, Namespace: "n", TasksMax: 10, Session: session.ID{2}}})
+	b.finish()
+	b.do(&CallFrame{Call: a.Call, Stream: stream, Cancels: []CallCancel{{Range: pure.Range{First: 0, Last: 4}, Grace: -1}}})
+	b.finish()
+	if got := b.counts(); got != "5 cancelling lost 0, 5 running lost 0" {
+		t.Errorf("a range: %s", got)
+	}
+	b.do(&CancelCall{Namespace: "n", Call: "c", Grace: -1})
+	b.finish()
+	if got := b.counts(); got != "10 cancelling lost 0" {
+		t.Errorf("all: %s", got)
+	}
+}
+
 // Streams whose end is decided and not told are closed with the term: no table has them any more.
 func TestATermLeavesNoStreamOpen(t *testing.T) {
 	b := newBulk(t, Config{})

@@ -93,7 +93,7 @@ func (s *sim) cancelAsked(t *modelTask) bool {
 		return false
 	}
 	c := s.caller(k.name)
-	return c != nil && (c.askedAll || c.asked.Contains(t.index))
+	return c != nil && (c.askedAll || c.foreign || c.asked.Contains(t.index))
 }
 
 func (s *sim) caller(name string) *caller {

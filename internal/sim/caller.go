@@ -38,6 +38,7 @@ type caller struct {
 
 	asked    pure.Ranges // cancelled
 	askedAll bool
+	foreign  bool               // somebody else cancelled the call, or tried to
 	asks     []shard.CallCancel // all of them
 	cancels  []cancelAsk        // not said on this connection, or not answered
 
@@ -169,7 +170,7 @@ func (c *caller) reject(e *queue.Rejected) {
 		if c.has.Contains(i) { // once more, and the call is over
 			return
 		}
-		if !c.askedAll && !c.finished {
+		if !c.askedAll && !c.finished && !c.foreign {
 			c.s.fail("%s: index %d is refused as the call is over, and nobody ended it", c.name, i)
 		}
 		c.refused[i] = true

@@ -1,8 +1,9 @@
 package sim
 
-import "container/heap"
-
-import "time"
+import (
+	"container/heap"
+	"time"
+)
 
 // clock is simulated time: what happens when. Things at one moment happen in the order of their scheduling.
 type clock struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -152,7 +153,8 @@ func (m *model) entry(body []byte) {
 
 // entryEnd holds the state after an entry to what may be broken within one.
 func (m *model) entryEnd() {
-	for id, t := range m.tasks {
+	for _, id := range slices.Sorted(maps.Keys(m.tasks)) {
+		t := m.tasks[id]
 		if t.dropped {
 			continue
 		}

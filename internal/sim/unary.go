@@ -148,7 +148,7 @@ func (u *submitter) look(id uint64) {
 		u.read()
 	case u.s.perMille(u.s.cfg.cancels / 10):
 		c := u.s.callers[u.s.r.IntN(len(u.s.callers))]
-		c.askedAll = true
+		c.foreign = true
 		u.s.call(u.name, &shard.CancelCall{Namespace: namespace, Call: c.name, Grace: -1}, 5*time.Second, func(any, error) {})
 	default:
 		u.s.call(u.name, &shard.GetTask{Namespace: namespace, ID: id}, 5*time.Second, func(value any, err error) {
