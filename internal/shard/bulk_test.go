@@ -98,6 +98,12 @@ func (b *bulk) hold(id session.ID, n int) {
 	b.do(&OpenSession{State: session.State{ID: id, Namespace: "n", Kind: session.Client, TTL: time.Hour}})
 	b.do(&ReserveTasks{Reservation: queue.Reservation{Waiter: 1, Namespace: "n", TasksMax: n, Session: id}})
 	b.finish()
+	for i := range 200 { // until the journal is large enough to be compacted all the time
+		other := session.ID{2, byte(i)}
+		b.do(&OpenSession{State: session.State{ID: other, Namespace: "n", Kind: session.Client, TTL: time.Hour}})
+		b.do(&CloseSession{Namespace: "n", ID: other})
+		b.finish()
+	}
 }
 
 func (b *bulk) counts() string {
@@ -118,20 +124,25 @@ func (b *bulk) counts() string {
 // restarts and purges.
 func TestTheEndOfASessionOutlivesARestart(t *testing.T) {
 	for _, closed := range []bool{true, false} {
-		for _, cut := range []int{0, 1, 2, 5, 9} {
+		for _, cut := range []int{0, 1, 2, 4, 6, 8, 10, 20, 30, 38} {
 			b := newBulk(t, Config{CompactAfter: 1, PurgeStep: 1})
 			id := session.ID{1}
-			b.hold(id, 10)
-			want := "10 ready lost 0"
+			b.hold(id, 40)
+			want := "40 ready lost 0"
 			if closed {
 				b.do(&CloseSession{Namespace: "n", ID: id})
 			} else {
 				for range 2 * 3600 {
 					b.m.Tick(bulkWall, passLeaseMax)
 				}
-				want = "10 ready lost 1"
+				want = "40 ready lost 1"
 			}
-			for range cut {
+			for i := range cut {
+				if i < 12 { // noise, so that everything older is written anew meanwhile
+					noise := session.State{ID: session.ID{3, byte(i)}, Namespace: "n", Name: strings.Repeat("x", 4000), TTL: time.Hour}
+					b.do(&OpenSession{State: noise})
+					b.do(&CloseSession{Namespace: "n", ID: noise.ID})
+				}
 				b.m.Advance()
 				b.append()
 			}

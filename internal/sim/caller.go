@@ -130,9 +130,14 @@ func (c *caller) receive(msg any) {
 }
 
 func (c *caller) welcome(e *shard.Attached) {
+	before := c.stored
 	c.session, c.attached, c.stored, c.resend = e.Session, true, e.Accepted.Clone(), nil
 	for i := range c.sent {
-		if !c.stored.Contains(i) && !c.refused[i] && !c.has.Contains(i) {
+		switch {
+		case c.stored.Contains(i), c.refused[i], c.has.Contains(i):
+		case before.Contains(i), c.final[i] != "":
+			c.forgotten(i)
+		default:
 			c.resend = append(c.resend, i)
 		}
 	}
@@ -142,6 +147,17 @@ func (c *caller) welcome(e *shard.Attached) {
 	}
 	c.finished, c.lastBeat = false, 0
 	c.unacked = nil // the hello had all of it
+}
+
+// forgotten takes in that the broker knew a task and does not any more: its outcome is past its retention,
+// and the call with it. To submit it again would run it twice.
+func (c *caller) forgotten(i uint64) {
+	for _, t := range c.s.model.tasks {
+		if k := c.s.model.calls[t.call]; k != nil && k.name == c.name && t.index == i && !t.dropped {
+			c.s.fail("%s: index %d is forgotten, and the journal has it", c.name, i)
+		}
+	}
+	c.refused[i] = true
 }
 
 func (c *caller) reject(e *queue.Rejected) {
