@@ -161,7 +161,10 @@ func TestSlowStreams(t *testing.T) {
 	sent := make(chan struct{})
 	go func() { // refusals that nobody reads; once it is thrown off, sending waits for the reading
 		defer close(sent)
-		for slow.stream.Send(bad) == nil {
+		for {
+			if slow.stream.Send(bad) != nil {
+				return
+			}
 		}
 	}()
 	for i := uint64(1); h.connected() == 2; i++ {
