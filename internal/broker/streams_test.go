@@ -137,26 +137,45 @@ func TestKeepSession(t *testing.T) {
 	wantRefusal(t, err, pure.BadFrame, "field", "session_id")
 }
 
+// connected counts the sessions that have a stream.
+func (h *harness) connected() (n int) {
+	h.t.Helper()
+	list, err := h.sessions.ListSessions(h.ctx(), &weftv1.ListSessionsRequest{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, s := range list.GetSessions() {
+		if s.GetConnected() {
+			n++
+		}
+	}
+	return n
+}
+
 // A client that does not read is thrown off; it delays nobody, and what waits for it is bounded.
 func TestSlowStreams(t *testing.T) {
 	h := newHarness(t)
 	slow, other := h.attach(&weftv1.ExecuteAttach{CallId: "slow"}), h.attach(&weftv1.ExecuteAttach{CallId: "other"})
 	bad := &weftv1.ExecuteRequest{Tasks: many(1000, &weftv1.ExecuteTask{})}
 	longest := time.Duration(0)
-	// Refusals that nobody reads: as many as may wait, twice, since the sender may have taken the first.
-	for i := range uint64(600) {
-		if slow.stream.Send(bad) != nil {
-			break
+	sent := make(chan struct{})
+	go func() { // refusals that nobody reads; once it is thrown off, sending waits for the reading
+		defer close(sent)
+		for {
+			if slow.stream.Send(bad) != nil {
+				return
+			}
 		}
-		if i%20 == 0 {
-			begun := time.Now()
-			other.beat(i + 1)
-			longest = max(longest, time.Since(begun))
-		}
+	}()
+	for i := uint64(1); h.connected() == 2; i++ {
+		begun := time.Now()
+		other.beat(i)
+		longest = max(longest, time.Since(begun))
 	}
 	wantRefusal(t, slow.end(), pure.SlowStream, "limit", "262144")
+	<-sent
 	t.Logf("another stream waited for at most %v", longest)
-	other.beat(1000)
+	other.beat(1 << 40)
 }
 
 // Every stream ends with UNAVAILABLE when the broker stops, without delay, also one that only listens.
@@ -249,10 +268,13 @@ func TestCallResumes(t *testing.T) {
 			t.Errorf("round %d: %v and %v", round, got, c.seen)
 		}
 	}
-	c.submit(4, 9) // again, and the same: accepted again
-	c.send(&weftv1.ExecuteRequest{Tasks: many(1, taskAt(3, "x"))})
-	c.until("refusal", func(r *weftv1.ExecuteResponse) bool { return len(r.GetRejected()) == 1 })
-	if r := c.seen.GetRejected()[0]; r.GetIndex() != 3 || r.GetReason() != weftv1.ErrorReason_ERROR_REASON_TASK_NOT_FOUND {
+	c.submit(3, 9) // again, and the same: accepted again, also what this client has acknowledged
+
+	// Another client of the call does not have that outcome, and nobody has it any more.
+	other := h.attach(&weftv1.ExecuteAttach{CallId: "c"})
+	other.send(&weftv1.ExecuteRequest{Tasks: many(1, taskAt(3, "x"))})
+	other.until("refusal", func(r *weftv1.ExecuteResponse) bool { return len(r.GetRejected()) == 1 })
+	if r := other.seen.GetRejected()[0]; r.GetIndex() != 3 || r.GetReason() != weftv1.ErrorReason_ERROR_REASON_TASK_NOT_FOUND {
 		t.Errorf("what was acknowledged is gone: %v", r)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -113,7 +114,7 @@ func (a *App) Execute(ctx context.Context, root *cobra.Command, args []string) i
 	}
 	code := ExitCode(err)
 	if err != nil && (!errors.As(err, &e) || e.Err != nil) {
-		fmt.Fprintf(a.Err, "%s: %v\n", a.Name, err)
+		fmt.Fprintf(a.Err, "%s: %s\n", a.Name, strings.TrimPrefix(err.Error(), "weft: ")) // the SDK says so too
 	}
 	return code
 }
@@ -182,6 +183,9 @@ func (a *App) Logger() *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(a.Err, nil))
 }
+
+// ServerLogger tells about connections in any case: a worker's are what it is for.
+func (a *App) ServerLogger() *slog.Logger { return slog.New(slog.NewTextHandler(a.Err, nil)) }
 
 // Dial connects to the broker, or says that there is none.
 func (a *App) Dial(ctx context.Context) (*client.Client, error) {

@@ -32,16 +32,16 @@ func splitInputs(args []string) (command, inputs []string, given bool, err error
 	return args[:i], args[i+1:], true, nil
 }
 
-// substitute puts an input into a command's arguments: in place of every {}, or behind them if there is
-// none.
-func substitute(argv []string, input string) []string {
+// substitute puts an input into a command's arguments: in place of every {}, or, if there is none and it is
+// to be an argument at all, behind them.
+func substitute(argv []string, input string, argument bool) []string {
 	out := make([]string, len(argv), len(argv)+1)
 	found := false
 	for i, arg := range argv {
 		found = found || strings.Contains(arg, placeholder)
 		out[i] = strings.ReplaceAll(arg, placeholder, input)
 	}
-	if !found {
+	if !found && argument {
 		out = append(out, input)
 	}
 	return out

@@ -26,7 +26,7 @@ func TestSubstitute(t *testing.T) {
 		{[]string{"{}", "--version"}, "go", []string{"go", "--version"}},
 		{[]string{"echo", "{}"}, "{}", []string{"echo", "{}"}},
 	} {
-		if got := substitute(test.argv, test.input); !slices.Equal(got, test.want) {
+		if got := substitute(test.argv, test.input, true); !slices.Equal(got, test.want) {
 			t.Errorf("substitute(%q, %q) = %q, want %q", test.argv, test.input, got, test.want)
 		}
 	}
@@ -162,5 +162,14 @@ func TestOutputOnce(t *testing.T) {
 func TestQuoteArgs(t *testing.T) {
 	if got, want := quoteArgs([]string{"sh", "-c", "echo 'x' $y", ""}), `sh -c 'echo '\''x'\'' $y' ''`; got != want {
 		t.Fatalf("%s, want %s", got, want)
+	}
+}
+
+func TestSubstituteStandardInput(t *testing.T) {
+	if got := substitute([]string{"sha256sum", "-"}, "in", false); !slices.Equal(got, []string{"sha256sum", "-"}) {
+		t.Errorf("an input that goes as standard input became an argument: %q", got)
+	}
+	if got := substitute([]string{"tag", "{}"}, "in", false); !slices.Equal(got, []string{"tag", "in"}) {
+		t.Errorf("%q", got)
 	}
 }

@@ -39,7 +39,8 @@ func (a *App) mapCommand() *cobra.Command {
 		Long: "Run a command for each input, on all workers: the arguments behind :::, or else the lines of\n" +
 			"standard input. {} in an argument stands for the input, which else becomes the last argument.\n" +
 			"Output comes task by task in the order of the inputs. Files do not travel: a worker opens its\n" +
-			"own; --stdin-file sends one along. The exit code is how many tasks failed, at most 101.",
+			"own; --stdin-file sends one along, and then the input is an argument only where {} says so. The exit\n" +
+			"code is how many tasks failed, at most 101.",
 		Example: "  " + a.Name + " map -- gzip -k {} ::: *.log\n" +
 			"  find . -type f -print0 | " + a.Name + " map -0 --stdin-file {} --tag -- sha256sum -",
 		Args: commandArgs,
@@ -175,7 +176,7 @@ func (m *mapping) specs(inputs iter.Seq[string]) iter.Seq[client.Spec] {
 					return
 				}
 			}
-			spec.Command = withArgs(m.spec.Command, substitute(m.argv, input), stdin)
+			spec.Command = withArgs(m.spec.Command, substitute(m.argv, input, m.flags.stdinFile == ""), stdin)
 			spec.Labels = withInput(m.spec.Labels, input)
 			m.remember(input)
 			if !yield(spec) {

@@ -78,6 +78,7 @@ func (s *sheet) outcome(o *weftv1.Outcome) {
 		s.line("exit code", fmt.Sprint(r.GetExitCode()))
 		s.line("signal", r.GetSignal())
 		s.line("cpu time", (r.GetUserTime().AsDuration() + r.GetSystemTime().AsDuration()).String())
+		return
 	}
 	if p, err := task.PayloadFromProto(o.GetPayload()); err == nil {
 		s.line("result", payloadText(p))

@@ -50,8 +50,7 @@ func entries(m *Machine, first uint64, bodies ...[]byte) (int, error) {
 
 func wantCorrupt(t *testing.T, err error) {
 	t.Helper()
-	var corrupt *journal.CorruptError
-	if !errors.As(err, &corrupt) {
+	if _, ok := errors.AsType[*journal.CorruptError](err); !ok {
 		t.Errorf("got %v, want corruption", err)
 	}
 }

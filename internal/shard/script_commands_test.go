@@ -119,8 +119,7 @@ func (w words) id(key string) uint64 {
 }
 
 func refusalText(err error) string {
-	var r *pure.Refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*pure.Refusal](err); ok {
 		return "refused, " + string(r.Reason)
 	}
 	return "error: " + err.Error()

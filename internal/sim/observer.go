@@ -260,8 +260,7 @@ func recordText(r *journalv1.TaskFinished) string {
 
 // reasonOf returns a refusal's reason, "" for any other error.
 func reasonOf(err error) pure.Reason {
-	var r *pure.Refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*pure.Refusal](err); ok {
 		return r.Reason
 	}
 	return ""

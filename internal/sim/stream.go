@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/queue"
@@ -210,11 +211,12 @@ func describe(item any) string {
 	case queue.Snapshot:
 		return fmt.Sprintf("task %d %v token %d", e.ID, e.State, e.Token)
 	case shard.Reservation:
-		text := fmt.Sprintf("session %x", e.Session[:4])
+		var text strings.Builder
+		text.WriteString(fmt.Sprintf("session %x", e.Session[:4]))
 		for _, a := range e.Tasks {
-			text += fmt.Sprintf(" task %d token %d", a.ID, a.Token)
+			text.WriteString(fmt.Sprintf(" task %d token %d", a.ID, a.Token))
 		}
-		return text
+		return text.String()
 	case *queue.Answered:
 		return fmt.Sprintf("answered token %d accepted %v", e.Token, e.Accepted)
 	case *queue.Stop:
@@ -243,14 +245,15 @@ func brief(cmd shard.Command) string {
 	case *shard.WorkerHello:
 		return fmt.Sprintf(" %s session %x attempts %v credits %d", c.Hello.Name, c.Hello.Session[:4], c.Hello.Attempts, c.Hello.Credits)
 	case *shard.WorkerFrame:
-		text := fmt.Sprintf(" session %x credits %d beat %d", c.Session[:4], c.Credits, c.Heartbeat)
+		var text strings.Builder
+		text.WriteString(fmt.Sprintf(" session %x credits %d beat %d", c.Session[:4], c.Credits, c.Heartbeat))
 		for _, r := range c.Reports {
-			text += fmt.Sprintf(" [task %d token %d end %d]", r.ID, r.Token, r.End)
+			text.WriteString(fmt.Sprintf(" [task %d token %d end %d]", r.ID, r.Token, r.End))
 		}
 		if c.Draining || c.Goodbye {
-			text += fmt.Sprintf(" draining %v goodbye %v", c.Draining, c.Goodbye)
+			text.WriteString(fmt.Sprintf(" draining %v goodbye %v", c.Draining, c.Goodbye))
 		}
-		return text
+		return text.String()
 	case *shard.WorkerGone:
 		return fmt.Sprintf(" session %x", c.Session[:4])
 	case *shard.CallAttach:

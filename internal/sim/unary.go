@@ -11,8 +11,7 @@ import (
 // call makes a unary request. Without an answer in time it is given up, as UNAVAILABLE.
 func (s *sim) call(name string, cmd shard.Command, wait time.Duration, done func(value any, err error)) {
 	over := false
-	var c *conn
-	c = s.dial(name, func(msg any) {
+	c := s.dial(name, func(msg any) {
 		if a, ok := msg.(answer); ok && !over {
 			over = true
 			done(a.value, a.err)
@@ -144,7 +143,7 @@ func (u *submitter) look(id uint64) {
 		u.s.call(u.name, &shard.CancelTask{Namespace: namespace, ID: id, Grace: -1}, 5*time.Second, func(any, error) {})
 	case u.s.one(4):
 		u.watch(id)
-	case u.s.one(4):
+	case u.s.one(4): //nolint:gocritic // the dice are thrown anew
 		u.read()
 	case u.s.perMille(u.s.cfg.cancels / 10):
 		c := u.s.callers[u.s.r.IntN(len(u.s.callers))]

@@ -42,10 +42,9 @@ type worker struct {
 
 type attempt struct {
 	queue.Assignment
-	since   time.Duration
-	ended   bool
-	stopped bool
-	report  queue.Report
+	since  time.Duration
+	ended  bool
+	report queue.Report
 }
 
 func newWorker(s *sim, number, instance int) *worker {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Dump returns the durable state, one line an entity, in the order of their ids: what a replay of the
@@ -27,13 +28,14 @@ func (c *Core) Dump() []string {
 func (k *call) dump() string {
 	indexes := slices.Clone(k.tasks)
 	slices.SortFunc(indexes, func(a, b *task) int { return cmp.Compare(a.ID, b.ID) })
-	line := fmt.Sprintf("call %d: %s/%s opened %d session %x finished %v accepted %v acknowledged %v cancelled to %d daemons %v grace %d tasks",
+	var line strings.Builder
+	line.WriteString(fmt.Sprintf("call %d: %s/%s opened %d session %x finished %v accepted %v acknowledged %v cancelled to %d daemons %v grace %d tasks",
 		k.ID, k.Namespace, k.Name, k.OpenedAt, k.Session, k.Finished, k.Accepted, k.Acknowledged,
-		k.CancelledTo, k.DaemonsOnly, k.CancelGrace)
+		k.CancelledTo, k.DaemonsOnly, k.CancelGrace))
 	for _, t := range indexes {
-		line += fmt.Sprintf(" %d", t.ID)
+		line.WriteString(fmt.Sprintf(" %d", t.ID))
 	}
-	return line
+	return line.String()
 }
 
 func (t *task) dump() string {

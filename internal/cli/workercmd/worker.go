@@ -77,7 +77,7 @@ func run(parent context.Context, app *cli.App, f *flags) error {
 	addr := cmp.Or(app.Broker(), os.Getenv(client.EnvBroker), client.DefaultBroker)
 	w, err := worker.New(worker.Config{
 		Broker: addr, Namespace: app.Namespace(), Queues: f.queues, Slots: f.slots, Name: f.name, Labels: f.labels,
-		DrainTimeout: f.drain, Output: worker.OutputConfig{SpoolDir: f.spoolDir}, Logger: app.Logger(),
+		DrainTimeout: f.drain, Output: worker.OutputConfig{SpoolDir: f.spoolDir}, Logger: app.ServerLogger(),
 	})
 	if err != nil {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: err}
