@@ -143,20 +143,16 @@ func TestSlowStreams(t *testing.T) {
 	slow, other := h.attach(&weftv1.ExecuteAttach{CallId: "slow"}), h.attach(&weftv1.ExecuteAttach{CallId: "other"})
 	bad := &weftv1.ExecuteRequest{Tasks: many(1000, &weftv1.ExecuteTask{})}
 	longest := time.Duration(0)
-	// Refusals that nobody reads: as many as may wait, twice, since the sender may have taken the first.
-	for i := range uint64(600) {
-		if slow.stream.Send(bad) != nil {
-			break
-		}
-		if i%20 == 0 {
-			begun := time.Now()
-			other.beat(i + 1)
-			longest = max(longest, time.Since(begun))
-		}
+	beats := uint64(0)
+	for slow.stream.Send(bad) == nil { // refusals that nobody reads, until the broker has enough of it
+		begun := time.Now()
+		beats++
+		other.beat(beats)
+		longest = max(longest, time.Since(begun))
 	}
 	wantRefusal(t, slow.end(), pure.SlowStream, "limit", "262144")
 	t.Logf("another stream waited for at most %v", longest)
-	other.beat(1000)
+	other.beat(beats + 1)
 }
 
 // Every stream ends with UNAVAILABLE when the broker stops, without delay, also one that only listens.
