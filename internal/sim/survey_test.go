@@ -1,16 +1,14 @@
+//go:build survey
+
 package sim
 
 import (
-	"os"
 	"strings"
 	"testing"
 )
 
 // TestSurvey plays the seeds and prints a line for each that fails: to see at once what is wrong and where.
 func TestSurvey(t *testing.T) {
-	if os.Getenv("WEFT_SURVEY") == "" {
-		t.Skip("WEFT_SURVEY is not set: TestSim plays the same seeds and says more")
-	}
 	failed := 0
 	for i := range uint64(*seedsFlag) {
 		if res := Run(*firstFlag+i, nil); res.Err != nil {
@@ -26,9 +24,6 @@ func TestSurvey(t *testing.T) {
 
 // TestFirst plays seeds up to the first one that fails: what does it take to find a bug that was put in?
 func TestFirst(t *testing.T) {
-	if os.Getenv("WEFT_SURVEY") == "" {
-		t.Skip("WEFT_SURVEY is not set: this is for trying out mutations, see README.md")
-	}
 	for i := range uint64(*seedsFlag) {
 		if res := Run(*firstFlag+i, nil); res.Err != nil {
 			line, _, _ := strings.Cut(strings.TrimSpace(res.Err.Error()), "\n")

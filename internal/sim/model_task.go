@@ -1,0 +1,260 @@
+package sim
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/session"
+	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
+)
+
+func (m *model) callDropped(r *journalv1.CallDropped) {
+	k := m.calls[r.Id]
+	if k == nil || k.dropped {
+		m.fail("call %d is dropped and not there", r.Id)
+		return
+	}
+	k.dropped = true
+	if !k.finished && !k.session.IsZero() {
+		m.fail("call %d is dropped while its client may go on", r.Id)
+	}
+	for i, id := range k.accepted {
+		if !m.tasks[id].dropped {
+			m.fail("call %d is dropped with index %d", r.Id, i)
+		}
+	}
+}
+
+func (m *model) taskPut(r *journalv1.TaskPut) {
+	if t := m.tasks[r.Id]; t != nil {
+		m.taskCopied(t, r)
+		return
+	}
+	t := &modelTask{
+		id: r.Id, call: r.Call, index: r.Index, request: r.RequestId, opts: r.Options, state: queue.State(r.State),
+		created: pure.Wall(r.CreatedAt), next: pure.Wall(r.Next), lostWith: map[session.ID]bool{},
+		payload: binary.LittleEndian.Uint64(r.Payload.Data),
+	}
+	m.tasks[r.Id] = t
+	if t.state != queue.Ready && t.state != queue.Scheduled {
+		m.fail("task %d is new and %v", t.id, t.state)
+	}
+	if r.Call == 0 {
+		return
+	}
+	k := m.calls[r.Call]
+	switch {
+	case k == nil || k.dropped || k.finished:
+		m.fail("task %d is accepted by a call that takes none", t.id)
+	case k.accepted[r.Index] != 0:
+		m.fail("task %d is accepted at index %d of call %s, where task %d was", t.id, r.Index, k.name, k.accepted[r.Index])
+	default:
+		k.accepted[r.Index] = t.id
+	}
+}
+
+func (m *model) taskCopied(t *modelTask, r *journalv1.TaskPut) {
+	same := !t.dropped && t.state == queue.State(r.State) && t.attempts == r.Attempts && t.tries == r.Tries &&
+		t.losses == r.Losses && t.token == r.Token && t.next == pure.Wall(r.Next) && t.acked == r.Acknowledged &&
+		slices.Equal(t.suspects, sids(r.Suspects)) && (r.Outcome == nil) == (t.outcome == "")
+	if same && r.Outcome != nil {
+		same = recordText(r.Outcome) == t.outcome
+	}
+	if !same {
+		m.fail("task %d is copied and not as it was", t.id)
+	}
+}
+
+func (m *model) dispatched(r *journalv1.TaskDispatched) {
+	t := m.task(r.Id)
+	if t == nil {
+		return
+	}
+	if r.Token <= m.token {
+		m.fail("token %d after %d", r.Token, m.token)
+	}
+	m.token = r.Token
+	if t.state != queue.Ready {
+		m.fail("task %d is %v and dispatched", t.id, t.state)
+	}
+	if r.Attempts != t.attempts+1 {
+		m.fail("attempt %d of task %d after %d", r.Attempts, t.id, t.attempts)
+	}
+	if s := m.sessions[sid(r.SessionId)]; s != nil && s.ended {
+		m.fail("task %d is dispatched to session %x, which has ended", t.id, r.SessionId)
+	}
+	if int(t.losses)+len(t.suspects) >= queue.LossesMax {
+		m.fail("task %d is dispatched, and %d workers may have died of it", t.id, int(t.losses)+len(t.suspects))
+	}
+	if m.cancelled(t) {
+		m.fail("task %d is cancelled and dispatched", t.id)
+	}
+	t.state, t.token, t.session, t.attempts = queue.Running, r.Token, sid(r.SessionId), r.Attempts
+	m.dispatches[r.Token] = dispatch{t.id, t.session, r.Attempts}
+}
+
+// cancelled tells whether a task's call was cancelled, or its session ended and it is a daemon.
+func (m *model) cancelled(t *modelTask) bool {
+	k := m.calls[t.call]
+	return k != nil && t.id <= k.to && (!k.daemons || t.opts.GetDaemon())
+}
+
+func (m *model) endAttempt(t *modelTask, e attemptEnd) {
+	if _, ok := m.ends[t.token]; ok {
+		m.fail("attempt %d of task %d ends twice", t.token, t.id)
+	}
+	m.ends[t.token] = e
+	if e.end == queue.EndWorkerLost {
+		t.lostWith[t.session] = true
+	}
+}
+
+func (m *model) retried(r *journalv1.TaskRetried) {
+	t := m.task(r.Id)
+	if t == nil {
+		return
+	}
+	if t.state != queue.Running {
+		m.fail("task %d is %v and tried again", t.id, t.state)
+	}
+	end := queue.End(r.End)
+	m.endAttempt(t, attemptEnd{end: end})
+	charged := end == queue.EndError || end == queue.EndTimeout
+	switch {
+	case charged && (r.Tries != t.tries+1 || r.Tries >= t.opts.GetAttemptsMax() || r.Error.GetPermanent()):
+		m.fail("task %d is tried again after %d of %d attempts, %v", t.id, r.Tries, t.opts.GetAttemptsMax(), r.Error)
+	case !charged && (r.Tries != t.tries || r.RunAt != 0):
+		m.fail("task %d is charged %d for an end %d, from %d, until %d", t.id, r.Tries, end, t.tries, r.RunAt)
+	case charged:
+		m.checkBackoff(t, r)
+	}
+	t.tries, t.next, t.state = r.Tries, pure.Wall(r.RunAt), queue.Ready
+	if r.RunAt != 0 {
+		t.state = queue.Scheduled
+	}
+}
+
+func (m *model) checkBackoff(t *modelTask, r *journalv1.TaskRetried) {
+	o := t.opts
+	pause := time.Duration(o.InitialBackoff)
+	for range r.Tries - 1 {
+		pause = time.Duration(float64(pause) * o.Multiplier)
+	}
+	pause = min(pause, time.Duration(o.BackoffMax))
+	low := m.wallLow.Add(time.Duration(float64(pause)*(1-o.Jitter)) - time.Microsecond)
+	if at := pure.Wall(r.RunAt); at < low || at > m.wallHigh.Add(pause+time.Microsecond) {
+		m.fail("task %d waits until %d after try %d, a pause of %v from %d to %d", t.id, at, r.Tries, pause, m.wallLow, m.wallHigh)
+	}
+}
+
+func (m *model) ready(r *journalv1.TaskReady) {
+	if t := m.task(r.Id); t != nil {
+		if t.state != queue.Scheduled || t.next > m.wallHigh {
+			m.fail("task %d is %v until %d and made ready at %d", t.id, t.state, t.next, m.wallHigh)
+		}
+		t.state, t.next = queue.Ready, 0
+	}
+}
+
+func (m *model) cancelling(r *journalv1.TaskCancelling) {
+	if t := m.task(r.Id); t != nil {
+		if !t.state.Held() {
+			m.fail("task %d is %v and to be stopped", t.id, t.state)
+		}
+		m.asked(t)
+		t.state = queue.Cancelling
+	}
+}
+
+// asked holds a cancellation to somebody's wish.
+func (m *model) asked(t *modelTask) {
+	if !m.cancelled(t) && !m.s.cancelAsked(t) {
+		m.fail("task %d is cancelled and nobody asked for it", t.id)
+	}
+}
+
+func (m *model) finished(r *journalv1.TaskFinished) {
+	t := m.task(r.Id)
+	if t == nil {
+		return
+	}
+	if t.state.Final() {
+		m.fail("task %d is finished twice", t.id)
+		return
+	}
+	state, end := queue.State(r.State), queue.End(r.End)
+	if t.state.Held() {
+		m.endAttempt(t, attemptEnd{end: end, finished: true, result: string(r.Result.GetData())})
+	}
+	switch {
+	case state == queue.Cancelled:
+		m.asked(t)
+	case state == queue.Succeeded && string(r.Result.GetData()) != resultOf(t.token):
+		m.fail("task %d has the result %q by token %d", t.id, r.Result.GetData(), t.token)
+	case state == queue.Succeeded && !t.state.Held(), state == queue.Succeeded && end != queue.EndSucceeded:
+		m.fail("task %d is %v and succeeds, end %d", t.id, t.state, end)
+	case state == queue.Failed && end == queue.EndWorkerLost:
+		m.poisoned(t)
+	case state == queue.Failed && end == queue.EndKilled && t.opts.GetFailOnWorkerLost():
+	case state == queue.Failed && !t.state.Held():
+		m.fail("task %d is %v and fails", t.id, t.state)
+	case state == queue.Failed && (r.Tries != t.tries+1 || r.Tries < t.opts.GetAttemptsMax() && !r.Error.GetPermanent()):
+		m.fail("task %d fails after %d of %d attempts, %v", t.id, r.Tries, t.opts.GetAttemptsMax(), r.Error)
+	}
+	t.state, t.outcome, t.outcomeEnd, t.finishedAt = state, recordText(r), end, pure.Wall(r.FinishedAt)
+	t.tries, t.suspects, t.next = r.Tries, nil, 0
+}
+
+// poisoned holds the poison guard to three workers that were lost with a task for good.
+func (m *model) poisoned(t *modelTask) {
+	if t.opts.GetFailOnWorkerLost() {
+		return
+	}
+	n := 0
+	for id := range t.lostWith {
+		if s := m.sessions[id]; s != nil && s.expired {
+			n++
+		}
+	}
+	if n < queue.LossesMax {
+		m.fail("task %d fails of %d lost workers", t.id, n)
+	}
+}
+
+func (m *model) taskDropped(r *journalv1.TaskDropped) {
+	t := m.task(r.Id)
+	if t == nil {
+		return
+	}
+	t.dropped = true
+	if !t.state.Final() {
+		m.fail("task %d is dropped and %v", t.id, t.state)
+		return
+	}
+	if at := t.keptUntil(); at > m.wallHigh {
+		m.fail("task %d is dropped at %d and to be kept until %d", t.id, m.wallHigh, at)
+	}
+	if k := m.calls[t.call]; k != nil && !t.acked && !k.session.IsZero() {
+		m.fail("task %d is dropped, and its client lives and does not have it", t.id)
+	}
+}
+
+// keptUntil is how long an outcome is promised to stay.
+func (t *modelTask) keptUntil() pure.Wall {
+	keep := time.Hour
+	asked := t.opts != nil && t.opts.Retention >= 0
+	switch {
+	case asked && (t.call == 0 || t.acked):
+		keep = time.Duration(t.opts.Retention)
+	case asked:
+		keep = max(keep, time.Duration(t.opts.Retention))
+	case t.state == queue.Failed:
+		keep = 7 * 24 * time.Hour
+	case t.call == 0:
+		keep = 24 * time.Hour
+	}
+	return t.finishedAt.Add(keep)
+}
