@@ -188,6 +188,9 @@ func rangesOf(field string, list []*weftv1.IndexRange) (pure.Ranges, *pure.Refus
 		if r.GetFirst() > r.GetLast() {
 			return nil, badFrame(field, "must not end before it begins")
 		}
+		if n := len(out); n > 0 && r.GetFirst() <= out[n-1].Last {
+			return nil, badFrame(field, "must be in order and apart from each other")
+		}
 		out = append(out, pure.Range{First: r.GetFirst(), Last: r.GetLast()})
 	}
 	return out, nil

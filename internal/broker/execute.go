@@ -47,6 +47,7 @@ func (s *taskService) Execute(stream grpc.BidiStreamingServer[weftv1.ExecuteRequ
 	defer func() {
 		gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), goneTimeout)
 		defer cancel()
+		cmd.Stream.Close(shard.ErrClosed) // it gathers nothing more, whenever the loop hears of it
 		_ = s.loop.Send(gone, &shard.CallGone{Call: attached.Call, Stream: cmd.Stream}, 0, nil)
 	}()
 	go s.readExecute(stream, attached.Call, cmd.Stream)

@@ -89,6 +89,9 @@ func (f *executeFrame) acknowledged(b []byte) error {
 	switch {
 	case r.First > r.Last:
 		f.refuse(badFrame("acknowledged", "must not end before it begins"))
+	case len(f.cmd.Acknowledged) > 0 && r.First <= f.cmd.Acknowledged[len(f.cmd.Acknowledged)-1].Last:
+		// Ranges that overlap would have the shard look at each index again and again.
+		f.refuse(badFrame("acknowledged", "must be in order and apart from each other"))
 	case len(f.cmd.Acknowledged) == rangesMax:
 		f.refuse(badFrame("acknowledged", "must have at most 100000 items"))
 	default:

@@ -73,8 +73,8 @@ func TestExecuteFramesByHand(t *testing.T) {
 		for range d.IntN(4) {
 			req.Tasks = append(req.Tasks, &weftv1.ExecuteTask{Index: d.Uint64N(4), Spec: d.spec()})
 		}
-		for range d.IntN(3) {
-			req.Acknowledged = append(req.Acknowledged, &weftv1.IndexRange{First: d.Uint64N(9), Last: 9})
+		for i := range d.Uint64N(3) {
+			req.Acknowledged = append(req.Acknowledged, &weftv1.IndexRange{First: 10*i + d.Uint64N(9), Last: 10*i + 9})
 		}
 		if d.one(5) {
 			req.Cancels = append(req.Cancels, &weftv1.ExecuteCancel{Grace: durationpb.New(time.Second)})

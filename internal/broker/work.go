@@ -50,6 +50,7 @@ func (s *workerService) Work(stream grpc.BidiStreamingServer[weftv1.WorkRequest,
 		s.outputs.disconnect(link)
 		gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), goneTimeout)
 		defer cancel()
+		cmd.Stream.Close(shard.ErrClosed) // it gathers nothing more, whenever the loop hears of it
 		_ = s.loop.Send(gone, &shard.WorkerGone{Session: id, Stream: cmd.Stream}, 0, nil)
 	}()
 	go s.readWork(stream, id, cmd.Stream, link)

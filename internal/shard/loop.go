@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -268,15 +269,25 @@ func (l *Loop) runTerm(ctx context.Context) (err error) {
 	cfg := l.cfg.Machine
 	cfg.Seed = rand.Uint64()
 	m := NewMachine(cfg)
-	if err := term.Replay(ctx, m); err != nil {
-		return err
-	}
-	if err := m.Serve(term.Epoch()); err != nil {
+	if err := replay(ctx, term, m); err != nil {
 		return err
 	}
 	l.log.Info("the term begins", "epoch", term.Epoch(), "records", m.Records(), "took", time.Since(began))
 	t := &termLoop{Loop: l, term: term, stream: stream, machine: m}
 	return t.run(ctx)
+}
+
+// replay fills a machine from the journal. A panic is an error like any other: the next term may be luckier.
+func replay(ctx context.Context, term *journal.Term, m *Machine) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+		}
+	}()
+	if err := term.Replay(ctx, m); err != nil {
+		return err
+	}
+	return m.Serve(term.Epoch())
 }
 
 func nonce() (n journal.Nonce) {

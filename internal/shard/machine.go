@@ -14,7 +14,7 @@ import (
 
 // batchBytesMax is the size from which a batch takes no more commands. One command more, and the bulk
 // work after it, stay below the journal's largest entry.
-const batchBytesMax = 3 << 20
+const batchBytesMax = 2 << 20
 
 // passLeaseMax is the most that lease time advances in one pass of the loop: a broker that stood still
 // expires nobody.
@@ -57,14 +57,15 @@ type Machine struct {
 	lease    pure.Lease
 	diskLow  bool
 
-	enc     *encoder
-	pending batch // being decided
-	flight  batch // being appended
-	flying  bool
-	nextSeq uint64 // of the pending batch
-	reply   Reply  // of the command being decided, unless it took it to answer later
-	spare   []byte // memory for the next frame
-	touched []*Outbox
+	enc      *encoder
+	pending  batch // being decided
+	flight   batch // being appended
+	flying   bool
+	nextSeq  uint64 // of the pending batch
+	deciding bool   // a command; not bulk work
+	reply    Reply  // of the command being decided, unless it took it to answer later
+	spare    []byte // memory for the next frame
+	touched  []*Outbox
 
 	size   ledger
 	replay replayState
@@ -108,7 +109,8 @@ func NewMachine(cfg Config) *Machine {
 		cfg.BatchBytesMax = batchBytesMax
 	}
 	m := &Machine{
-		cfg: cfg, seed: cfg.Seed, enc: newEncoder(),
+		lease: 1, // 0 is a moment before this term
+		cfg:   cfg, seed: cfg.Seed, enc: newEncoder(),
 		workers: map[session.ID]*Outbox{}, clients: map[uint64]client{},
 		watchers: map[uint64][]*Outbox{}, waiters: map[uint64]*waiting{},
 		requests: map[request]uint64{},
@@ -157,9 +159,10 @@ func (m *Machine) step() *pure.Step {
 // Decide decides a command. The reply, if there is one, is told with the command's entry.
 func (m *Machine) Decide(cmd Command, reply Reply) {
 	step := m.step()
-	m.reply = reply
+	m.reply, m.deciding = reply, true
 	value, err := cmd.run(m, step)
 	m.settle(step)
+	m.deciding = false // what follows is not the command's fault
 	if m.reply != nil {
 		m.pending.deliveries = append(m.pending.deliveries, delivery{reply: m.reply, effect: value, err: err})
 		m.reply = nil

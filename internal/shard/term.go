@@ -13,6 +13,7 @@ const (
 	drainMax     = 512 // commands that one pass decides before it looks at the time again
 	housekeeping = time.Second
 	lazyMax      = 5 * time.Millisecond   // that records which nobody waits for are not appended
+	crowdedMax   = 10 * time.Millisecond  // that lease time advances in a pass that has not seen all that waits
 	passMax      = 250 * time.Millisecond // between passes: lease time advances by at most twice that in one
 )
 
@@ -61,6 +62,11 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 	}()
 	defer func() {
 		t.setReady(false)
+		reason := error(pure.Refuse(pure.TermEnded, "the broker's term ended while the request was in it"))
+		if err == nil {
+			reason = notReady()
+		}
+		t.machine.Abandon(reason) // first: an append or a purge under way may take a while to end
 		close(t.appendC)
 		stop()
 		<-stopped
@@ -69,11 +75,6 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 				t.log.Debug("a purge ended with the term", "error", err)
 			}
 		}
-		reason := error(pure.Refuse(pure.TermEnded, "the broker's term ended while the request was in it"))
-		if err == nil {
-			reason = notReady()
-		}
-		t.machine.Abandon(reason)
 	}()
 	t.last = time.Now()
 	t.look()
@@ -85,8 +86,8 @@ func (t *termLoop) serve(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &panicError{v, debug.Stack()}
-			t.poison.add(t.current.cmd)
-			if t.current.cmd != nil {
+			if t.current.cmd != nil && t.machine.deciding {
+				t.poison.add(t.current.cmd)
 				refuse(t.current, poisoned())
 			}
 		}
@@ -124,6 +125,7 @@ func (t *termLoop) serve(ctx context.Context) (err error) {
 // that has arrived counts before the time that has passed.
 func (t *termLoop) pass() {
 	t.tell(0)
+	emptied := false
 drain:
 	for range drainMax {
 		if t.machine.Full() {
@@ -133,11 +135,15 @@ drain:
 		case r := <-t.inbox:
 			t.decide(r)
 		default:
+			emptied = true
 			break drain
 		}
 	}
 	now := time.Now()
 	passed := now.Sub(t.last)
+	if !emptied { // heartbeats may wait behind a full batch: time goes on, but hardly
+		passed = min(passed, crowdedMax)
+	}
 	t.last = now
 	t.tell(passed)
 	t.machine.Advance()

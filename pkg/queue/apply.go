@@ -256,7 +256,7 @@ func (c *Core) leave(t *task) {
 	}
 	c.wall.Remove(t)
 	c.leases.Remove(t)
-	t.timeoutAt, t.graceAt = 0, 0
+	t.timeoutAt, t.graceAt, t.since = 0, 0, 0
 }
 
 // poisonous tells whether a task waits to learn if the workers that it was lost with are dead.

@@ -89,6 +89,7 @@ type task struct {
 	peerPlace  int32 // one more than its index in peer.attempts
 
 	watched   int32      // volatile: watchers
+	since     pure.Lease // volatile: when the attempt began; 0 is before this term
 	timeoutAt pure.Lease // volatile: the broker's own patience, 0 if none
 	graceAt   pure.Lease // volatile: the worker is away, and this long it may be; 0 if it is not
 

@@ -154,8 +154,11 @@ func (c *Core) Disconnect(step *pure.Step, id session.ID, ttl time.Duration) {
 	}
 	c.removeWorker(p)
 	for _, t := range p.attempts {
-		age := max(time.Duration(step.Wall-t.StartedAt), 0)
-		t.graceAt = step.Lease.Add(min(max(age/10, time.Second), ttl))
+		grace := ttl // of an attempt of an earlier term, whose age nobody knows for sure
+		if t.since != 0 {
+			grace = min(max(time.Duration(step.Lease-t.since)/10, time.Second), ttl)
+		}
+		t.graceAt = step.Lease.Add(grace)
 		c.patience(t)
 	}
 	c.forget(p)

@@ -125,6 +125,7 @@ func (c *Core) dispatch(step *pure.Step, t *task, p *peer) {
 		ID: t.ID, Token: step.Next(), Session: p.id, StartedAt: step.Wall, Attempts: t.Attempts + 1,
 	}
 	c.emit(step, &c.rec.dispatched)
+	t.since = step.Lease
 	c.startPatience(step.Lease, t)
 	if t.watched > 0 || t.call != nil && t.call.updates {
 		c.tellUpdate(step, t)

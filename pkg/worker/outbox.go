@@ -6,7 +6,7 @@ import (
 
 const (
 	frameReportsMax = 1_000
-	frameBytesMax   = 4 << 20 // of reports; one may lie across the limit
+	frameBytesMax   = 2 << 20 // of reports; the broker refuses a frame with more than 4 MiB of them
 	frameChunksMax  = 4       // of output, 64 KiB each: reports must not wait long behind them
 )
 
@@ -21,8 +21,10 @@ type outbox struct {
 // take moves what fits into a frame. It returns false if there is nothing.
 func (o *outbox) take(frame *weftv1.WorkRequest) bool {
 	n, size := 0, 0
-	for n < len(o.reports) && n < frameReportsMax && size < frameBytesMax {
-		size += reportBytes(o.reports[n].report)
+	for n < len(o.reports) && n < frameReportsMax {
+		if size += reportBytes(o.reports[n].report); n > 0 && size > frameBytesMax {
+			break // a single one goes alone, however large
+		}
 		n++
 	}
 	if n > 0 {

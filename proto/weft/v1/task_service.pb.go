@@ -31,7 +31,8 @@ type ExecuteRequest struct {
 	Attach *ExecuteAttach `protobuf:"bytes,1,opt,name=attach,proto3" json:"attach,omitempty"`
 	// New tasks.
 	Tasks []*ExecuteTask `protobuf:"bytes,2,rep,name=tasks,proto3" json:"tasks,omitempty"`
-	// Outcomes that the client has and that the broker may forget.
+	// Outcomes that the client has and that the broker may forget. At most 100,000 ranges, in order and
+	// apart from each other.
 	Acknowledged []*IndexRange `protobuf:"bytes,3,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
 	// Tasks to cancel.
 	Cancels []*ExecuteCancel `protobuf:"bytes,4,rep,name=cancels,proto3" json:"cancels,omitempty"`
@@ -129,7 +130,8 @@ type ExecuteAttach struct {
 	SessionTtl *durationpb.Duration `protobuf:"bytes,4,opt,name=session_ttl,json=sessionTtl,proto3" json:"session_ttl,omitempty"`
 	// A name for people: host and process of the client. At most 256 bytes.
 	Client string `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`
-	// Outcomes that the client has. Those, and no others, are not sent again.
+	// Outcomes that the client has. Those, and no others, are not sent again. At most 100,000 ranges, in
+	// order and apart from each other.
 	Acknowledged []*IndexRange `protobuf:"bytes,6,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
 	// Also tell when tasks begin and fall back to waiting.
 	Updates       bool `protobuf:"varint,7,opt,name=updates,proto3" json:"updates,omitempty"`
