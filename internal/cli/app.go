@@ -121,6 +121,10 @@ func (a *App) Execute(ctx context.Context, root *cobra.Command, args []string) i
 
 // noteBegin has it noted that a command begins: what failed before that is the command line.
 func noteBegin(c *cobra.Command, begun *bool) {
+	if !c.Runnable() { // a group: alone it shows its help, and a word that is none of its commands is a mistake
+		c.Args = cobra.NoArgs
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	if run := c.RunE; run != nil {
 		c.RunE = func(cmd *cobra.Command, args []string) error {
 			*begun = true

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -171,5 +172,14 @@ func TestSubstituteStandardInput(t *testing.T) {
 	}
 	if got := substitute([]string{"tag", "{}"}, "in", false); !slices.Equal(got, []string{"tag", "in"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestQuoteArg(t *testing.T) {
+	for _, text := range []string{"", "a", "a b", "a'b", "; echo INJECTED", "$(x)`y`\\", "new\nline", "''"} {
+		out, err := exec.Command("/bin/sh", "-c", "printf %s "+quoteArg(text)).Output()
+		if err != nil || string(out) != text {
+			t.Errorf("%q became %q, %v", text, out, err)
+		}
 	}
 }

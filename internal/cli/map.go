@@ -38,6 +38,7 @@ func (a *App) mapCommand() *cobra.Command {
 		Short: "Run a command for each input, on all workers",
 		Long: "Run a command for each input, on all workers: the arguments behind :::, or else the lines of\n" +
 			"standard input. {} in an argument stands for the input, which else becomes the last argument.\n" +
+			"In a line for --shell it is quoted.\n" +
 			"Output comes task by task in the order of the inputs. Files do not travel: a worker opens its\n" +
 			"own; --stdin-file sends one along, and then the input is an argument only where {} says so. The exit\n" +
 			"code is how many tasks failed, at most 101.",
@@ -176,7 +177,7 @@ func (m *mapping) specs(inputs iter.Seq[string]) iter.Seq[client.Spec] {
 					return
 				}
 			}
-			spec.Command = withArgs(m.spec.Command, substitute(m.argv, input, m.flags.stdinFile == ""), stdin)
+			spec.Command = withArgs(m.spec.Command, m.arguments(input), stdin)
 			spec.Labels = withInput(m.spec.Labels, input)
 			m.remember(input)
 			if !yield(spec) {
@@ -184,6 +185,16 @@ func (m *mapping) specs(inputs iter.Seq[string]) iter.Seq[client.Spec] {
 			}
 		}
 	}
+}
+
+// arguments puts an input into the command's arguments. In a line for the shell it is quoted: a file's name
+// must not become a command.
+func (m *mapping) arguments(input string) []string {
+	argv := substitute(m.argv, input, m.flags.stdinFile == "")
+	if m.spec.Command.GetShell() && len(m.argv) > 0 {
+		argv[0] = strings.ReplaceAll(m.argv[0], placeholder, quoteArg(input))
+	}
+	return argv
 }
 
 // inputLabel keeps the input with its task, for people who look.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ type Client struct {
 }
 
 // Dial makes a client of the broker at addr: host:port, or a gRPC target; empty is WEFT_BROKER, else
-// 127.0.0.1:9338. It connects in the background and comes back after every loss; [Client.Ping] tells
+// 127.0.0.1:9338, whose port a host alone has too. It connects in the background and comes back after every loss; [Client.Ping] tells
 // whether the broker is there. An error is one of addr or of the options.
 func Dial(addr string, opts ...Option) (*Client, error) {
 	cfg := newConfig()
@@ -72,7 +73,7 @@ func Dial(addr string, opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("client: session TTL %v is not between %v and %v", cfg.sessionTTL, minTTL, maxTTL)
 	}
 	c := &Client{
-		addr:       cmp.Or(addr, os.Getenv(EnvBroker), DefaultBroker),
+		addr:       WithPort(cmp.Or(addr, os.Getenv(EnvBroker), DefaultBroker)),
 		namespace:  cfg.namespace,
 		name:       cfg.name,
 		sessionTTL: cfg.sessionTTL,
@@ -88,6 +89,14 @@ func Dial(addr string, opts ...Option) (*Client, error) {
 	}
 	c.conn = conn
 	return c, nil
+}
+
+// WithPort adds the broker's usual port to a host that has none.
+func WithPort(addr string) string {
+	if strings.Contains(addr, ":") {
+		return addr
+	}
+	return addr + DefaultBroker[strings.LastIndexByte(DefaultBroker, ':'):]
 }
 
 // dialOptions are ours, then the program's, which are stronger.

@@ -74,7 +74,7 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 		return pure.Refuse(pure.CallWindowFull, "too many tasks of the call are not acknowledged", "limit", CallTasksMax)
 	case k.bytes >= CallBytesMax:
 		return pure.Refuse(pure.CallWindowFull, "too many bytes of the call are not acknowledged", "limit", CallBytesMax)
-	case len(k.Accepted) >= CallRangesMax:
+	case len(k.Accepted) >= CallRangesMax && !k.adjoins(n.Index):
 		return pure.Refuse(pure.CallWindowFull, "the call's indexes have too many holes", "limit", CallRangesMax)
 	}
 	_, err := c.put(step, k.Namespace, n, k, "")
@@ -104,6 +104,11 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 // callFinished is the refusal of tasks by a call that is over; the core may have forgotten it already.
 func callFinished(callName string) *pure.Refusal {
 	return pure.Refuse(pure.CallFinished, "the call was finished or cancelled and takes no more tasks", "call_id", callName)
+}
+
+// adjoins tells whether an index extends a stretch of accepted ones, and so needs no stretch of its own.
+func (k *call) adjoins(index uint64) bool {
+	return index > 0 && k.Accepted.Contains(index-1) || index+1 != 0 && k.Accepted.Contains(index+1)
 }
 
 // Submit accepts a task of its own.
