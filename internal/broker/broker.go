@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -172,15 +171,6 @@ type ownedStream struct {
 
 // Close implements journal.Stream.
 func (s *ownedStream) Close() error { return s.store.Close() }
-
-// stateBytesMax is half of the memory limit, if there is one (GOMEMLIMIT).
-func stateBytesMax() int64 {
-	const none = 1<<63 - 1
-	if limit := debug.SetMemoryLimit(-1); limit != none {
-		return limit / 2
-	}
-	return 0
-}
 
 // serve runs the loop, the gRPC server and the health checks until ctx ends or one of them fails.
 func (cfg *Config) serve(ctx context.Context, loop *shard.Loop, s *server, grpcL, httpL net.Listener) error {

@@ -74,7 +74,7 @@ func New(app *cli.App) *cobra.Command {
 
 // run works until the first signal and drains, or until the second.
 func run(parent context.Context, app *cli.App, f *flags) error {
-	addr := cmp.Or(app.Broker(), os.Getenv(client.EnvBroker), client.DefaultBroker)
+	addr := client.WithPort(cmp.Or(app.Broker(), os.Getenv(client.EnvBroker), client.DefaultBroker))
 	w, err := worker.New(worker.Config{
 		Broker: addr, Namespace: app.Namespace(), Queues: f.queues, Slots: f.slots, Name: f.name, Labels: f.labels,
 		DrainTimeout: f.drain, Output: worker.OutputConfig{SpoolDir: f.spoolDir}, Logger: app.ServerLogger(),
