@@ -186,6 +186,9 @@ func (b *benchRun) run(ctx context.Context, c *client.Client) error {
 	start := time.Now()
 	measure := start.Add(b.flags.warmup)
 	end := measure.Add(b.flags.duration)
+	if b.flags.inFlight == 1 {
+		return b.oneByOne(ctx, c, measure, end)
+	}
 	opts := []client.MapOption{client.InFlight(b.flags.inFlight), client.Unordered()}
 	var last time.Time
 	for r := range client.Map(ctx, c, b.specs(start, end), opts...) {
@@ -208,6 +211,38 @@ func (b *benchRun) run(ctx context.Context, c *client.Client) error {
 	}
 	b.took = last.Sub(measure)
 	return context.Cause(ctx)
+}
+
+// oneByOne submits a task when the one before has ended: a map would take its next input, and with it the
+// moment from which latency counts, while it waits.
+func (b *benchRun) oneByOne(ctx context.Context, c *client.Client, measure, end time.Time) error {
+	call := c.NewCall()
+	defer call.Close()
+	spec := client.Spec{Kind: benchKind, Payload: task.Bytes(make([]byte, b.flags.payload))}
+	now := time.Now()
+	for now.Before(end) {
+		begun := now
+		f, err := call.Submit(ctx, spec)
+		if err != nil {
+			return err
+		}
+		o, err := f.Wait(ctx)
+		if err != nil {
+			return err
+		}
+		now = time.Now()
+		b.all++
+		switch {
+		case begun.Before(measure):
+		case o.Err() != nil:
+			b.errors++
+		default:
+			b.measured++
+			b.latency.add(now.Sub(begun))
+		}
+	}
+	b.took = now.Sub(measure)
+	return nil
 }
 
 // payloadChunk is how much memory payloads take at a time.
