@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/queue"
@@ -121,7 +122,7 @@ func requestHash(req *weftv1.ReserveTasksRequest) (h [16]byte) {
 func reservedMessage(r shard.Reservation) *weftv1.ReserveTasksResponse {
 	resp := &weftv1.ReserveTasksResponse{}
 	if len(r.Tasks) > 0 {
-		resp.SessionId = formatSession(r.Session)
+		resp.SessionId, resp.Lease = formatSession(r.Session), durationpb.New(r.Lease)
 	}
 	for i := range r.Tasks {
 		resp.Tasks = append(resp.Tasks, assignmentMessage(&r.Tasks[i]))

@@ -142,7 +142,7 @@ type ReserveTasks struct {
 // the same id took over.
 type Reservation struct {
 	Session session.ID
-	Lease   time.Duration // the session\'s TTL
+	Lease   time.Duration // the session's TTL
 	Tasks   []queue.Assignment
 }
 
