@@ -75,9 +75,13 @@ func New(app *cli.App) *cobra.Command {
 // run works until the first signal and drains, or until the second.
 func run(parent context.Context, app *cli.App, f *flags) error {
 	addr := client.WithPort(cmp.Or(app.Broker(), os.Getenv(client.EnvBroker), client.DefaultBroker))
+	logger := app.ServerLogger()
+	if f.json { // a program's worker: what it tells a person is the program's business
+		logger = app.Logger()
+	}
 	w, err := worker.New(worker.Config{
 		Broker: addr, Namespace: app.Namespace(), Queues: f.queues, Slots: f.slots, Name: f.name, Labels: f.labels,
-		DrainTimeout: f.drain, Output: worker.OutputConfig{SpoolDir: f.spoolDir}, Logger: app.ServerLogger(),
+		DrainTimeout: f.drain, Output: worker.OutputConfig{SpoolDir: f.spoolDir}, Logger: logger,
 	})
 	if err != nil {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: err}
