@@ -25,7 +25,7 @@ type executeFrame struct {
 }
 
 // decode implements frameIn. A frame that is protobuf and breaks a rule has a refusal, not an error.
-func (f *executeFrame) decode(data []byte) (err error) {
+func (f *executeFrame) decode(data []byte) error {
 	f.size, f.bytes, f.tasks = len(data), 0, 0
 	f.cmd, f.refusal = &shard.CallFrame{}, nil
 	f.rest.Reset()
@@ -33,37 +33,49 @@ func (f *executeFrame) decode(data []byte) (err error) {
 		f.refuse(badFrame("frame", "must have at most 8 MiB"))
 		return nil
 	}
-	var rest []byte
-	for b := data; len(b) > 0; {
-		var x wire.Field
-		before := b
-		if x, b, err = wire.Next(b); err != nil {
-			return err
-		}
+	more, err := readFields(data, &f.rest, func(x *wire.Field) (bool, error) {
 		switch {
 		case x.Is(2, protowire.BytesType):
-			err = f.task(x.Data)
+			return true, f.task(x.Data)
 		case x.Is(3, protowire.BytesType):
-			err = f.acknowledged(x.Data)
+			return true, f.acknowledged(x.Data)
 		case x.Is(6, protowire.VarintType):
 			f.cmd.Heartbeat = x.Value
-		default:
-			rest = append(rest, before[:len(before)-len(b)]...)
+			return true, nil
 		}
-		if err != nil {
-			return err
-		}
-	}
-	if len(rest) == 0 {
-		return nil
-	}
-	if err := proto.Unmarshal(rest, &f.rest); err != nil {
+		return false, nil
+	})
+	if err != nil || !more {
 		return err
 	}
 	if f.refusal == nil {
 		f.refusal = executeRest(f.cmd, &f.rest)
 	}
 	return nil
+}
+
+// readFields gives each field of a frame to read, and those that it does not know to the message. more tells
+// whether there were any.
+func readFields(data []byte, rest proto.Message, read func(*wire.Field) (known bool, err error)) (more bool, err error) {
+	var unread []byte
+	for b := data; len(b) > 0; {
+		x, after, err := wire.Next(b)
+		if err != nil {
+			return false, err
+		}
+		known, err := read(&x)
+		if err != nil {
+			return false, err
+		}
+		if !known {
+			unread = append(unread, b[:len(b)-len(after)]...)
+		}
+		b = after
+	}
+	if len(unread) == 0 {
+		return false, nil
+	}
+	return true, proto.Unmarshal(unread, rest)
 }
 
 func (f *executeFrame) refuse(r *pure.Refusal) {
@@ -209,7 +221,7 @@ type workFrame struct {
 }
 
 // decode implements frameIn.
-func (f *workFrame) decode(data []byte) (err error) {
+func (f *workFrame) decode(data []byte) error {
 	f.size, f.bytes, f.reports = len(data), 0, 0
 	f.cmd, f.output, f.refusal = &shard.WorkerFrame{}, nil, nil
 	f.rest.Reset()
@@ -217,31 +229,20 @@ func (f *workFrame) decode(data []byte) (err error) {
 		f.refuse(badFrame("frame", "must have at most 8 MiB"))
 		return nil
 	}
-	var rest []byte
-	for b := data; len(b) > 0; {
-		var x wire.Field
-		before := b
-		if x, b, err = wire.Next(b); err != nil {
-			return err
-		}
+	more, err := readFields(data, &f.rest, func(x *wire.Field) (bool, error) {
 		switch {
 		case x.Is(2, protowire.BytesType):
-			err = f.report(x.Data)
+			return true, f.report(x.Data)
 		case x.Is(3, protowire.VarintType):
 			f.cmd.Credits = uint32(x.Value)
+			return true, nil
 		case x.Is(5, protowire.VarintType):
 			f.cmd.Heartbeat = x.Value
-		default:
-			rest = append(rest, before[:len(before)-len(b)]...)
+			return true, nil
 		}
-		if err != nil {
-			return err
-		}
-	}
-	if len(rest) == 0 {
-		return nil
-	}
-	if err := proto.Unmarshal(rest, &f.rest); err != nil {
+		return false, nil
+	})
+	if err != nil || !more {
 		return err
 	}
 	f.refuse(workRest(f.cmd, &f.rest))

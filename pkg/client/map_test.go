@@ -210,7 +210,7 @@ func TestMapErrors(t *testing.T) {
 // A million inputs take no more memory than a thousand.
 func TestMapMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a million tasks take a while")
+		t.Skip("-short: a million tasks take a while")
 	}
 	c := (&fakeBroker{execute: scripted(echoScript)}).start(t)
 	var stats runtime.MemStats

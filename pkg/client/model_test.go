@@ -186,7 +186,7 @@ func (m *modelBroker) task(x *weftv1.ExecuteTask, response *weftv1.ExecuteRespon
 // the end the broker has nothing left.
 func TestRandomCuts(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a thousand redials take a while")
+		t.Skip("-short: a thousand redials take a while")
 	}
 	const calls = 20
 	var wg sync.WaitGroup
