@@ -27,6 +27,7 @@ var reasonCodes = map[pure.Reason]codes.Code{
 	pure.RequestMismatch: codes.AlreadyExists,
 	pure.LeaseLost:       codes.FailedPrecondition,
 	pure.CallWindowFull:  codes.ResourceExhausted,
+	pure.CallSparse:      codes.ResourceExhausted,
 	pure.StateFull:       codes.ResourceExhausted,
 	pure.DiskLow:         codes.ResourceExhausted,
 	pure.NotReady:        codes.Unavailable,

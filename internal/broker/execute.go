@@ -20,7 +20,7 @@ import (
 const (
 	frameTasksMax  = 1000
 	frameBytesMax  = 8 << 20
-	frameCancelMax = 1000
+	frameCancelMax = 100
 	taskBytesMax   = 4 << 20 // payload bytes of one frame's tasks or reports: one command is one journal entry
 
 	// sendBytes is about the size at which a response is sent and another one begun.

@@ -51,6 +51,28 @@ func (r *Ranges) Add(first, last uint64) {
 	*r = slices.Replace(s, from, to, Range{first, last})
 }
 
+// Union puts every index of other into the set. It takes time linear in both, but for a few ranges.
+func (r *Ranges) Union(other Ranges) {
+	const few = 4
+	if len(other) <= few {
+		for _, x := range other {
+			r.Add(x.First, x.Last)
+		}
+		return
+	}
+	merged := make(Ranges, 0, len(*r)+len(other))
+	for a, b := *r, other; len(a) > 0 || len(b) > 0; {
+		if len(b) == 0 || len(a) > 0 && a[0].First <= b[0].First {
+			merged.Add(a[0].First, a[0].Last)
+			a = a[1:]
+		} else {
+			merged.Add(b[0].First, b[0].Last)
+			b = b[1:]
+		}
+	}
+	*r = merged
+}
+
 // Overlap calls fn for each stretch from first to last that is in the set, in order.
 func (r Ranges) Overlap(first, last uint64, fn func(Range)) {
 	for k := r.after(first); k < len(r) && r[k].First <= last; k++ {

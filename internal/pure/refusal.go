@@ -13,6 +13,7 @@ const (
 	CallNotFound    Reason = "CALL_NOT_FOUND"
 	CallFinished    Reason = "CALL_FINISHED"
 	CallWindowFull  Reason = "CALL_WINDOW_FULL"
+	CallSparse      Reason = "CALL_SPARSE"
 	SessionNotFound Reason = "SESSION_NOT_FOUND"
 	RequestMismatch Reason = "REQUEST_MISMATCH"
 	LeaseLost       Reason = "LEASE_LOST"

@@ -36,6 +36,7 @@ type Step struct {
 
 	Effects []any // told after the entry is durable, in this order
 	records int
+	looked  int
 }
 
 // Next returns the next value of the shard's counter.
@@ -59,8 +60,14 @@ func (s *Step) Emit(rec any) {
 	s.Sink.Record(rec)
 }
 
-// Records is the number of records emitted so far.
-func (s *Step) Records() int { return s.records }
+// Look notes that something was looked at, and perhaps left as it is.
+func (s *Step) Look() { s.looked++ }
+
+// lookedPerRecord is how many looks take about as long as one record.
+const lookedPerRecord = 16
+
+// Work is how much has been done so far, in records: bulk work is cut into steps by it.
+func (s *Step) Work() int { return s.records + s.looked/lookedPerRecord }
 
 // Tell adds an effect.
 func (s *Step) Tell(effect any) { s.Effects = append(s.Effects, effect) }

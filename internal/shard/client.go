@@ -43,11 +43,9 @@ func (c *CallAttach) run(m *Machine, step *pure.Step) (any, error) {
 	id, accepted := m.queue.Attach(step, c.Namespace, c.Call, s.ID, c.Acknowledged, c.Updates)
 	if old, ok := m.clients[id]; ok {
 		m.closeAfter(old.outbox, pure.Refuse(pure.Superseded, "another stream took over the call"))
-		delete(m.clients, id)
-		m.sessions.Connect(old.session, len(m.callsOf(old.session)) > 0)
+		m.unlisten(id)
 	}
-	m.clients[id] = client{outbox: c.Stream, session: s.ID}
-	m.sessions.Connect(s.ID, true)
+	m.listen(id, client{outbox: c.Stream, session: s.ID})
 	attached := &Attached{Call: id, Session: s.ID, TTL: s.TTL, Accepted: accepted}
 	m.deliver(c.Stream, attached)
 	m.queue.Resume(step, id)
@@ -89,12 +87,11 @@ func (c *CallFrame) run(m *Machine, step *pure.Step) (any, error) {
 		c.Refused[i].Call = c.Call
 		step.Tell(&c.Refused[i])
 	}
-	for _, x := range c.Cancels {
-		if x.All {
-			m.queue.CancelCallID(step, c.Call, x.Grace)
-		} else {
-			m.queue.CancelIndexes(step, c.Call, x.Range, x.Grace)
-		}
+	if refusal := m.cancel(step, c); refusal != nil {
+		m.closeAfter(c.Stream, refusal) // the client comes back, and asks again
+		m.unlisten(c.Call)
+		m.queue.Detach(c.Call)
+		return nil, nil
 	}
 	if c.Finish {
 		m.queue.Finish(step, c.Call)
@@ -103,6 +100,27 @@ func (c *CallFrame) run(m *Machine, step *pure.Step) (any, error) {
 		step.Tell(&beatTo{c.Stream, Beat{c.Heartbeat}})
 	}
 	return nil, nil
+}
+
+// cancel carries out a frame's cancellations. Those of the whole call are one, with the shortest grace.
+func (m *Machine) cancel(step *pure.Step, c *CallFrame) *pure.Refusal {
+	all, grace := false, time.Duration(-1)
+	for _, x := range c.Cancels {
+		if !x.All {
+			if refusal := m.queue.CancelIndexes(step, c.Call, x.Range, x.Grace); refusal != nil {
+				return refusal
+			}
+			continue
+		}
+		if !all || x.Grace >= 0 && (grace < 0 || x.Grace < grace) {
+			grace = x.Grace
+		}
+		all = true
+	}
+	if all {
+		m.queue.CancelCallID(step, c.Call, grace)
+	}
+	return nil
 }
 
 func (m *Machine) enqueue(step *pure.Step, c *CallFrame) {
@@ -130,9 +148,8 @@ func (c *CallGone) run(m *Machine, _ *pure.Step) (any, error) {
 	if k.outbox != c.Stream {
 		return nil, nil
 	}
-	delete(m.clients, c.Call)
+	m.unlisten(c.Call)
 	m.queue.Detach(c.Call)
-	m.sessions.Connect(k.session, len(m.callsOf(k.session)) > 0)
 	return nil, nil
 }
 

@@ -71,7 +71,8 @@ type Machine struct {
 	replay replayState
 
 	workers  map[session.ID]*Outbox
-	clients  map[uint64]client // by call
+	clients  map[uint64]client                  // by call
+	listens  map[session.ID]map[uint64]struct{} // the calls that a session's streams are attached to
 	watchers map[uint64][]*Outbox
 	waiters  map[uint64]*waiting
 	requests map[request]uint64 // waiters by request
@@ -112,6 +113,7 @@ func NewMachine(cfg Config) *Machine {
 		lease: 1, // 0 is a moment before this term
 		cfg:   cfg, seed: cfg.Seed, enc: newEncoder(),
 		workers: map[session.ID]*Outbox{}, clients: map[uint64]client{},
+		listens:  map[session.ID]map[uint64]struct{}{},
 		watchers: map[uint64][]*Outbox{}, waiters: map[uint64]*waiting{},
 		requests: map[request]uint64{},
 	}
@@ -181,10 +183,17 @@ func (m *Machine) work() {
 	m.settle(step)
 }
 
-// Advance does what is due and goes on with bulk work, in steps, until there is nothing to do or the batch
-// is full.
+// advanceStepsMax bounds one Advance: work that records nothing does not fill the batch, and must not keep
+// others waiting all the same.
+const advanceStepsMax = 64
+
+// Advance does what is due and goes on with bulk work, in steps, until there is nothing to do, the batch
+// is full, or others should have their turn.
 func (m *Machine) Advance() {
-	for !m.Full() {
+	for range advanceStepsMax {
+		if m.Full() {
+			return
+		}
 		id, sessionDue := m.sessions.Due(m.lease)
 		switch {
 		case sessionDue:
@@ -353,7 +362,7 @@ func (m *Machine) closeStreams(id session.ID) {
 	}
 	for _, call := range m.callsOf(id) {
 		m.closeAfter(m.clients[call].outbox, sessionOver(id))
-		delete(m.clients, call)
+		m.unlisten(call)
 	}
 }
 

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
@@ -62,14 +63,30 @@ func (m *Machine) tellWatchers(e *queue.Changed) {
 	}
 }
 
+// listen makes a stream the one of a call.
+func (m *Machine) listen(call uint64, c client) {
+	m.clients[call] = c
+	calls := m.listens[c.session]
+	if calls == nil {
+		calls = map[uint64]struct{}{}
+		m.listens[c.session] = calls
+	}
+	calls[call] = struct{}{}
+	m.sessions.Connect(c.session, true)
+}
+
+// unlisten undoes it.
+func (m *Machine) unlisten(call uint64) {
+	id := m.clients[call].session
+	delete(m.clients, call)
+	delete(m.listens[id], call)
+	if len(m.listens[id]) == 0 {
+		delete(m.listens, id)
+		m.sessions.Connect(id, false)
+	}
+}
+
 // callsOf returns the calls that a session's streams are attached to, in order.
 func (m *Machine) callsOf(id session.ID) []uint64 {
-	var out []uint64
-	for call, c := range m.clients {
-		if c.session == id {
-			out = append(out, call)
-		}
-	}
-	slices.Sort(out)
-	return out
+	return slices.Sorted(maps.Keys(m.listens[id]))
 }

@@ -52,7 +52,7 @@ func (m *model) taskPut(r *journalv1.TaskPut) {
 	case k.accepted[r.Index] != 0:
 		m.fail("task %d is accepted at index %d of call %s, where task %d was", t.id, r.Index, k.name, k.accepted[r.Index])
 	default:
-		k.accepted[r.Index] = t.id
+		k.accepted[r.Index], k.last = t.id, max(k.last, r.Index)
 	}
 }
 

@@ -310,7 +310,7 @@ func (c *Call) dropFrom(list []*Future) []*Future {
 		}
 		f.outcome = cancelledHere()
 		c.publish(f)
-		c.settle(f)
+		c.void(f)
 	}
 	clear(list[len(kept):])
 	return kept

@@ -22,6 +22,7 @@ var reasonCodes = map[weftv1.ErrorReason]codes.Code{
 	weftv1.ErrorReason_ERROR_REASON_REQUEST_MISMATCH:  codes.AlreadyExists,
 	weftv1.ErrorReason_ERROR_REASON_LEASE_LOST:        codes.FailedPrecondition,
 	weftv1.ErrorReason_ERROR_REASON_CALL_WINDOW_FULL:  codes.ResourceExhausted,
+	weftv1.ErrorReason_ERROR_REASON_CALL_SPARSE:       codes.ResourceExhausted,
 	weftv1.ErrorReason_ERROR_REASON_STATE_FULL:        codes.ResourceExhausted,
 	weftv1.ErrorReason_ERROR_REASON_DISK_LOW:          codes.ResourceExhausted,
 	weftv1.ErrorReason_ERROR_REASON_INTERNAL:          codes.Internal,

@@ -99,7 +99,7 @@ func (c *Call) reject(r *weftv1.ExecuteRejection) {
 	}
 	f.err = fromRejection(r)
 	c.publish(f)
-	c.settle(f)
+	c.void(f)
 }
 
 // takeUpdates notes the task's name and turns messages into updates.
@@ -178,6 +178,16 @@ func (c *Call) acknowledge(f *Future) {
 	c.ackC.add(f.index)
 	c.ackCount++
 	c.settle(f)
+}
+
+// void takes a future out of the books whose task the broker does not have. It is told that none will come:
+// a call with too many holes takes no more tasks. Whoever meets a named call again may fill them, though.
+func (c *Call) void(f *Future) {
+	if c.config.named {
+		c.settle(f)
+		return
+	}
+	c.acknowledge(f)
 }
 
 // settle takes a future that has ended out of the books.

@@ -16,7 +16,7 @@ const (
 	frameTasksMax   = 1000
 	frameBytesMax   = 2 << 20
 	frameRangesMax  = 10_000
-	frameCancelsMax = 1000
+	frameCancelsMax = 100
 )
 
 // Acknowledgements ride along with the next tasks or the next heartbeat. So many of them go alone: an

@@ -3,6 +3,7 @@ package queue
 import (
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
+	"slices"
 )
 
 // Apply applies a record, a new one or one of the journal. A record of an entity that is not there is
@@ -45,6 +46,8 @@ func (c *Core) applyQueuePut(rec *QueuePut, seq uint64) {
 	if q.Name == "" {
 		q.QueueState = rec.State
 		c.queueNames[name{q.Namespace, q.Name}] = q
+		at, _ := slices.BinarySearchFunc(c.byName, name{q.Namespace, q.Name}, compareNames)
+		c.byName = slices.Insert(c.byName, at, q)
 	}
 	c.queueAges.Touch(q, seq)
 }
@@ -94,7 +97,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 	t := &task{TaskState: *rec.State, queue: q}
 	c.tasks[t.ID] = t
 	c.taskAges.Touch(t, seq)
-	c.listOrder(t.ID)
+	c.order.Add(t.ID, len(c.tasks), func(id uint64) bool { return c.tasks[id] != nil })
 	c.remember(t)
 	if t.Call != 0 {
 		t.call = c.callOf(t.Call)

@@ -77,20 +77,29 @@ func (c *Core) applyAcknowledged(rec *CallAcknowledged) {
 	if k == nil {
 		return
 	}
+	k.Accepted.Union(rec.Ranges) // what was refused, or never sent, is no hole any more
+	k.Acknowledged.Union(rec.Ranges)
 	for _, r := range rec.Ranges {
-		k.Acknowledged.Add(r.First, r.Last)
-		for i := r.First; ; i++ {
-			if t := k.byIndex[i]; t != nil {
-				c.acknowledged(t)
+		if r.Last-r.First < uint64(len(k.tasks)) {
+			for i := r.First; i <= r.Last; i++ {
+				if t := k.byIndex[i]; t != nil {
+					c.acknowledged(t)
+				}
 			}
-			if i == r.Last {
-				break
+			continue
+		}
+		for i := len(k.tasks) - 1; i >= 0; i-- { // from the end: one that is dropped is replaced by the last
+			if t := k.tasks[i]; t.Index >= r.First && t.Index <= r.Last {
+				c.acknowledged(t)
 			}
 		}
 	}
 }
 
 func (c *Core) acknowledged(t *task) {
+	if t.Acknowledged {
+		return
+	}
 	if t.Options.Retention < 0 {
 		c.drop(t)
 		return
@@ -116,23 +125,22 @@ func (c *Core) own(k *call) {
 	if !k.Session.IsZero() {
 		p := c.peer(k.Session)
 		p.calls = append(p.calls, k)
+		k.peerPlace = int32(len(p.calls))
 	}
 }
 
 func (c *Core) disown(k *call) {
-	p := c.peers[k.Session]
-	if p == nil {
+	if k.peerPlace == 0 {
 		return
 	}
-	for i, other := range p.calls {
-		if other == k {
-			last := len(p.calls) - 1
-			p.calls[i] = p.calls[last]
-			p.calls[last] = nil
-			p.calls = p.calls[:last]
-			break
-		}
-	}
+	p := c.peers[k.Session]
+	last := len(p.calls) - 1
+	moved := p.calls[last]
+	p.calls[k.peerPlace-1] = moved
+	moved.peerPlace = k.peerPlace
+	p.calls[last] = nil
+	p.calls = p.calls[:last]
+	k.peerPlace = 0
 	c.forget(p)
 }
 
@@ -214,8 +222,9 @@ func (c *Core) Detach(id uint64) {
 	}
 }
 
-// Acknowledge records that the client has outcomes. What is not final, not accepted or acknowledged
-// already is passed over.
+// Acknowledge records that the client has outcomes. What is not final or acknowledged already is passed
+// over. An index that was not accepted is void from then on, if it is not beyond what was: the client says
+// that no task will come there, and a call with many such holes has fewer stretches to remember.
 func (c *Core) Acknowledge(step *pure.Step, id uint64, ranges pure.Ranges) {
 	if k := c.calls[id]; k != nil {
 		c.acknowledge(step, k, ranges)
@@ -226,6 +235,11 @@ func (c *Core) Acknowledge(step *pure.Step, id uint64, ranges pure.Ranges) {
 func (c *Core) acknowledge(step *pure.Step, k *call, ranges pure.Ranges) {
 	var news pure.Ranges
 	for _, r := range ranges {
+		if n := len(k.Accepted); n > 0 && r.First <= k.Accepted[n-1].Last {
+			k.Accepted.Gaps(r.First, min(r.Last, k.Accepted[n-1].Last), func(gap pure.Range) {
+				news.Add(gap.First, gap.Last)
+			})
+		}
 		k.Accepted.Overlap(r.First, r.Last, func(in pure.Range) {
 			k.Acknowledged.Gaps(in.First, in.Last, func(gap pure.Range) {
 				for i := gap.First; ; i++ {

@@ -16,13 +16,23 @@ func (c *Core) Cancel(step *pure.Step, namespace string, id uint64, grace time.D
 	return t.State, nil
 }
 
+// callCancelsMax bounds the cancellations of ranges of one call that are under way.
+const callCancelsMax = 1000
+
 // CancelIndexes cancels tasks of a call that are known now. They follow in bulk work: there may be more of
 // them than one entry of the journal takes. No intent is recorded, as nothing is answered: a client that
-// lost its stream asks again.
-func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace time.Duration) {
-	if k := c.calls[callID]; k != nil {
-		c.sweeps = append(c.sweeps, sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
+// lost its stream asks again. It is refused while too much of that is under way.
+func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace time.Duration) *pure.Refusal {
+	k := c.calls[callID]
+	if k == nil {
+		return nil
 	}
+	if k.cancelling >= callCancelsMax {
+		return pure.Refuse(pure.Overloaded, "too many cancellations of the call are under way", "limit", callCancelsMax)
+	}
+	k.cancelling++
+	c.sweeps = append(c.sweeps, sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
+	return nil
 }
 
 // indexCancel is the cancellation of a range of indexes.
@@ -42,6 +52,7 @@ func (c *Core) sweepIndexes(step *pure.Step, k *call, x *indexCancel) (done bool
 					x.left.First, done = i, false
 					return
 				}
+				step.Look()
 				if t := k.byIndex[i]; t != nil && t.ID <= x.upTo {
 					c.cancel(step, t, x.grace)
 				}
@@ -51,6 +62,9 @@ func (c *Core) sweepIndexes(step *pure.Step, k *call, x *indexCancel) (done bool
 			}
 		})
 	})
+	if done {
+		k.cancelling--
+	}
 	return done
 }
 

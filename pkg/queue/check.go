@@ -62,8 +62,7 @@ func (k *checker) checkTasks() {
 		if t.Call != 0 {
 			k.expect(t.call != nil && t.call == k.calls[t.Call], "task %d is in another call than its own", id)
 		}
-		_, listed := slices.BinarySearch(k.order, id)
-		k.expect(listed || k.orderStale && slices.Contains(k.order, id), "task %d is not listed", id)
+		k.expect(k.order.Has(id), "task %d is not listed", id)
 	}
 	k.expect(k.bytesSum == k.bytes, "the tasks have %d bytes, counted are %d", k.bytesSum, k.bytes)
 	k.expect(k.requestsLen == len(k.requests), "%d tasks with requests, known are %d", k.requestsLen, len(k.requests))
@@ -157,6 +156,7 @@ func (k *checker) checkQueues() {
 	}
 	k.expect(ready == k.readyLen, "%d tasks in classes, %d are ready", ready, k.readyLen)
 	k.expect(len(k.queueNames) <= len(k.queues), "%d names of %d queues", len(k.queueNames), len(k.queues))
+	k.expect(len(k.byName) == len(k.queueNames), "%d queues in order, %d names", len(k.byName), len(k.queueNames))
 }
 
 func (k *checker) checkClass(cl *class) {

@@ -29,8 +29,8 @@ type Core struct {
 	callAges  pure.Ages[call]
 	taskAges  pure.Ages[task]
 
-	order      []uint64 // task ids, for listings; those of dropped tasks are taken out now and then
-	orderStale bool     // order is not sorted
+	order  pure.Order // task ids
+	byName []*queue   // by namespace and name
 
 	dirtyClasses []*class
 	dirtyWorkers []*worker
@@ -64,15 +64,19 @@ type queue struct {
 
 type call struct {
 	CallState
-	tasks    []*task          // in no order; a task knows its place
-	byIndex  map[uint64]*task // live tasks
-	open     int              // tasks that are not acknowledged
-	bytes    int64            // of those
-	attached bool             // volatile: a stream listens
-	updates  bool             // volatile: and wants to know of states that are not final
-	missed   pure.Ranges      // volatile: acknowledged by others, and not known to the stream's client
-	retold   pure.Ranges      // volatile: of those, what it was told again
-	age      pure.Age[call]
+	tasks      []*task          // in no order; a task knows its place
+	byIndex    map[uint64]*task // live tasks
+	open       int              // tasks that are not acknowledged
+	bytes      int64            // of those
+	attached   bool             // volatile: a stream listens
+	updates    bool             // volatile: and wants to know of states that are not final
+	missed     pure.Ranges      // volatile: acknowledged by others, and not known to the stream's client
+	retold     pure.Ranges      // volatile: of those, what it was told again
+	cancelling int              // volatile: sweeps of indexes that are under way
+
+	peerPlace int32 // one more than its index in peer.calls, 0 if it is not there
+
+	age pure.Age[call]
 }
 
 type task struct {

@@ -75,7 +75,7 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	case k.bytes >= CallBytesMax:
 		return pure.Refuse(pure.CallWindowFull, "too many bytes of the call are not acknowledged", "limit", CallBytesMax)
 	case len(k.Accepted) >= CallRangesMax && !k.adjoins(n.Index):
-		return pure.Refuse(pure.CallWindowFull, "the call's indexes have too many holes", "limit", CallRangesMax)
+		return pure.Refuse(pure.CallSparse, "the indexes of the call's tasks have too many holes", "limit", CallRangesMax)
 	}
 	_, err := c.put(step, k.Namespace, n, k, "")
 	return err

@@ -84,7 +84,6 @@ func (c *Core) leaseDue(step *pure.Step, t *task) {
 // attempt has its whole time again from now. ttl returns a living session's TTL and whether it is one of
 // a worker, whose stream is awaited.
 func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, worker, alive bool)) {
-	c.sortOrder()
 	for t := c.taskAges.Oldest(); t != nil; t = c.taskAges.Next(t) {
 		c.remember(t)
 		if !t.State.Held() {

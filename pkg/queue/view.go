@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,10 +99,8 @@ const examinedMax = 10_000
 
 // List returns tasks with ids above after, oldest first, at most n, and the id to go on from, 0 at the end.
 func (c *Core) List(f Filter, after uint64, n int) ([]Snapshot, uint64) {
-	c.sortOrder()
-	from, _ := slices.BinarySearch(c.order, after+1)
 	var out []Snapshot
-	for examined, id := range c.order[from:] {
+	for examined, id := range c.order.After(after) {
 		if len(out) == n || examined == examinedMax {
 			return out, id - 1
 		}
@@ -117,25 +116,6 @@ func (t *task) matches(f *Filter) bool {
 		(f.Queue == "" || t.queue.Name == f.Queue) &&
 		(len(f.States) == 0 || slices.Contains(f.States, t.State)) &&
 		(f.Call == "" || t.call != nil && t.call.Name == f.Call)
-}
-
-// listOrder adds an id to the order of listings, and takes dropped ones out when they are the most.
-func (c *Core) listOrder(id uint64) {
-	if n := len(c.order); n > 0 && c.order[n-1] > id {
-		c.orderStale = true
-	}
-	c.order = append(c.order, id)
-	if len(c.order) > 2*len(c.tasks)+1024 {
-		c.order = slices.DeleteFunc(c.order, func(id uint64) bool { return c.tasks[id] == nil })
-	}
-}
-
-func (c *Core) sortOrder() {
-	if c.orderStale {
-		slices.Sort(c.order)
-		c.order = slices.Compact(c.order)
-		c.orderStale = false
-	}
 }
 
 // QueueView is a queue and its counts by state.
@@ -163,16 +143,24 @@ func (c *Core) Queue(namespace, queueName string) (QueueView, error) {
 // Queues returns a namespace's queues by name, those after a name, at most n, and whether there are more.
 func (c *Core) Queues(namespace, after string, n int) ([]QueueView, bool) {
 	var out []QueueView
-	for _, q := range c.queues {
-		if q.Namespace == namespace && q.Name > after {
-			out = append(out, QueueView{q.QueueState, q.counts})
-		}
+	from, found := slices.BinarySearchFunc(c.byName, name{namespace, after}, compareNames)
+	if found {
+		from++
 	}
-	slices.SortFunc(out, func(a, b QueueView) int { return strings.Compare(a.Name, b.Name) })
-	if len(out) > n {
-		return out[:n], true
+	for _, q := range c.byName[from:] {
+		if q.Namespace != namespace {
+			break
+		}
+		if len(out) == n {
+			return out, true
+		}
+		out = append(out, QueueView{q.QueueState, q.counts})
 	}
 	return out, false
+}
+
+func compareNames(q *queue, n name) int {
+	return cmp.Or(strings.Compare(q.Namespace, n.namespace), strings.Compare(q.Name, n.name))
 }
 
 // WorkerView is a connected worker.

@@ -102,7 +102,21 @@ func TestACallHasSoManyBytes(t *testing.T) {
 func TestACallHasSoManyHoles(t *testing.T) {
 	b := newBench(Config{})
 	got, refused := b.enqueue(newTasks(0, CallRangesMax+3, 2, 0)...)
-	want(t, got, refused, CallRangesMax, map[pure.Reason]int{pure.CallWindowFull: 3})
+	want(t, got, refused, CallRangesMax, map[pure.Reason]int{pure.CallSparse: 3})
+	last := uint64(2 * (CallRangesMax - 1))
+	b.core.Acknowledge(b.step(), b.call, pure.Ranges{{First: 1, Last: 1}, {First: 3, Last: 3}, {First: 5, Last: last + 9}})
+	got, refused = b.enqueue(newTasks(last+2, 5, 2, 0)...)
+	want(t, got, refused, 5, map[pure.Reason]int{})
+	if err := b.core.Check(); err != nil {
+		t.Error(err)
+	}
+	b.settle(pure.Range{First: 0, Last: last + 100})
+	if err := b.core.Check(); err != nil {
+		t.Error(err)
+	}
+	if n := len(b.core.calls[b.call].tasks); n != 0 {
+		t.Errorf("%d tasks are left", n)
+	}
 }
 
 func TestTheStateHasSoManyBytes(t *testing.T) {

@@ -50,7 +50,7 @@ func (c *Core) Work(step *pure.Step) {
 	c.dirtyWorkers = nil
 }
 
-func (c *Core) full(step *pure.Step) bool { return step.Records() >= c.stepMax }
+func (c *Core) full(step *pure.Step) bool { return step.Work() >= c.stepMax }
 
 // serve hands out a class's tasks in order, and tells whether it came to the end.
 func (c *Core) serve(step *pure.Step, k *class) bool {
@@ -158,6 +158,7 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 		if c.full(step) {
 			return false
 		}
+		step.Look()
 		t := s.call.tasks[s.at-1]
 		if s.call.cancels(t) && !t.State.Final() {
 			c.cancel(step, t, s.call.CancelGrace)

@@ -17,6 +17,8 @@ type Core struct {
 	deadlines pure.Heap[*Session]
 	ages      pure.Ages[Session]
 	opened    uint64
+	numbers   map[uint64]*Session
+	order     pure.Order // of the numbers
 
 	// Strangers counts records about sessions that were not there.
 	Strangers int
@@ -27,6 +29,7 @@ func New() *Core {
 	return &Core{
 		sessions:  map[ID]*Session{},
 		requests:  map[requestKey]*Session{},
+		numbers:   map[uint64]*Session{},
 		deadlines: pure.NewHeap(func(s *Session) *int32 { return &s.place }),
 		ages:      pure.NewAges(func(s *Session) *pure.Age[Session] { return &s.age }),
 	}
@@ -153,7 +156,8 @@ func (c *Core) applyPut(rec *Put, seq uint64) {
 	if s == nil {
 		c.opened++
 		s = &Session{State: rec.State, number: c.opened}
-		c.sessions[s.ID] = s
+		c.sessions[s.ID], c.numbers[s.number] = s, s
+		c.order.Add(s.number, len(c.sessions), func(n uint64) bool { return c.numbers[n] != nil })
 		if s.RequestID != "" {
 			c.requests[requestKey{s.Namespace, s.RequestID}] = s
 		}
@@ -168,6 +172,7 @@ func (c *Core) applyEnded(rec *Ended) {
 		return
 	}
 	delete(c.sessions, s.ID)
+	delete(c.numbers, s.number)
 	if s.RequestID != "" {
 		delete(c.requests, requestKey{s.Namespace, s.RequestID})
 	}
@@ -195,17 +200,19 @@ func (c *Core) CopyOldest(step *pure.Step) {
 // and the number to go on from, 0 at the end.
 func (c *Core) List(namespace string, kind Kind, after uint64, n int) ([]*Session, uint64) {
 	var out []*Session
-	for _, s := range c.sessions {
-		if s.Namespace == namespace && s.number > after && (kind == 0 || s.Kind == kind) {
+	for examined, number := range c.order.After(after) {
+		if len(out) == n || examined == examinedMax {
+			return out, number - 1
+		}
+		if s := c.numbers[number]; s != nil && s.Namespace == namespace && (kind == 0 || s.Kind == kind) {
 			out = append(out, s)
 		}
 	}
-	slices.SortFunc(out, func(a, b *Session) int { return int(a.number) - int(b.number) })
-	if len(out) > n {
-		return out[:n], out[n-1].number
-	}
 	return out, 0
 }
+
+// examinedMax bounds the sessions that one page looks at, so that a listing never holds up the loop.
+const examinedMax = 10_000
 
 // Len is the number of live sessions.
 func (c *Core) Len() int { return len(c.sessions) }

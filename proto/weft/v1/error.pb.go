@@ -76,6 +76,9 @@ const (
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 20
 	// [INTERNAL] The broker met its own bug outside of any decision; its log tells more.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 21
+	// [RESOURCE_EXHAUSTED] The indexes of the call's tasks have too many holes. An acknowledged index is no
+	// hole; metadata: limit.
+	ErrorReason_ERROR_REASON_CALL_SPARSE ErrorReason = 22
 )
 
 // Enum value maps for ErrorReason.
@@ -103,6 +106,7 @@ var (
 		19: "ERROR_REASON_OUTPUT_GONE",
 		20: "ERROR_REASON_OVERLOADED",
 		21: "ERROR_REASON_INTERNAL",
+		22: "ERROR_REASON_CALL_SPARSE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":       0,
@@ -127,6 +131,7 @@ var (
 		"ERROR_REASON_OUTPUT_GONE":       19,
 		"ERROR_REASON_OVERLOADED":        20,
 		"ERROR_REASON_INTERNAL":          21,
+		"ERROR_REASON_CALL_SPARSE":       22,
 	}
 )
 
@@ -161,7 +166,7 @@ var File_weft_v1_error_proto protoreflect.FileDescriptor
 
 const file_weft_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13weft/v1/error.proto\x12\aweft.v1*\xbb\x05\n" +
+	"\x13weft/v1/error.proto\x12\aweft.v1*\xd9\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -185,7 +190,8 @@ const file_weft_v1_error_proto_rawDesc = "" +
 	"\x1dERROR_REASON_REQUEST_POISONED\x10\x12\x12\x1c\n" +
 	"\x18ERROR_REASON_OUTPUT_GONE\x10\x13\x12\x1b\n" +
 	"\x17ERROR_REASON_OVERLOADED\x10\x14\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x15B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
+	"\x15ERROR_REASON_INTERNAL\x10\x15\x12\x1c\n" +
+	"\x18ERROR_REASON_CALL_SPARSE\x10\x16B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 
 var (
 	file_weft_v1_error_proto_rawDescOnce sync.Once

@@ -31,10 +31,10 @@ type ExecuteRequest struct {
 	Attach *ExecuteAttach `protobuf:"bytes,1,opt,name=attach,proto3" json:"attach,omitempty"`
 	// New tasks.
 	Tasks []*ExecuteTask `protobuf:"bytes,2,rep,name=tasks,proto3" json:"tasks,omitempty"`
-	// Outcomes that the client has and that the broker may forget. At most 100,000 ranges, in order and
-	// apart from each other.
+	// Outcomes that the client has and that the broker may forget. An index below others that were accepted
+	// and that will have no task may be among them. At most 100,000 ranges, in order and apart from each other.
 	Acknowledged []*IndexRange `protobuf:"bytes,3,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
-	// Tasks to cancel.
+	// Tasks to cancel, at most 100 ranges.
 	Cancels []*ExecuteCancel `protobuf:"bytes,4,rep,name=cancels,proto3" json:"cancels,omitempty"`
 	// No more tasks will come: the call ends once every outcome is acknowledged.
 	Finish bool `protobuf:"varint,5,opt,name=finish,proto3" json:"finish,omitempty"`
