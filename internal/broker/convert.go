@@ -134,6 +134,15 @@ func taskMessage(s *queue.Snapshot, full bool) *weftv1.Task {
 		Attempts: s.Attempts, WorkersLost: s.Losses + uint32(len(s.Suspects)),
 		CallId: s.CallName, CallIndex: s.Index,
 	}
+	if s.Joined != 0 {
+		m.JoinedTaskId = queue.FormatID(s.Joined)
+	}
+	for _, id := range s.Waits {
+		m.WaitsFor = append(m.WaitsFor, queue.FormatID(id))
+	}
+	if full {
+		m.EarlierAttempts = attemptMessages(s.History)
+	}
 	if s.State.Held() {
 		m.Attempt = &weftv1.Attempt{Token: s.Token, Worker: s.Worker, StartedAt: timestamp(s.StartedAt)}
 	}
@@ -148,23 +157,37 @@ func taskMessage(s *queue.Snapshot, full bool) *weftv1.Task {
 	return m
 }
 
+func attemptMessages(list []queue.Attempt) (out []*weftv1.Attempt) {
+	for i := range list {
+		a := &list[i]
+		out = append(out, &weftv1.Attempt{
+			Token: a.Token, Worker: a.Worker, StartedAt: timestamp(a.StartedAt), EndedAt: timestamp(a.EndedAt),
+			End: weftv1.AttemptEnd(a.End), Error: errorMessage(a.Error),
+		})
+	}
+	return out
+}
+
 func specMessage(s *queue.Snapshot, full bool) *weftv1.TaskSpec {
 	o := s.Options
 	m := &weftv1.TaskSpec{
 		Queue: s.QueueName, Kind: s.Kind, RunAt: timestamp(s.RunAt), Timeout: durationMessage(o.Timeout),
 		Grace: durationpb.New(o.Grace), Daemon: o.Daemon, Labels: labelMap(o.Labels),
 	}
-	if o.AttemptsMax > 0 {
-		m.Retry = &weftv1.RetryPolicy{
-			AttemptsMax: o.AttemptsMax, InitialBackoff: durationMessage(o.InitialBackoff),
-			Multiplier: o.Multiplier, BackoffMax: durationMessage(o.BackoffMax), Jitter: o.Jitter,
-		}
-	}
+	m.Retry = retryMessage(o)
 	if o.Retention >= 0 {
 		m.Retention = durationpb.New(o.Retention)
 	}
 	if o.FailOnWorkerLost {
 		m.OnWorkerLost = weftv1.OnWorkerLost_ON_WORKER_LOST_FAIL
+	}
+	m.Priority, m.Deadline, m.Exclusive = int32(o.Priority), timestamp(o.Deadline), o.Exclusive
+	m.UniqueKey, m.FairnessKey, m.WorkerLabels = o.UniqueKey, o.FairnessKey, labelMap(o.WorkerLabels)
+	for _, id := range o.After {
+		m.After = append(m.After, queue.FormatID(id))
+	}
+	if o.RunOnFailure {
+		m.OnDependencyFailure = weftv1.OnDependencyFailure_ON_DEPENDENCY_FAILURE_RUN
 	}
 	switch {
 	case !full:
@@ -176,6 +199,16 @@ func specMessage(s *queue.Snapshot, full bool) *weftv1.TaskSpec {
 		}
 	}
 	return m
+}
+
+func retryMessage(o *queue.Options) *weftv1.RetryPolicy {
+	if o.AttemptsMax == 0 {
+		return nil
+	}
+	return &weftv1.RetryPolicy{
+		AttemptsMax: o.AttemptsMax, InitialBackoff: durationMessage(o.InitialBackoff),
+		Multiplier: o.Multiplier, BackoffMax: durationMessage(o.BackoffMax), Jitter: o.Jitter,
+	}
 }
 
 // rangesOf reads ranges of a stream's frame.

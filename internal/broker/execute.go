@@ -97,7 +97,7 @@ func attachCommand(first *weftv1.ExecuteRequest) (*shard.CallAttach, *pure.Refus
 	}
 	return &shard.CallAttach{
 		Namespace: namespace, Call: a.GetCallId(), Session: parseSession(a.GetSessionId()), NewSession: newSessionID(),
-		TTL: ttl, Client: a.GetClient(), Acknowledged: acked, Updates: a.GetUpdates(), Stream: shard.NewOutbox(),
+		TTL: ttl, Client: a.GetClient(), Acknowledged: acked, Updates: a.GetUpdates(), Rejects: a.GetRejectWhenFull(), Stream: shard.NewOutbox(),
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -57,9 +58,10 @@ func newServer(loop *shard.Loop, log *slog.Logger) (*server, error) {
 		health: health.NewServer(),
 	}
 	outputs := newOutputs()
-	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, outputs: outputs})
+	waiters := new(atomic.Uint64)
+	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, outputs: outputs, waiters: waiters})
 	weftv1.RegisterWorkerServiceServer(s.grpc, &workerService{loop: loop, outputs: outputs})
-	weftv1.RegisterQueueServiceServer(s.grpc, &queueService{loop: loop})
+	weftv1.RegisterQueueServiceServer(s.grpc, &queueService{loop: loop, waiters: waiters})
 	weftv1.RegisterSessionServiceServer(s.grpc, &sessionService{loop: loop, validator: validator})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)

@@ -69,14 +69,14 @@ func wantReason(t *testing.T, err error, want pure.Reason) {
 type bomb struct{ Name string }
 
 func (b *bomb) run(m *Machine, step *pure.Step) (any, error) {
-	m.queue.CreateQueue(step, "default", b.Name) // half done
+	m.queue.CreateQueue(step, "default", b.Name, queue.Settings{}) // half done
 	panic("boom: " + b.Name)
 }
 
 func TestPanicEndsTheTermAndIsNotTriedAgain(t *testing.T) {
 	l := startLoop(t, &memory.Stream{})
 	ctx := testContext(t)
-	if _, err := l.Do(ctx, &CreateQueue{"default", "before"}); err != nil {
+	if _, err := l.Do(ctx, &CreateQueue{Namespace: "default", Name: "before"}); err != nil {
 		t.Fatal(err)
 	}
 	epoch := l.Stats().Epoch
@@ -180,11 +180,11 @@ func TestAppendThatFails(t *testing.T) {
 			}, 0, func(_ any, err error) { waitC <- err }); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := l.Do(ctx, &CreateQueue{"default", "sound"}); err != nil {
+			if _, err := l.Do(ctx, &CreateQueue{Namespace: "default", Name: "sound"}); err != nil {
 				t.Fatal(err)
 			}
 			next.Store(int32(fault))
-			_, err = l.Do(ctx, &CreateQueue{"default", "unsound"})
+			_, err = l.Do(ctx, &CreateQueue{Namespace: "default", Name: "unsound"})
 			wantReason(t, err, pure.TermEnded)
 			wantReason(t, <-waitC, pure.TermEnded)
 			<-o.Done()
@@ -239,7 +239,7 @@ func TestNothingIsToldBeforeItIsDurable(t *testing.T) {
 	for i := range 10 {
 		wg.Add(2)
 		count := func(any, error) { told.Add(1); wg.Done() }
-		if err := l.Send(ctx, &CreateQueue{"default", fmt.Sprint("q", i)}, 0, count); err != nil {
+		if err := l.Send(ctx, &CreateQueue{Namespace: "default", Name: fmt.Sprint("q", i)}, 0, count); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Send(ctx, &GetQueue{"default", fmt.Sprint("q", i)}, 0, count); err != nil {
@@ -271,7 +271,7 @@ func TestEverythingSentIsAnswered(t *testing.T) {
 			senders.Go(func() {
 				for {
 					answers.Add(1)
-					err := l.Send(context.Background(), &CreateQueue{"default", "q"}, 8<<10, func(any, error) { answers.Done() })
+					err := l.Send(context.Background(), &CreateQueue{Namespace: "default", Name: "q"}, 8<<10, func(any, error) { answers.Done() })
 					if err != nil {
 						answers.Done()
 						wantNotReady(t, err)
@@ -286,7 +286,7 @@ func TestEverythingSentIsAnswered(t *testing.T) {
 		}
 		senders.Wait()
 		answers.Wait()
-		_, err := l.Settle(context.Background(), &CreateQueue{"default", "q"})
+		_, err := l.Settle(context.Background(), &CreateQueue{Namespace: "default", Name: "q"})
 		wantReason(t, err, pure.NotReady)
 	}
 }

@@ -195,7 +195,7 @@ func (o *observer) replied(cmd shard.Command, value any, err error) {
 	}
 	switch c := cmd.(type) {
 	case *shard.SubmitTask:
-		if t := o.m.tasks[value.(uint64)]; t == nil || t.request != c.RequestID {
+		if t := o.m.tasks[value.(queue.Submitted).ID]; t == nil || t.request != c.RequestID {
 			o.fail("task %d of request %s is accepted and not in the journal", value, c.RequestID)
 		}
 	case *shard.GetTask:
