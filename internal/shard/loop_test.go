@@ -109,54 +109,6 @@ func TestPanicEndsTheTermAndIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-func TestPoisonIsForgottenAfterAWhile(t *testing.T) {
-	var p poison
-	p.add(&bomb{"x"})
-	if !p.has(&bomb{"x"}) || p.has(&bomb{"y"}) {
-		t.Error("another command is known")
-	}
-	for k, until := range p.until {
-		if left := time.Until(until); left > poisonFor || left < poisonFor-time.Minute {
-			t.Errorf("for %v", left)
-		}
-		p.until[k] = time.Now().Add(-time.Second)
-	}
-	if p.has(&bomb{"x"}) || len(p.until) != 0 {
-		t.Error("it is still known")
-	}
-}
-
-// A client that asks again sends new numbers and ids with the same request.
-func TestPoisonKnowsARequestAgain(t *testing.T) {
-	for name, pair := range map[string][2]Command{
-		"reserve": {
-			&ReserveTasks{Reservation: queue.Reservation{Waiter: 1, Queue: "q"}, NewSession: session.ID{1}, RequestID: "r"},
-			&ReserveTasks{Reservation: queue.Reservation{Waiter: 2, Queue: "q"}, NewSession: session.ID{2}, RequestID: "r"},
-		},
-		"open": {&OpenSession{session.State{ID: session.ID{1}, Name: "n"}}, &OpenSession{session.State{ID: session.ID{2}, Name: "n"}}},
-		"attach": {
-			&CallAttach{Call: "c", NewSession: session.ID{1}, Stream: NewOutbox()},
-			&CallAttach{Call: "c", NewSession: session.ID{2}, Stream: NewOutbox()},
-		},
-		"call's frame": {
-			&CallFrame{Call: 1, Heartbeat: 1, Stream: NewOutbox(), Refused: []queue.Rejected{{Call: 1}}, Tasks: []queue.NewTask{{Index: 1}}},
-			&CallFrame{Call: 1, Heartbeat: 2, Stream: NewOutbox(), Refused: []queue.Rejected{{}}, Tasks: []queue.NewTask{{Index: 1}}},
-		},
-		"worker's frame": {&WorkerFrame{Heartbeat: 1, Credits: 3}, &WorkerFrame{Heartbeat: 2, Credits: 3}},
-	} {
-		var p poison
-		p.add(pair[0])
-		if !p.has(pair[1]) {
-			t.Errorf("%s: asked again, it is not known", name)
-		}
-	}
-	var p poison
-	p.add(&CallFrame{Call: 1, Tasks: []queue.NewTask{{Index: 1}}})
-	if p.has(&CallFrame{Call: 1, Tasks: []queue.NewTask{{Index: 2}}}) {
-		t.Error("another frame is known")
-	}
-}
-
 // An append that fails ends the term: who waits is told, and the next term has what was stored.
 func TestAppendThatFails(t *testing.T) {
 	for name, fault := range map[string]memory.Fault{
