@@ -67,8 +67,8 @@ func DefaultDataDir() (string, error) {
 }
 
 // Run serves until ctx ends, and then stops in order: what was decided is made durable and told, and every
-// stream is told to come back later. It fails when the data directory or an address is refused, or the
-// journal cannot be trusted.
+// stream is told to come back later. It fails when the data directory or an address is refused, the journal
+// cannot be trusted, or it could never be opened.
 func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -94,7 +94,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 		defer func() { _ = httpL.Close() }()
 	}
-	loop := cfg.loop(dir.Path())
+	cfg.DataDir = dir.Path()
+	loop := cfg.loop()
 	server, err := newServer(loop, cfg.Logger)
 	if err != nil {
 		return err
@@ -144,15 +145,15 @@ func (cfg *Config) defaults() (err error) {
 	return err
 }
 
-// loop returns the shard's loop over the embedded journal in a directory.
-func (cfg *Config) loop(dir string) *shard.Loop {
+// loop returns the shard's loop over the embedded journal in the data directory.
+func (cfg *Config) loop() *shard.Loop {
 	return shard.NewLoop(shard.LoopConfig{
 		Machine:     shard.Config{StateBytesMax: stateBytesMax()},
 		DiskReserve: cfg.DiskReserve,
 		Logger:      cfg.Logger,
 		Open: func(ctx context.Context) (journal.Stream, error) {
 			store, err := jetstream.Open(ctx, jetstream.Config{
-				Dir: filepath.Join(dir, "journal"), Durability: jetstream.Durability(cfg.Durability), Logger: cfg.Logger,
+				Dir: filepath.Join(cfg.DataDir, "journal"), Durability: jetstream.Durability(cfg.Durability), Logger: cfg.Logger,
 			})
 			if err != nil {
 				return nil, err
@@ -178,7 +179,10 @@ func (cfg *Config) serve(ctx context.Context, loop *shard.Loop, s *server, grpcL
 	loopDone, stopped := make(chan struct{}), make(chan struct{})
 	group.Go(func() error {
 		defer close(loopDone)
-		return loop.Run(gctx)
+		if err := loop.Run(gctx); err != nil {
+			return fmt.Errorf("broker: the journal in %s: %w", cfg.DataDir, err)
+		}
+		return nil
 	})
 	group.Go(func() error {
 		if err := s.grpc.Serve(grpcL); !errors.Is(err, grpc.ErrServerStopped) {

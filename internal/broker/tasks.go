@@ -58,9 +58,14 @@ func settle[T any](ctx context.Context, loop *shard.Loop, cmd shard.Command) (T,
 	return value.(T), nil
 }
 
-func taskID(s string) uint64 {
-	id, _ := queue.ParseID(s) // 0 is no task's
-	return id
+// taskID reads a task's id that has passed validation, which has bounded its length. What is still none is a
+// number above 64 bits: no task has it, and the refusal says it as it was given.
+func taskID(s string) (uint64, error) {
+	id, ok := queue.ParseID(s)
+	if !ok {
+		return 0, statusError(pure.Refuse(pure.TaskNotFound, "no such task", "task_id", s))
+	}
+	return id, nil
 }
 
 // grace returns -1 when it is unset: each task's own.
@@ -213,8 +218,12 @@ func inSubmit(r *pure.Refusal, field string) *pure.Refusal {
 
 // GetTask implements TaskService.
 func (s *taskService) GetTask(ctx context.Context, req *weftv1.GetTaskRequest) (*weftv1.GetTaskResponse, error) {
+	id, err := taskID(req.GetTaskId())
+	if err != nil {
+		return nil, err
+	}
 	t, err := do[queue.Snapshot](ctx, s.loop, &shard.GetTask{
-		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()),
+		Namespace: orDefault(req.GetNamespace()), ID: id,
 	})
 	if err != nil {
 		return nil, err
@@ -293,8 +302,12 @@ func pageNumber(s string) (uint64, error) {
 
 // CancelTask implements TaskService.
 func (s *taskService) CancelTask(ctx context.Context, req *weftv1.CancelTaskRequest) (*weftv1.CancelTaskResponse, error) {
+	id, err := taskID(req.GetTaskId())
+	if err != nil {
+		return nil, err
+	}
 	st, err := do[queue.State](ctx, s.loop, &shard.CancelTask{
-		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()), Grace: grace(req.GetGrace()),
+		Namespace: orDefault(req.GetNamespace()), ID: id, Grace: grace(req.GetGrace()),
 	})
 	if err != nil {
 		return nil, err
@@ -315,8 +328,12 @@ func (s *taskService) CancelCall(ctx context.Context, req *weftv1.CancelCallRequ
 
 // RenewTask implements TaskService.
 func (s *taskService) RenewTask(ctx context.Context, req *weftv1.RenewTaskRequest) (*weftv1.RenewTaskResponse, error) {
+	id, err := taskID(req.GetTaskId())
+	if err != nil {
+		return nil, err
+	}
 	ttl, err := do[time.Duration](ctx, s.loop, &shard.RenewTask{
-		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()), Token: req.GetToken(),
+		Namespace: orDefault(req.GetNamespace()), ID: id, Token: req.GetToken(),
 	})
 	if err != nil {
 		return nil, err
@@ -326,7 +343,7 @@ func (s *taskService) RenewTask(ctx context.Context, req *weftv1.RenewTaskReques
 
 // CompleteTask implements TaskService.
 func (s *taskService) CompleteTask(ctx context.Context, req *weftv1.CompleteTaskRequest) (*weftv1.CompleteTaskResponse, error) {
-	r := queue.Report{ID: taskID(req.GetTaskId()), Token: req.GetToken(), End: queue.EndSucceeded}
+	r := queue.Report{Token: req.GetToken(), End: queue.EndSucceeded}
 	var err *pure.Refusal
 	if c := req.GetCommand(); c != nil {
 		// Nobody can be asked for the rest of a truncated output here.
@@ -337,7 +354,7 @@ func (s *taskService) CompleteTask(ctx context.Context, req *weftv1.CompleteTask
 	if err != nil {
 		return nil, statusError(err)
 	}
-	_, rerr := s.report(ctx, req.GetNamespace(), r)
+	_, rerr := s.report(ctx, req.GetNamespace(), req.GetTaskId(), r)
 	if rerr != nil {
 		return nil, rerr
 	}
@@ -350,8 +367,8 @@ func (s *taskService) FailTask(ctx context.Context, req *weftv1.FailTaskRequest)
 	if err != nil {
 		return nil, statusError(err)
 	}
-	st, rerr := s.report(ctx, req.GetNamespace(), queue.Report{
-		ID: taskID(req.GetTaskId()), Token: req.GetToken(), End: queue.EndError, Error: e,
+	st, rerr := s.report(ctx, req.GetNamespace(), req.GetTaskId(), queue.Report{
+		Token: req.GetToken(), End: queue.EndError, Error: e,
 	})
 	if rerr != nil {
 		return nil, rerr
@@ -361,8 +378,8 @@ func (s *taskService) FailTask(ctx context.Context, req *weftv1.FailTaskRequest)
 
 // ReleaseTask implements TaskService.
 func (s *taskService) ReleaseTask(ctx context.Context, req *weftv1.ReleaseTaskRequest) (*weftv1.ReleaseTaskResponse, error) {
-	_, err := s.report(ctx, req.GetNamespace(), queue.Report{
-		ID: taskID(req.GetTaskId()), Token: req.GetToken(), End: queue.EndReleased,
+	_, err := s.report(ctx, req.GetNamespace(), req.GetTaskId(), queue.Report{
+		Token: req.GetToken(), End: queue.EndReleased,
 	})
 	if err != nil {
 		return nil, err
@@ -370,6 +387,9 @@ func (s *taskService) ReleaseTask(ctx context.Context, req *weftv1.ReleaseTaskRe
 	return &weftv1.ReleaseTaskResponse{}, nil
 }
 
-func (s *taskService) report(ctx context.Context, namespace string, r queue.Report) (queue.State, error) {
+func (s *taskService) report(ctx context.Context, namespace, id string, r queue.Report) (_ queue.State, err error) {
+	if r.ID, err = taskID(id); err != nil {
+		return 0, err
+	}
 	return do[queue.State](ctx, s.loop, &shard.ReportTask{Namespace: orDefault(namespace), Report: r})
 }
