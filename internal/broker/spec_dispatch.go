@@ -65,7 +65,7 @@ func taskIDs(field string, list []string, most int) ([]uint64, *pure.Refusal) {
 		if !taskIDForm(s) {
 			return nil, invalid(fmt.Sprintf("%s[%d]", field, i), "is no task's id")
 		}
-		out[i] = taskID(s)
+		out[i], _ = queue.ParseID(s) // one beyond 64 bits is 0, and no task's
 	}
 	return out, nil
 }

@@ -173,8 +173,12 @@ func (s *taskService) RetryTasks(ctx context.Context, req *weftv1.RetryTasksRequ
 		return nil, statusError(invalid("task_ids", "must not be set beside kind or page_token"))
 	}
 	cmd := &shard.RetryTasks{Namespace: orDefault(req.GetNamespace()), Queue: req.GetQueue(), Kind: req.GetKind(), After: after}
-	for _, id := range req.GetTaskIds() {
-		cmd.IDs = append(cmd.IDs, taskID(id))
+	for _, s := range req.GetTaskIds() {
+		id, err := taskID(s)
+		if err != nil {
+			return nil, err
+		}
+		cmd.IDs = append(cmd.IDs, id)
 	}
 	page, err := do[shard.RetryPage](ctx, s.loop, cmd)
 	if err != nil {
@@ -185,9 +189,11 @@ func (s *taskService) RetryTasks(ctx context.Context, req *weftv1.RetryTasksRequ
 
 // ExplainTask implements TaskService.
 func (s *taskService) ExplainTask(ctx context.Context, req *weftv1.ExplainTaskRequest) (*weftv1.ExplainTaskResponse, error) {
-	e, err := do[queue.Explanation](ctx, s.loop, &shard.ExplainTask{
-		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()),
-	})
+	id, err := taskID(req.GetTaskId())
+	if err != nil {
+		return nil, err
+	}
+	e, err := do[queue.Explanation](ctx, s.loop, &shard.ExplainTask{Namespace: orDefault(req.GetNamespace()), ID: id})
 	if err != nil {
 		return nil, err
 	}

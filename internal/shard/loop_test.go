@@ -213,7 +213,7 @@ func TestRunOpensAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	fault.Store(int32(memory.Fail))
-	_, err := l.Do(ctx, &CreateQueue{"default", "q"})
+	_, err := l.Do(ctx, &CreateQueue{Namespace: "default", Name: "q"})
 	wantReason(t, err, pure.TermEnded)
 	<-o.Done() // and so the next term is the one that is ready
 	waitReady(t, l)
