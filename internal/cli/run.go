@@ -52,7 +52,7 @@ func (a *App) runCommand() *cobra.Command {
 // commandArgs wants a command.
 func commandArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return Usage("%s: which command?", cmd.CommandPath())
+		return Usage("%s: which command?", cmd.Name())
 	}
 	return nil
 }

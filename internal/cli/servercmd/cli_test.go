@@ -336,9 +336,31 @@ func TestLocal(t *testing.T) {
 	if r := w.run("submit", "--local", "--", "sh", "-c", "exit 6"); r.code != 6 {
 		t.Errorf("%+v", r)
 	}
-	if r := w.run("workers"); r.code != 125 || !strings.Contains(r.stderr, "no broker at 127.0.0.1:1") {
-		t.Errorf("%+v", r)
+}
+
+// Without a broker everything that needs one fails at once and in one short line. Nobody is told to wait:
+// the five seconds that a silent address gets are not used up.
+func TestNoBroker(t *testing.T) {
+	w := &weftProgram{t: t, broker: "127.0.0.1:1"}
+	const none = "weft: no broker at 127.0.0.1:1: connection refused (start one: weft dev, or weft broker; or name another: --broker)\n"
+	begun := time.Now()
+	for _, args := range [][]string{
+		{"workers"},
+		{"run", "--", "true"},
+		{"map", "--", "echo", ":::", "a"},
+		{"submit", "--", "true"},
+		{"bench", "tasks"},
+	} {
+		w.want(run{125, "", none}, args...)
 	}
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("that took %v", took)
+	}
+	w.broker = "http://127.0.0.1:9339"
+	for _, args := range [][]string{{"workers"}, {"worker", "--allow", "true"}} {
+		w.want(run{2, "", "weft: --broker http://127.0.0.1:9339: an address is HOST:PORT, without http://, such as 127.0.0.1:9338\n"}, args...)
+	}
+	w.want(run{2, "", "weft: run: which command?\n"}, "run")
 }
 
 // A worker without an allow list does nothing and says what to type.

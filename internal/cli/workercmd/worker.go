@@ -3,11 +3,9 @@
 package workercmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 
 	"github.com/weftq/weft/internal/cli"
 	"github.com/weftq/weft/internal/procs"
-	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/worker"
 	"github.com/weftq/weft/pkg/worker/command"
 )
@@ -74,7 +71,10 @@ func New(app *cli.App) *cobra.Command {
 
 // run works until the first signal and drains, or until the second.
 func run(parent context.Context, app *cli.App, f *flags) error {
-	addr := client.WithPort(cmp.Or(app.Broker(), os.Getenv(client.EnvBroker), client.DefaultBroker))
+	addr, err := app.BrokerAddr()
+	if err != nil {
+		return err
+	}
 	logger := app.ServerLogger()
 	if f.json { // a program's worker: what it tells a person is the program's business
 		logger = app.Logger()
