@@ -6,8 +6,10 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/task"
@@ -46,6 +48,9 @@ func (f *commandFlags) add(a *App, cmd *cobra.Command) {
 func (f *commandFlags) spec() (client.Spec, error) {
 	if f.retries < 0 {
 		return client.Spec{}, Usage("--retries %d: not below 0", f.retries)
+	}
+	if err := checkText("--dir", f.dir); err != nil {
+		return client.Spec{}, err
 	}
 	env, err := f.environment()
 	if err != nil {
@@ -88,6 +93,9 @@ func parsePairs(flag string, pairs []string) (map[string]string, error) {
 		if !ok || name == "" {
 			return nil, Usage("%s %q: not NAME=VALUE", flag, p)
 		}
+		if err := checkText(flag, p); err != nil {
+			return nil, err
+		}
 		m[name] = value
 	}
 	return m, nil
@@ -100,10 +108,39 @@ func readStdin(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("read standard input: %w", err)
 	}
 	if len(data) > task.PayloadBytesMax {
-		return nil, fmt.Errorf("standard input is larger than %d KiB, which is what a task can carry: "+
-			"put it where the worker can read it", task.PayloadBytesMax>>10)
+		return nil, fmt.Errorf("standard input %w", errTooLarge)
 	}
 	return data, nil
+}
+
+// errTooLarge is more than a task can carry.
+var errTooLarge = fmt.Errorf("is larger than %d KiB, which is what a task can carry: "+
+	"put it where the worker can read it", task.PayloadBytesMax>>10)
+
+// checkSize refuses a command that a task cannot carry.
+func checkSize(c *weftv1.Command) error {
+	if proto.Size(c) > task.PayloadBytesMax {
+		return fmt.Errorf("the command with its standard input %w", errTooLarge)
+	}
+	return nil
+}
+
+// checkArgs refuses arguments that a task cannot carry.
+func checkArgs(argv []string) error {
+	for i, arg := range argv {
+		if err := checkText(fmt.Sprintf("argument %d", i), arg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkText refuses what is not UTF-8.
+func checkText(what, text string) error {
+	if utf8.ValidString(text) {
+		return nil
+	}
+	return Usage("%s (%s) is not UTF-8, and a task carries nothing else", what, shorten(text))
 }
 
 // withArgs returns a copy of a command with other arguments.

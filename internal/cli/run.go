@@ -33,6 +33,9 @@ func (a *App) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkArgs(args); err != nil {
+				return err
+			}
 			spec.Daemon = true
 			var stdin []byte
 			if !noStdin && !isTerminal(a.In) {
@@ -41,6 +44,9 @@ func (a *App) runCommand() *cobra.Command {
 				}
 			}
 			spec.Command = withArgs(spec.Command, args, stdin)
+			if err := checkSize(spec.Command); err != nil {
+				return err
+			}
 			return a.run(cmd.Context(), spec, flags.local)
 		},
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,11 +63,14 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 	switch {
 	case f.kind == "" && f.payload == "":
 		spec.Command = withArgs(spec.Command, args, nil)
-		return spec, commandArgs(cmd, args)
+		return spec, cmp.Or(commandArgs(cmd, args), checkArgs(args), checkSize(spec.Command))
 	case f.kind == "":
 		return spec, Usage("submit: --payload needs --kind")
 	case len(args) > 0:
 		return spec, Usage("submit: --kind takes no command")
+	}
+	if err := checkText("--payload", f.payload); err != nil {
+		return spec, err
 	}
 	spec.Kind, spec.Command, spec.Payload = f.kind, nil, task.Text(f.payload)
 	return spec, nil

@@ -206,8 +206,13 @@ func TestMap(t *testing.T) {
 	w.want(run{0, "hi a\nhi b c\n", ""}, "map", "--", "echo", "hi", ":::", "a", "b c")
 	w.want(run{0, "a-a\n", ""}, "map", "--", "echo", "{}-{}", ":::", "a")
 	w.want(run{0, "", ""}, "map", "--", "echo", ":::")
-	w.want(run{2, "2\n", ""}, "map", "--", "sh", "-c", "test $1 = 2 && echo 2", "sh", ":::", "1", "2", "3")
-	w.want(run{101, "", ""}, append([]string{"map", "--", "false", ":::"}, strings.Fields(strings.Repeat("x ", 150))...)...)
+	w.want(run{2, "2\n", "weft: task 0 (1): exit code 1\nweft: task 2 (3): exit code 3\nweft: 2 of 3 failed\n"},
+		"map", "--", "sh", "-c", "test $1 = 2 && echo 2 || exit $1", "sh", ":::", "1", "2", "3")
+	if r := w.run(append([]string{"map", "--", "false", ":::"}, strings.Fields(strings.Repeat("x ", 150))...)...); r.code != 101 ||
+		r.stdout != "" || !strings.HasSuffix(r.stderr, "weft: task 149 (x): exit code 1\nweft: 150 of 150 failed\n") {
+		t.Errorf("%+v", r)
+	}
+	w.want(run{0, "a\tx\nb\tx\nb\ty\n", ""}, "map", "--tag", "--shell", "--", "test {} = a && printf x || printf 'x\\ny'", ":::", "a", "b")
 	w.stdin = "one\ntwo\nthree\n"
 	w.want(run{0, "one\tin one\ntwo\tin two\nthree\tin three\n", ""}, "map", "--tag", "-j", "2", "--", "echo", "in")
 	w.stdin = "a\nb\x00c\x00"
@@ -249,9 +254,6 @@ func TestMapStdinFile(t *testing.T) {
 	}
 	w.want(run{0, "content of a\ncontent of b\n", ""},
 		"map", "--stdin-file", filepath.Join(dir, "{}"), "--", "sh", "-c", "cat", ":::", "a", "b")
-	if r := w.run("map", "--stdin-file", "{}", "--", "cat", ":::", filepath.Join(dir, "missing")); r.code != 125 {
-		t.Errorf("%+v", r)
-	}
 }
 
 // A map of a name that is run again gives the same without doing it again.
