@@ -132,7 +132,9 @@ func (m *mapping) run(parent context.Context, inputs iter.Seq[string]) error {
 	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
 	m.stop = stop
+	stopWaiting := m.app.noteWaiting(ctx, m.obstacle(), m.say)
 	err := m.results(ctx, inputs)
+	stopWaiting()
 	m.screen.Lock()
 	m.progress.Hide()
 	m.screen.Unlock()
@@ -170,6 +172,26 @@ func (m *mapping) results(ctx context.Context, inputs iter.Seq[string]) error {
 		}
 	}
 	return nil
+}
+
+// obstacle looks for what is in the way when nothing has ended since the last look. Workers that are busy
+// are not: the map itself keeps them so.
+func (m *mapping) obstacle() look {
+	before := 0
+	return func(ctx context.Context) (string, bool) {
+		m.mu.Lock()
+		idle := m.ended == before && len(m.inputs) > 0
+		before = m.ended
+		m.mu.Unlock()
+		if !idle {
+			return "", true
+		}
+		what, busy := m.app.obstacle(ctx, m.client, m.spec.Queue, m.spec.Kind)
+		if busy {
+			what = ""
+		}
+		return what, true
+	}
 }
 
 // forget gives up the input of a task whose result was given out.

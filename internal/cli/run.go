@@ -80,6 +80,8 @@ func (a *App) run(ctx context.Context, spec client.Spec, local bool) error {
 	if err != nil {
 		return err
 	}
+	r.stopWaiting = a.noteWaiting(ctx, a.specObstacle(c, &spec), a.Say)
+	defer r.stopWaiting()
 	return r.wait(ctx, future)
 }
 
@@ -95,6 +97,7 @@ type running struct {
 	out         *output
 	begun       chan string // the task's name, once it begins
 	interrupted int
+	stopWaiting func() // ends the words about why it does not begin
 }
 
 // update starts the output when the task begins. It is called from the receiving goroutine.
@@ -117,11 +120,12 @@ func (r *running) wait(ctx context.Context, f *client.Future) error {
 		select {
 		case taskID := <-r.begun:
 			if watched == nil {
+				r.stopWaiting()
 				watched = make(chan error, 1)
 				go func() { watched <- r.out.follow(watching, r.client, taskID, nil) }()
 			}
 		case s := <-r.app.Signal:
-			if err := r.climb(f, s); err != nil {
+			if err := r.climb(f, s, watched != nil || len(r.begun) > 0); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -132,22 +136,25 @@ func (r *running) wait(ctx context.Context, f *client.Future) error {
 	}
 }
 
-// climb is the cancel ladder: ask, kill, leave.
-func (r *running) climb(f *client.Future, s os.Signal) error {
+// climb is the cancel ladder: ask, kill, leave. There is nothing to kill of a task that has not begun.
+func (r *running) climb(f *client.Future, s os.Signal, begun bool) error {
 	r.interrupted++
-	switch r.interrupted {
-	case 1:
+	switch {
+	case r.interrupted == 1 && begun:
 		r.app.Say("asked the command to stop; interrupt again to kill it")
 		f.Cancel(0)
 		return nil
-	case 2:
+	case r.interrupted == 1:
+		r.app.Say("cancelling the task, which no worker has begun; interrupt again to leave it")
+		f.Cancel(0)
+		return nil
+	case r.interrupted == 2 && begun:
 		r.app.Say("killing the command; interrupt again to leave it")
 		f.Cancel(client.KillNow)
 		return nil
+	case s == syscall.SIGTERM:
+		return exit(ExitSignal + int(syscall.SIGTERM))
 	default:
-		if s == syscall.SIGTERM {
-			return exit(ExitSignal + int(syscall.SIGTERM))
-		}
 		return exit(ExitInterrupted)
 	}
 }

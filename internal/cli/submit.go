@@ -150,7 +150,9 @@ func (a *App) waitAll(ctx context.Context, c *client.Client, taskIDs []string, f
 
 // await waits for a task; with the task comes the end that its outcome stands for.
 func (a *App) await(ctx context.Context, c *client.Client, taskID string) (*weftv1.Task, error) {
+	stop := a.noteWaiting(ctx, a.taskObstacle(c, taskID), a.Say)
 	t, err := c.WaitTask(ctx, taskID)
+	stop()
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +193,8 @@ func (a *App) watch(ctx context.Context, c *client.Client, taskID string) error 
 		}
 		a.Say("%s is %s%s", taskID, stateWord(state), worker)
 	}
+	stop := a.noteWaiting(ctx, a.taskObstacle(c, taskID), a.Say)
+	defer stop()
 	err := out.follow(ctx, c, taskID, told)
 	if err != nil && !client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_OUTPUT_GONE) {
 		return err

@@ -106,11 +106,13 @@ func (w *weftProgram) run(args ...string) run {
 	if w.stdout == nil {
 		w.stdout = &buffer{}
 	}
-	w.stderr = &buffer{}
+	if w.stderr == nil {
+		w.stderr = &buffer{}
+	}
 	app := &cli.App{Name: "weft", In: strings.NewReader(w.stdin), Out: w.stdout, Err: w.stderr, Signal: w.signals}
 	code := app.Execute(ctx, weft(app), append([]string{"--broker", w.broker}, args...))
 	r := run{code, w.stdout.String(), w.stderr.String()}
-	w.stdout = nil
+	w.stdout, w.stderr = nil, nil
 	return r
 }
 
