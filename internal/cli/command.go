@@ -16,6 +16,9 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
+// retriesMax leaves room for the first attempt.
+const retriesMax = 999
+
 // commandFlags are the flags of everything that runs commands on workers.
 type commandFlags struct {
 	queue   string
@@ -46,8 +49,8 @@ func (f *commandFlags) add(a *App, cmd *cobra.Command) {
 
 // spec is the task without its arguments and input.
 func (f *commandFlags) spec() (client.Spec, error) {
-	if f.retries < 0 {
-		return client.Spec{}, Usage("--retries %d: not below 0", f.retries)
+	if f.retries < 0 || f.retries > retriesMax {
+		return client.Spec{}, Usage("--retries %d: 0 to %d are possible", f.retries, retriesMax)
 	}
 	if err := checkText("--dir", f.dir); err != nil {
 		return client.Spec{}, err

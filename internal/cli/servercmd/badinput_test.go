@@ -70,6 +70,10 @@ func TestUsage(t *testing.T) {
 		{`weft: --env (A=\xff) is not UTF-8, and a task carries nothing else` + "\n", []string{"run", "-e", "A=\xff", "--", "echo"}},
 		{"weft: map: -j 0: 1 to 100000 are possible\n", []string{"map", "-j", "0", "--", "echo", ":::", "a"}},
 		{"weft: map: -j -1: 1 to 100000 are possible\n", []string{"map", "-j", "-1", "--", "echo", ":::", "a"}},
+		{"weft: --slots 0: 1 to 100000 are possible\n", []string{"worker", "--allow", "true", "--slots", "0"}},
+		{"weft: --slots -1: 1 to 100000 are possible\n", []string{"worker", "--allow", "true", "--slots", "-1"}},
+		{"weft: --retries -1: 0 to 999 are possible\n", []string{"run", "--retries", "-1", "--", "true"}},
+		{"weft: --retries 1000: 0 to 999 are possible\n", []string{"run", "--retries", "1000", "--", "true"}},
 	} {
 		w.want(run{2, "", test.says}, test.args...)
 	}

@@ -375,6 +375,25 @@ func TestWorkerWantsAnAllowList(t *testing.T) {
 	}
 }
 
+// A worker on a queue that there is not ends with one clear word.
+func TestWorkerOnAnUnknownQueue(t *testing.T) {
+	w := start(t)
+	w.want(run{125, "", "weft: worker for " + w.broker + "; allowed: true\n" +
+		"weft: the broker refuses this worker: QUEUE_NOT_FOUND: there is no queue nowhere in namespace default (weft queue create nowhere)\n"},
+		"worker", "--allow", "true", "-q", "nowhere")
+}
+
+// Defaults that say nothing are not in the help.
+func TestHelp(t *testing.T) {
+	w := &weftProgram{t: t}
+	for _, command := range []string{"run", "map", "submit", "wait", "tasks", "worker", "broker", "bench tasks"} {
+		r := w.run(append(strings.Fields(command), "--help")...)
+		if r.code != 0 || strings.Contains(r.stdout, "(default [])") || strings.Contains(r.stdout, "(default true)") {
+			t.Errorf("%s: %+v", command, r)
+		}
+	}
+}
+
 // The demo does real work in processes of its own, and leaves nothing.
 func TestDemo(t *testing.T) {
 	dir, tmp := t.TempDir(), t.TempDir()
