@@ -29,11 +29,10 @@ type commandFlags struct {
 	labels  []string
 	shell   bool
 	retries int
-	local   bool
 }
 
 // add defines the flags.
-func (f *commandFlags) add(a *App, cmd *cobra.Command) {
+func (f *commandFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows the command is the command's
 	flags.StringVarP(&f.queue, "queue", "q", "", "the `queue` (default \"default\")")
@@ -44,7 +43,6 @@ func (f *commandFlags) add(a *App, cmd *cobra.Command) {
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "`NAME=VALUE` for people and filters")
 	flags.BoolVar(&f.shell, "shell", false, "run the first argument as a line of /bin/sh; the worker must allow it")
 	flags.IntVar(&f.retries, "retries", 0, "try again so often after a failure")
-	a.localFlag(cmd, &f.local)
 }
 
 // spec is the task without its arguments and input.

@@ -16,6 +16,7 @@ const (
 // mapFlags are the flags of map beside those of every command.
 type mapFlags struct {
 	commandFlags
+	local     bool
 	inFlight  int
 	unordered bool
 	tag       bool
@@ -44,7 +45,8 @@ func (a *App) mapCommand() *cobra.Command {
 		Args: commandArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.mapInputs(cmd.Context(), &flags, args) },
 	}
-	flags.add(a, cmd)
+	flags.add(cmd)
+	a.localFlag(cmd, &flags.local)
 	f := cmd.Flags()
 	f.IntVarP(&flags.inFlight, "jobs", "j", inFlightDefault, "at most `N` tasks at a time")
 	f.BoolP("keep-order", "k", true, "output in the order of the inputs, which is the default")

@@ -17,7 +17,7 @@ import (
 // runCommand is `run`.
 func (a *App) runCommand() *cobra.Command {
 	var flags commandFlags
-	var noStdin bool
+	var noStdin, local bool
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND ARG...",
 		Short: "Run a command on a worker as if it ran here",
@@ -47,10 +47,11 @@ func (a *App) runCommand() *cobra.Command {
 			if err := checkSize(spec.Command); err != nil {
 				return err
 			}
-			return a.run(cmd.Context(), spec, flags.local)
+			return a.run(cmd.Context(), spec, local)
 		},
 	}
-	flags.add(a, cmd)
+	flags.add(cmd)
+	a.localFlag(cmd, &local)
 	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave standard input alone")
 	return cmd
 }
