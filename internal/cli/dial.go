@@ -76,15 +76,16 @@ func (a *App) dialTo(ctx context.Context, addr string) (*client.Client, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("%w (%s)", err, dialAdvice(addr))
+		return nil, fmt.Errorf("%w (%s)", err, dialAdvice(addr, err))
 	}
 	return c, nil
 }
 
-// dialAdvice is what to do without a broker.
-func dialAdvice(addr string) string {
-	if _, port, err := net.SplitHostPort(addr); err == nil && port == httpPort {
-		return "port " + httpPort + " is for health checks; a broker's own is " + strings.TrimPrefix(client.DefaultBroker, "127.0.0.1:")
+// dialAdvice is what to do when there is no broker at an address.
+func dialAdvice(addr string, err error) string {
+	_, port, splitErr := net.SplitHostPort(addr)
+	if strings.Contains(err.Error(), "not gRPC") || splitErr == nil && port == httpPort {
+		return "a broker's address is that of gRPC, " + client.DefaultBroker + " by default; its health checks are on port " + httpPort
 	}
 	return "start one: weft dev, or weft broker; or name another: --broker"
 }

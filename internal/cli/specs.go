@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"os"
@@ -89,12 +91,20 @@ func withInput(labels map[string]string, input string) map[string]string {
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, shortPath("open", path, err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	data, err := readStdin(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", shorten(path), err)
+		return nil, shortPath("read", path, err)
 	}
 	return data, nil
+}
+
+// shortPath is an error of a file, whose name can be as long as its input.
+func shortPath(op, path string, err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("%s %s: %w", op, shorten(path), err)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -77,12 +79,19 @@ func (w *Worker) broker() string {
 	return w.cfg.Broker
 }
 
-// plain is an error of gRPC without the frame that it puts around it.
+// plain is an error of gRPC without the frames that it puts around it.
 func plain(err error) string {
-	if st, ok := status.FromError(err); ok {
-		return st.Message()
+	st, ok := status.FromError(err)
+	if !ok {
+		return err.Error()
 	}
-	return err.Error()
+	text := st.Message()
+	if _, desc, found := strings.Cut(text, "connection error: desc = "); found {
+		if inner, err := strconv.Unquote(desc); err == nil {
+			text = inner
+		}
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(text, "transport: "), "Error while dialing: ")
 }
 
 // refusedError is what the broker said to a worker that it will not have.

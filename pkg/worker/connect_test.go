@@ -3,7 +3,6 @@ package worker
 import (
 	"bytes"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -53,10 +52,14 @@ func TestComplaint(t *testing.T) {
 }
 
 func TestPlain(t *testing.T) {
-	if got := plain(status.Error(codes.Unavailable, "connection refused")); strings.Contains(got, "rpc error") {
-		t.Error(got)
-	}
-	if got := plain(errSilent); got != errSilent.Error() {
-		t.Error(got)
+	for want, err := range map[string]error{
+		"starting": status.Error(codes.Unavailable, "starting"),
+		"dial tcp 127.0.0.1:1: connect: connection refused": status.Error(codes.Unavailable,
+			`connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`),
+		errSilent.Error(): errSilent,
+	} {
+		if got := plain(err); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }

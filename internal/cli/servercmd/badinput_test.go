@@ -22,21 +22,26 @@ func TestMapBadInputs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	file := filepath.Join(dir, "{}")
+	const file = "{}"
+	t.Chdir(dir)
 	const tooLarge = "larger than 512 KiB, which is what a task can carry: put it where the worker can read it\n"
-	w.want(run{3, "xxxx", "weft: task 0 (missing): open " + dir + "/missing: no such file or directory\n" +
-		"weft: task 1 (large): " + dir + "/large: standard input is " + tooLarge +
+	w.want(run{3, "xxxx", "weft: task 0 (missing): open missing: no such file or directory\n" +
+		"weft: task 1 (large): read large: standard input is " + tooLarge +
 		"weft: task 2 (exact): the command with its standard input is " + tooLarge + "weft: 3 of 4 failed\n"},
 		"map", "--stdin-file", file, "--", "cat", ":::", "missing", "large", "exact", "small")
 
+	long := strings.Repeat("x", 300)
+	w.want(run{1, "", "weft: task 0 (" + long[:80] + "…): open " + long[:80] + "…: file name too long\nweft: 1 of 1 failed\n"},
+		"map", "--stdin-file", "{}", "--", "cat", ":::", long)
+
 	// The first failure is the last one with --fail-fast, also when nothing was sent before.
-	w.want(run{1, "", "weft: task 0 (missing): open " + dir + "/missing: no such file or directory\n" +
+	w.want(run{1, "", "weft: task 0 (missing): open missing: no such file or directory\n" +
 		"weft: cancelled the rest (--fail-fast)\nweft: 1 of 1 failed\n"},
 		"map", "--fail-fast", "--stdin-file", file, "--", "cat", ":::", "missing", "missing", "small")
 
 	// In a map of a name the places of the others depend on it.
 	named := []string{"map", "--name", "n", "--stdin-file", file, "--", "cat", ":::", "small", "missing", "small"}
-	w.want(run{125, "xxxx", "weft: task 1 (missing): open " + dir + "/missing: no such file or directory (mend it and run the same again)\n"}, named...)
+	w.want(run{125, "xxxx", "weft: task 1 (missing): open missing: no such file or directory (mend it and run the same again)\n"}, named...)
 	if err := os.WriteFile(filepath.Join(dir, "missing"), []byte("yyyy"), 0o600); err != nil {
 		t.Fatal(err)
 	}
