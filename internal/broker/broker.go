@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -76,24 +77,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := cfg.defaults(); err != nil {
 		return err
 	}
+	// The addresses first: one that is in use must not leave a new data directory behind.
+	grpcL, httpL, err := cfg.listen()
+	if err != nil {
+		return err
+	}
+	defer closeListeners(grpcL, httpL) // the servers have closed them, unless they never began
 	dir, err := datadir.Open(cfg.DataDir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-
-	grpcL, err := net.Listen(network(cfg.Listen))
-	if err != nil {
-		return fmt.Errorf("broker: listen for gRPC: %w", err)
-	}
-	defer func() { _ = grpcL.Close() }() // the server has closed it, unless it never began
-	var httpL net.Listener
-	if cfg.HTTP != "off" {
-		if httpL, err = net.Listen("tcp", cfg.HTTP); err != nil {
-			return fmt.Errorf("broker: listen for HTTP: %w", err)
-		}
-		defer func() { _ = httpL.Close() }()
-	}
 	cfg.DataDir = dir.Path()
 	loop := cfg.loop()
 	server, err := newServer(loop, cfg.Logger)
@@ -101,6 +95,51 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	return cfg.serve(ctx, loop, server, grpcL, httpL)
+}
+
+// ListenError is an address that cannot be listened on.
+type ListenError struct {
+	HTTP bool // Config.HTTP; else Config.Listen
+	Addr string
+	Err  error
+}
+
+// Error implements error.
+func (e *ListenError) Error() string {
+	what := "gRPC"
+	if e.HTTP {
+		what = "HTTP"
+	}
+	if errors.Is(e.Err, syscall.EADDRINUSE) {
+		return fmt.Sprintf("broker: the %s address %s is in use, perhaps by another broker", what, e.Addr)
+	}
+	return fmt.Sprintf("broker: listen for %s: %v", what, e.Err)
+}
+
+// Unwrap gives the system's error.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// listen takes the addresses; the second listener is nil if there is to be none.
+func (cfg *Config) listen() (grpcL, httpL net.Listener, err error) {
+	if grpcL, err = net.Listen(network(cfg.Listen)); err != nil {
+		return nil, nil, &ListenError{Addr: cfg.Listen, Err: err}
+	}
+	if cfg.HTTP == "off" {
+		return grpcL, nil, nil
+	}
+	if httpL, err = net.Listen("tcp", cfg.HTTP); err != nil {
+		closeListeners(grpcL, nil)
+		return nil, nil, &ListenError{HTTP: true, Addr: cfg.HTTP, Err: err}
+	}
+	return grpcL, httpL, nil
+}
+
+// closeListeners gives the addresses up.
+func closeListeners(grpcL, httpL net.Listener) {
+	_ = grpcL.Close()
+	if httpL != nil {
+		_ = httpL.Close()
+	}
 }
 
 // unixPrefix marks an address as a Unix socket, in gRPC's own spelling.

@@ -2,14 +2,17 @@ package broker
 
 import (
 	"encoding/hex"
+	"strings"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/internal/wire"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
@@ -67,6 +70,36 @@ func commandMessage(p queue.Payload) *weftv1.Command {
 	c := &weftv1.Command{}
 	if err := proto.Unmarshal(p.Data, c); err != nil {
 		return nil // it was marshalled by this broker, and the journal's checksum held
+	}
+	return c
+}
+
+// commandHeadBytes is how much of a command's arguments a list shows.
+const commandHeadBytes = 256
+
+// commandHead is how an encoded command begins, for lists: the rest is not even decoded.
+func commandHead(data []byte) *weftv1.Command {
+	const argv, shell protowire.Number = 1, 2
+	c := &weftv1.Command{}
+	room, more := commandHeadBytes, false
+	for len(data) > 0 {
+		f, rest, err := wire.Next(data)
+		switch {
+		case err != nil:
+			return c // cannot be, as above
+		case f.Is(shell, protowire.VarintType):
+			c.Shell = f.Value != 0
+		case f.Is(argv, protowire.BytesType) && room > 0:
+			more = len(f.Data) > room
+			c.Argv = append(c.Argv, strings.ToValidUTF8(string(f.Data[:min(len(f.Data), room)]), ""))
+			room -= len(f.Data)
+		case f.Is(argv, protowire.BytesType):
+			more = true
+		}
+		data = rest
+	}
+	if more {
+		c.Argv[len(c.Argv)-1] += "…"
 	}
 	return c
 }
@@ -189,9 +222,11 @@ func specMessage(s *queue.Snapshot, full bool) *weftv1.TaskSpec {
 	if o.RunOnFailure {
 		m.OnDependencyFailure = weftv1.OnDependencyFailure_ON_DEPENDENCY_FAILURE_RUN
 	}
-	switch {
+	switch isCommand := s.Payload.Encoding == encodingCommand; {
+	case !full && isCommand:
+		m.Work = &weftv1.TaskSpec_Command{Command: commandHead(s.Payload.Data)}
 	case !full:
-	case s.Payload.Encoding == encodingCommand:
+	case isCommand:
 		m.Work = &weftv1.TaskSpec_Command{Command: commandMessage(s.Payload)}
 	default:
 		if p := payloadMessage(s.Payload); p != nil {

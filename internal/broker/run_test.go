@@ -129,7 +129,7 @@ func TestRunRefusesAddressesAndSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "data")
 	for _, cfg := range []Config{
 		{Listen: l.Addr().String(), HTTP: "off"},
 		{Listen: "127.0.0.1:0", HTTP: l.Addr().String()},
@@ -140,8 +140,11 @@ func TestRunRefusesAddressesAndSettings(t *testing.T) {
 		if err := runBriefly(t, cfg); err == nil || !strings.HasPrefix(err.Error(), "broker: ") {
 			t.Errorf("%v: %v", cfg, err)
 		}
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("%v: it leaves a data directory behind: %v", cfg, err)
+		}
 	}
-	if err := runBriefly(t, Config{DataDir: dir}); err != nil { // it was given back each time
+	if err := runBriefly(t, Config{DataDir: dir}); err != nil { // nothing was kept from it
 		t.Error(err)
 	}
 }

@@ -217,7 +217,7 @@ func TestRunOpensAgain(t *testing.T) {
 	wantReason(t, err, pure.TermEnded)
 	<-o.Done() // and so the next term is the one that is ready
 	waitReady(t, l)
-	if _, err := l.Do(ctx, &CreateQueue{"default", "q"}); err != nil || opened.Load() != 4 {
+	if _, err := l.Do(ctx, &CreateQueue{Namespace: "default", Name: "q"}); err != nil || opened.Load() != 4 {
 		t.Errorf("%v after %d times", err, opened.Load())
 	}
 }

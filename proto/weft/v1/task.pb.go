@@ -286,7 +286,8 @@ type View int32
 const (
 	// BASIC in lists, FULL for a single task.
 	View_VIEW_UNSPECIFIED View = 0
-	// Without payload, command and result.
+	// Without payload and result; of a command only whether it is for the shell, and its first arguments:
+	// 256 bytes of them, and where more is left out the last one ends with "…".
 	View_VIEW_BASIC View = 1
 	// Everything.
 	View_VIEW_FULL View = 2
