@@ -216,5 +216,5 @@ func (k *checker) checkBlocked() {
 
 // telling tells whether a task's dependents are being told of its end.
 func (k *checker) telling(t *task) bool {
-	return slices.ContainsFunc(k.sweeps, func(s sweep) bool { return s.ended == t })
+	return slices.ContainsFunc(k.sweeps, func(s *sweep) bool { return s.ended == t })
 }

@@ -36,7 +36,7 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 
 func (c *Core) purge(step *pure.Step, q *queue, in uint32) {
 	c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = *step.Counter, s.PurgedStates|in })
-	c.sweeps = append(c.sweeps, sweep{purge: q})
+	c.sweeps = append(c.sweeps, &sweep{purge: q})
 }
 
 // sweepPurge goes on with a purge, and tells whether it came to the end.
@@ -90,7 +90,7 @@ func (c *Core) DeleteQueue(step *pure.Step, namespace, queueName string, force b
 		s.Deleting, s.Closed, s.Paused = true, true, false
 		s.PurgedTo, s.PurgedStates = *step.Counter, waitingStates|finalStates
 	})
-	c.sweeps = append(c.sweeps, sweep{purge: q}, sweep{stop: q})
+	c.sweeps = append(c.sweeps, &sweep{purge: q}, &sweep{stop: q})
 	return nil
 }
 

@@ -35,10 +35,10 @@ func (c *Core) Work(step *pure.Step) {
 
 func (c *Core) workSweeps(step *pure.Step) bool {
 	for len(c.sweeps) > 0 {
-		if !c.runSweep(step, &c.sweeps[0]) {
+		if !c.runSweep(step, c.sweeps[0]) {
 			return false
 		}
-		c.sweeps[0] = sweep{}
+		c.sweeps[0] = nil
 		c.sweeps = c.sweeps[1:]
 	}
 	c.sweeps = nil
@@ -208,5 +208,5 @@ func (c *Core) orphan(step *pure.Step, k *call) {
 			r.CancelledTo, r.DaemonsOnly = *step.Counter, true
 		}
 	})
-	c.sweeps = append(c.sweeps, sweep{call: k, at: len(k.tasks)})
+	c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
 }
