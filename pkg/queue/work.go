@@ -10,7 +10,6 @@ type sweep struct {
 	peer     *peer
 	suspects []*task // of the peer, still to be convicted
 	purge    *queue  // to be purged
-	stop     *queue  // whose held tasks are to be cancelled
 	ended    *task   // whose dependents are to be told
 	after    uint64  // of tasks by id: those up to this one are done
 	call     *call
@@ -144,8 +143,6 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 	switch {
 	case s.purge != nil:
 		return c.sweepPurge(step, s)
-	case s.stop != nil:
-		return c.sweepStop(step, s)
 	case s.ended != nil:
 		return c.sweepEnded(step, s)
 	}
