@@ -13,6 +13,7 @@ type putter struct {
 	requestID string
 	task      NewTask
 	call      *call
+	cancelled bool
 	place     int32 // in queue.putters
 }
 
@@ -131,7 +132,11 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 
 func (c *Core) admitToCall(step *pure.Step, p *putter) {
 	k := p.call
-	if c.calls[k.ID] != k {
+	switch {
+	case p.cancelled:
+		c.putCancelled(step, p)
+		return
+	case c.calls[k.ID] != k:
 		return
 	}
 	c.tellEnqueued(step, k, &p.task, c.enqueueOne(step, k, &p.task, false))

@@ -57,6 +57,8 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, fresh bool) *pur
 		return c.again(step, k, n)
 	}
 	switch {
+	case fresh && k.waiting[n.Index] != nil:
+		return nil // it is on its way
 	case k.Finished:
 		return callFinished(k.Name)
 	case k.open+len(k.waiting) >= CallTasksMax:
@@ -65,8 +67,6 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, fresh bool) *pur
 		return pure.Refuse(pure.CallWindowFull, "too many bytes of the call are not acknowledged", "limit", CallBytesMax)
 	case len(k.Accepted) >= CallRangesMax && !k.adjoins(n.Index):
 		return pure.Refuse(pure.CallSparse, "the indexes of the call's tasks have too many holes", "limit", CallRangesMax)
-	case fresh && k.waiting[n.Index] != nil:
-		return nil // it is on its way
 	}
 	if err := k.resolve(n); err != nil {
 		return err

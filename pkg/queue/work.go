@@ -15,6 +15,7 @@ type sweep struct {
 	call     *call
 	at       int          // of the call: tasks from here on are done
 	indexes  *indexCancel // of the call: these alone
+	waiting  []uint64     // of the call: these that wait for room
 }
 
 // Pending tells whether there is work to do.
@@ -146,8 +147,11 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 	case s.ended != nil:
 		return c.sweepEnded(step, s)
 	}
-	if s.indexes != nil {
+	switch {
+	case s.indexes != nil:
 		return c.sweepIndexes(step, s.call, s.indexes)
+	case s.waiting != nil:
+		return c.sweepWaiting(step, s)
 	}
 	for s.at = min(s.at, len(s.call.tasks)); s.at > 0; s.at-- {
 		if c.full(step) {
