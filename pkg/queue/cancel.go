@@ -107,17 +107,27 @@ func (c *Core) sweepWaiting(step *pure.Step, s *sweep) bool {
 // putCancelled accepts a task that waited for room and was cancelled meanwhile.
 func (c *Core) putCancelled(step *pure.Step, p *putter) {
 	k, index := p.call, p.task.Index
-	if c.calls[k.ID] != k {
+	q, refusal := p.queue, (*pure.Refusal)(nil)
+	if q == nil {
+		q, refusal = c.findQueue(step, p.namespace, p.task.Queue)
+	}
+	switch {
+	case c.calls[k.ID] != k:
+		return
+	case refusal != nil:
+		c.tellEnqueued(step, k, &p.task, refusal)
+		c.follow(p)
 		return
 	}
 	c.putState = TaskState{
-		Spec: p.task.Spec, ID: step.Next(), Queue: p.queue.ID, Call: k.ID, Index: index, CreatedAt: step.Wall,
+		Spec: p.task.Spec, ID: step.Next(), Queue: q.ID, Call: k.ID, Index: index, CreatedAt: step.Wall,
 		State: Cancelled, Extra: NoExtra, Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
 	}
-	c.putState.Options, c.putState.Payload = p.queue.options(p.task.Spec.Options), Payload{}
+	c.putState.Options, c.putState.Payload = q.options(p.task.Spec.Options), Payload{}
 	c.rec.put = TaskPut{State: &c.putState}
 	c.emit(step, &c.rec.put)
 	c.tellEnqueued(step, k, &p.task, nil)
+	c.follow(p)
 	if k.attached {
 		t := c.tasks[c.putState.ID]
 		step.Tell(&Finished{Call: k.ID, Index: index, ID: t.ID, Outcome: t.Outcome})

@@ -143,13 +143,21 @@ func (k *checker) checkWaiters() {
 			})
 		}
 		q.putters.Each(func(p *putter, _ pure.Key) {
-			waited += specWeight(&p.task.Spec)
 			k.expect(p.queue == q, "a submission waits at queue %d and is for %d", q.ID, p.queue.ID)
 			k.expect(p.call != nil && p.call.waiting[p.task.Index] == p || p.call == nil && k.putters[p.id] == p,
 				"a submission waits at queue %d and is over", q.ID)
 		})
 		for _, id := range q.joiners {
 			k.expect(k.joiners[id] == q, "queue %d: %d waits for its end and is over", q.ID, id)
+		}
+	}
+	for _, p := range k.putters {
+		waited += specWeight(&p.task.Spec)
+	}
+	for _, call := range k.calls {
+		for i, p := range call.waiting {
+			waited += specWeight(&p.task.Spec)
+			k.expect(p.call == call && p.task.Index == i && (p.queue == nil || p.place != 0), "call %d: index %d waits nowhere", call.ID, i)
 		}
 	}
 	k.expect(n == len(k.waiters), "%d reservations at queues, known are %d", n, len(k.waiters))

@@ -6,9 +6,9 @@ import (
 
 // putter is a submission that waits for room in a queue. It is volatile: it ends with its request or stream.
 type putter struct {
-	id        uint64 // the caller's name for it; 0 for one of a call
-	number    uint64 // of its arrival
-	queue     *queue
+	id        uint64    // the caller's name for it; 0 for one of a call
+	queue     *queue    // nil for one that waits behind another
+	behind    []*putter // of its call, that are after its task
 	namespace string
 	requestID string
 	task      NewTask
@@ -29,7 +29,7 @@ func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, w
 	if s, err = c.asked(namespace, requestID, &n); err != nil || s.ID != 0 {
 		return s, false, err
 	}
-	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, false)
+	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, nil)
 	switch {
 	case refusal == nil:
 		return Submitted{t.ID, joined}, false, nil
@@ -62,7 +62,7 @@ func (c *Core) asked(namespace, requestID string, n *NewTask) (Submitted, error)
 
 // wait notes a submission that waits for room.
 func (c *Core) wait(p *putter) *pure.Refusal {
-	if p.queue.putters.Len() >= WaitersMax {
+	if p.queue != nil && p.queue.putters.Len() >= WaitersMax {
 		return pure.Refuse(pure.Overloaded, "too many submissions wait for room in the queue", "limit", WaitersMax)
 	}
 	size := specWeight(&p.task.Spec)
@@ -70,9 +70,10 @@ func (c *Core) wait(p *putter) *pure.Refusal {
 		return refusal
 	}
 	c.waitedBytes += size
-	c.arrivals++
-	p.number = c.arrivals
-	p.queue.putters.Set(p, pure.Key{B: p.number})
+	if p.queue != nil {
+		c.arrivals++
+		p.queue.putters.Set(p, pure.Key{B: c.arrivals})
+	}
 	if p.call != nil {
 		p.call.waiting[p.task.Index] = p
 	}
@@ -81,7 +82,9 @@ func (c *Core) wait(p *putter) *pure.Refusal {
 
 // unwait forgets a submission that waited.
 func (c *Core) unwait(p *putter) {
-	p.queue.putters.Remove(p)
+	if p.queue != nil {
+		p.queue.putters.Remove(p)
+	}
 	c.waitedBytes -= specWeight(&p.task.Spec)
 	delete(c.putters, p.id)
 	if p.call != nil {
@@ -119,7 +122,7 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 		}
 		s, err := c.asked(p.namespace, p.requestID, &p.task)
 		if err == nil && s.ID == 0 {
-			t, joined, refusal := c.put(step, p.namespace, &p.task, nil, p.requestID, true)
+			t, joined, refusal := c.put(step, p.namespace, &p.task, nil, p.requestID, q)
 			if refusal != nil {
 				err = refusal
 			} else {
@@ -139,8 +142,35 @@ func (c *Core) admitToCall(step *pure.Step, p *putter) {
 	case c.calls[k.ID] != k:
 		return
 	}
-	c.tellEnqueued(step, k, &p.task, c.enqueueOne(step, k, &p.task, false))
+	if err := c.enqueueOrWait(step, k, &p.task, p.queue); err != waits {
+		c.tellEnqueued(step, k, &p.task, err)
+	}
+	c.follow(p)
 	c.finishIfDue(step, k)
+}
+
+// follow has those go on that wait behind another.
+func (c *Core) follow(p *putter) {
+	if len(p.behind) > 0 {
+		c.sweeps = append(c.sweeps, &sweep{call: p.call, behind: p.behind})
+	}
+}
+
+// sweepBehind goes on with that, and tells whether it came to the end.
+func (c *Core) sweepBehind(step *pure.Step, s *sweep) bool {
+	for len(s.behind) > 0 {
+		if c.full(step) {
+			return false
+		}
+		step.Look()
+		p := s.behind[0]
+		s.behind = s.behind[1:]
+		if s.call.waiting[p.task.Index] == p {
+			c.unwait(p)
+			c.admitToCall(step, p)
+		}
+	}
+	return true
 }
 
 // room refuses what would grow the state beyond its limit.
@@ -151,8 +181,9 @@ func (c *Core) room(size int64) *pure.Refusal {
 	return nil
 }
 
-// put accepts a task, or joins a live one of the same unique key.
-func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string, waited bool) (*task, bool, *pure.Refusal) {
+// put accepts a task, or joins a live one of the same unique key. from is the queue where it has waited for its
+// turn, nil for a new one.
+func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string, from *queue) (*task, bool, *pure.Refusal) {
 	q, refusal := c.findQueue(step, namespace, n.Queue)
 	if refusal != nil {
 		return nil, false, refusal
@@ -171,7 +202,7 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	if leader != nil && k == nil {
 		return leader, true, nil
 	}
-	if leader == nil && (q.full() || q.putters.Len() > 0 && !waited) {
+	if leader == nil && (q.full() || q.putters.Len() > 0 && from != q) {
 		return nil, false, pure.Refuse(pure.QueueFull, "queue "+q.Name+" is full", "queue", q.Name, "limit", q.MaxSize)
 	}
 	state, refusal := c.dependencies(namespace, options)
@@ -266,7 +297,13 @@ func (t *task) same(n *NewTask) bool {
 
 // sameWork tells whether a task has the same kind and payload.
 func (t *task) sameWork(s *Spec) bool {
-	return t.Kind == s.Kind && t.Payload.Encoding == s.Payload.Encoding && string(t.Payload.Data) == string(s.Payload.Data)
+	return t.Kind == s.Kind &&
+		(t.void() || t.Payload.Encoding == s.Payload.Encoding && string(t.Payload.Data) == string(s.Payload.Data))
+}
+
+// void tells whether a task stands for one that never came to be, and whose payload was left out.
+func (t *task) void() bool {
+	return t.State == Cancelled && t.Payload.Encoding == 0 && len(t.Payload.Data) == 0
 }
 
 // answers tells whether options may have been made of these, with some queue's defaults.

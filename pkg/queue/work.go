@@ -16,6 +16,7 @@ type sweep struct {
 	at       int          // of the call: tasks from here on are done
 	indexes  *indexCancel // of the call: these alone
 	waiting  []uint64     // of the call: these that wait for room
+	behind   []*putter    // of the call: these waited behind another
 }
 
 // Pending tells whether there is work to do.
@@ -152,6 +153,8 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 		return c.sweepIndexes(step, s.call, s.indexes)
 	case s.waiting != nil:
 		return c.sweepWaiting(step, s)
+	case s.behind != nil:
+		return c.sweepBehind(step, s)
 	}
 	for s.at = min(s.at, len(s.call.tasks)); s.at > 0; s.at-- {
 		if c.full(step) {
