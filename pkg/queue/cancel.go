@@ -136,7 +136,7 @@ func (c *Core) putCancelled(step *pure.Step, p *putter) {
 
 // cancelCalled is cancel for a call's part in a task: what others have joined goes on for them.
 func (c *Core) cancelCalled(step *pure.Step, t *task, grace time.Duration) {
-	if !t.State.Final() && t.call != nil && t.awaited() && t.followers() > 0 {
+	if !t.State.Final() && t.call != nil && t.followed() {
 		c.detach(step, t)
 		return
 	}

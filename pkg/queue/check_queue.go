@@ -176,8 +176,7 @@ func (k *checker) checkMatch() {
 		k.expect(!q.Closed || q.size() > 0 || q.waiting == 0, "queue %d is closed and empty, and reservations wait", q.ID)
 		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
 		k.expect(q.PurgedTo == 0, "queue %d is purged, and that is not done", q.ID)
-		_, paced := q.allowedAt()
-		if q.Paused || q.limited() || paced && q.ratePlace != 0 {
+		if q.Paused || q.limited() || q.Rate > 0 && q.ratePlace != 0 {
 			continue
 		}
 		for _, p := range q.inOrder {
@@ -193,14 +192,18 @@ func (k *checker) checkMatch() {
 }
 
 func (k *checker) checkDependencies(t *task) {
-	awaited := int32(0)
+	awaited, joined := int32(0), int32(0)
 	for _, d := range k.tasks {
 		if d.State == Blocked && slices.Contains(d.awaits(), t.ID) {
 			awaited++
+			if d.Joined != 0 {
+				joined++
+			}
 			k.expect(t.awaited() && slices.Contains(t.waits.dependents, d) || k.telling(t), "task %d waits for %d, which does not know", d.ID, t.ID)
 		}
 	}
-	k.expect(t.awaited() == (awaited > 0) && (t.waits == nil || t.waits.live == awaited), "task %d is awaited by %d", t.ID, awaited)
+	k.expect(t.awaited() == (awaited > 0) && (t.waits == nil || t.waits.live == awaited && t.waits.joined == joined),
+		"task %d is awaited by %d, of which %d joined", t.ID, awaited, joined)
 	if t.State != Blocked {
 		k.expect(len(t.Waits) == 0, "task %d is %v and waits for %v", t.ID, t.State, t.Waits)
 		return
