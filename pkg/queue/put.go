@@ -195,6 +195,9 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	if refusal := c.room(0); refusal != nil {
 		return nil, false, refusal
 	}
+	if t := q.unique[options.UniqueKey]; t != nil && t.State.Waits() {
+		c.covered(step, t) // one that counts as gone is not joined
+	}
 	leader, refusal := q.leader(n, options)
 	if refusal != nil {
 		return nil, false, refusal

@@ -87,10 +87,12 @@ func (c *Core) workWorkers(step *pure.Step) bool {
 
 func (c *Core) full(step *pure.Step) bool { return step.Work() >= c.stepMax }
 
-// covered ends a ready task that a cancellation of its call or a purge of its queue covers: the sweep has not
-// come to it.
+// covered ends a ready task that a cancellation of its call or a purge of its queue covers, or whose deadline has
+// passed: what does that has not come to it.
 func (c *Core) covered(step *pure.Step, t *task) bool {
-	switch {
+	switch deadline := t.Options.Deadline; {
+	case deadline != 0 && deadline <= step.Wall:
+		c.expire(step, t)
 	case t.call.cancels(t):
 		c.cancelCalled(step, t, t.call.CancelGrace)
 	case t.queue.purges(t):
