@@ -20,6 +20,8 @@ type broker struct {
 
 	streams  []*stream
 	waiters  uint64
+	putting  []putting
+	hungUp   map[uint64]bool // waiters that nobody listens for
 	lastTick time.Duration
 	lease    time.Duration // lease time, by this side's account
 	waking   time.Duration // when the next pass is, 0 if none is planned
@@ -217,7 +219,7 @@ func (b *broker) kill() {
 
 func (b *broker) down() {
 	b.life++
-	b.up, b.m, b.frame, b.inbox, b.waking = false, nil, nil, nil, 0
+	b.up, b.m, b.frame, b.inbox, b.waking, b.putting = false, nil, nil, nil, 0, nil
 	for _, st := range b.streams {
 		st.c.lose(b.s.cfg.latency)
 	}
