@@ -62,11 +62,14 @@ func (m *Machine) oldestBase() uint64 {
 // compactBytesMax is the size of an entry to which no more entities are copied: the largest one still fits.
 const compactBytesMax = 5 << 20
 
+// sessionBytes is about what a session takes in the journal.
+const sessionBytes = 128
+
 // compact writes the oldest entities anew while the journal is too large for what lives, with at most a
 // third of the batch's bytes.
 func (m *Machine) compact() {
 	allowed := min(len(m.enc.buf)+len(m.enc.buf)/2, compactBytesMax)
-	live := uint64(m.queue.Bytes())
+	live := uint64(m.queue.Live()) + uint64(m.sessions.Len())*sessionBytes
 	for len(m.enc.buf) < allowed {
 		base := m.oldestBase()
 		if base >= m.nextSeq || m.size.total-m.size.before(base) <= live+m.cfg.CompactAfter {

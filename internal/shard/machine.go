@@ -37,8 +37,8 @@ type Config struct {
 	StepRecordsMax int
 	// Seed begins the sequence of pseudo-random numbers for jitter.
 	Seed uint64
-	// StateBytesMax bounds the bytes of all tasks; 0 is without limit.
-	StateBytesMax int64
+	// Limits bound what is kept.
+	Limits queue.Limits
 	// CompactAfter is how far the journal may outgrow the live state before old entities are written
 	// anew, in bytes; 0 is 64 MiB.
 	CompactAfter uint64
@@ -126,7 +126,7 @@ func NewMachine(cfg Config) *Machine {
 func (m *Machine) reset() {
 	m.sessions = session.New()
 	m.queue = queue.New(queue.Config{
-		SessionName: m.sessionName, BytesMax: m.cfg.StateBytesMax, StepRecordsMax: m.cfg.StepRecordsMax,
+		SessionName: m.sessionName, Limits: m.cfg.Limits, StepRecordsMax: m.cfg.StepRecordsMax,
 	})
 	m.counter = 0
 	m.size = ledger{grain: m.cfg.PurgeStep / 64}

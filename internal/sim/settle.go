@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"github.com/weftq/weft/pkg/queue"
 	"time"
 
 	"github.com/weftq/weft/internal/shard"
@@ -22,8 +23,8 @@ func (s *sim) settle() {
 	s.broker.stalled = 0
 	s.journal.fault = 0
 	s.epoch = max(s.epoch, s.latest) // whoever waits for a time does so for long otherwise
-	if s.one(2) || s.cfg.machine.StateBytesMax != 0 {
-		s.cfg.machine.StateBytesMax = 0
+	if s.one(2) || s.cfg.machine.Limits != (queue.Limits{}) {
+		s.cfg.machine.Limits = queue.Limits{}
 		s.broker.kill()
 	}
 	if !s.play(patience, s.answered) {

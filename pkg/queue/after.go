@@ -84,6 +84,7 @@ func (c *Core) depend(t *task) {
 			}
 			on.waits.dependents = append(on.waits.dependents, t)
 			on.waits.live++
+			c.retain(on)
 		}
 	}
 }
@@ -109,6 +110,7 @@ func (c *Core) release(id uint64) {
 	}
 	if on.waits.live--; on.waits.live == 0 {
 		on.waits = nil
+		c.retain(on)
 	}
 }
 

@@ -92,7 +92,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 		t.call = c.callOf(t.Call)
 		t.call.add(t)
 	}
-	c.bytes += weight(&t.TaskState)
+	c.account(q, weight(&t.TaskState), 1)
 	q.counts[t.State]++
 	c.enter(t)
 	c.suspect(t)
@@ -191,7 +191,7 @@ func (c *Core) applyFinished(rec *TaskFinished) {
 
 // grow keeps account of a task that has become larger or smaller.
 func (c *Core) grow(t *task, by int64) {
-	c.bytes += by
+	c.account(t.queue, by, 0)
 	if t.call != nil && !t.Acknowledged {
 		t.call.bytes += by
 	}
@@ -238,7 +238,7 @@ func (c *Core) drop(t *task) {
 	c.undepend(t)
 	t.queue.counts[t.State]--
 	c.soilQueueState(t.queue)
-	c.bytes -= weight(&t.TaskState)
+	c.account(t.queue, -weight(&t.TaskState), -1)
 	if t.call != nil {
 		t.call.remove(t)
 	}
@@ -263,6 +263,9 @@ func (c *Core) enter(t *task) {
 	}
 	if at, ok := t.wallAt(); ok {
 		c.wall.Set(t, pure.Key{A: int64(at), B: t.ID})
+	}
+	if t.State.Final() {
+		c.retain(t)
 	}
 	switch {
 	case t.State == Ready:
@@ -319,6 +322,9 @@ func (c *Core) leave(t *task) {
 		delete(t.queue.unique, key)
 	}
 	c.wall.Remove(t)
+	if t.retainedPlace != 0 {
+		t.queue.space.retained.Remove(t)
+	}
 	c.leases.Remove(t)
 	t.timeoutAt, t.graceAt, t.since = 0, 0, 0
 }

@@ -23,6 +23,7 @@ func (c *Core) Check() error {
 	k.checkAges()
 	k.checkMatch()
 	k.checkBlocked()
+	k.checkSpaces()
 	slices.SortFunc(k.broken, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(k.broken...) // in the same order each time
 }

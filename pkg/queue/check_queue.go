@@ -33,6 +33,7 @@ func (k *checker) checkQueues() {
 		}
 		k.expect(empty == q.emptyLanes && empty <= emptyLanesMax, "queue %d has %d empty lanes, counted are %d", id, q.emptyLanes, empty)
 		k.checkKeys(q, running)
+		k.expect(q.total == int(q.tasks()), "queue %d has %d tasks, counted are %d", id, q.total, q.tasks())
 		k.checkProfiles(q)
 		for key, t := range q.unique {
 			k.expect(k.tasks[t.ID] == t && t.Options.UniqueKey == key && !t.State.Final(), "queue %d: unique key %q is of task %d", id, key, t.ID)
@@ -169,7 +170,7 @@ func (k *checker) checkMatch() {
 		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
 		k.expect(q.PurgedTo == 0, "queue %d is purged, and that is not done", q.ID)
 		_, paced := q.allowedAt()
-		if q.Paused || q.limited() || paced && q.ratePlace != 0 {
+		if q.Paused || q.limited() || k.stuffed(q) || paced && q.ratePlace != 0 {
 			continue
 		}
 		for _, p := range q.inOrder {
@@ -217,4 +218,29 @@ func (k *checker) checkBlocked() {
 // telling tells whether a task's dependents are being told of its end.
 func (k *checker) telling(t *task) bool {
 	return slices.ContainsFunc(k.sweeps, func(s sweep) bool { return s.ended == t })
+}
+
+func (k *checker) checkSpaces() {
+	for n, s := range k.spaces {
+		counted := space{name: n}
+		for _, q := range k.queues {
+			if q.Namespace == n && q.Name != "" {
+				counted.queues++
+				counted.bytes += q.bytes
+				counted.tasks += q.total
+				q.putters.Each(func(p *putter, _ pure.Key) { counted.waited += specWeight(&p.task.Spec) })
+			}
+		}
+		for _, call := range k.calls {
+			if call.Namespace == n && call.Name != "" {
+				counted.calls++
+			}
+		}
+		k.expect(s.name == n && s.bytes == counted.bytes && s.tasks == counted.tasks && s.waited == counted.waited &&
+			s.queues == counted.queues && s.calls == counted.calls, "namespace %s: %d bytes, %d tasks, %d waited, %d queues, %d calls, counted are %+v",
+			n, s.bytes, s.tasks, s.waited, s.queues, s.calls, counted)
+		s.retained.Each(func(t *task, _ pure.Key) {
+			k.expect(k.tasks[t.ID] == t && t.State.Final() && !t.awaited(), "namespace %s: task %d is retained and not ended", n, t.ID)
+		})
+	}
 }

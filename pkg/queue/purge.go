@@ -68,9 +68,7 @@ func (c *Core) purgeOne(step *pure.Step, t *task) {
 		c.cancel(step, t, -1)
 	case t.call != nil && !t.Acknowledged, t.awaited(): // somebody is still to hear of it
 	default:
-		c.rec.dropped = TaskDropped{ID: t.ID}
-		c.tellReleased(step, t)
-		c.emit(step, &c.rec.dropped)
+		c.forgetTask(step, t)
 	}
 }
 

@@ -37,7 +37,7 @@ func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, w
 	}
 	q, _ := c.findQueue(step, namespace, n.Queue)
 	p := &putter{id: waiter, queue: q, namespace: namespace, requestID: requestID, task: n}
-	if refusal := c.wait(p); refusal != nil {
+	if refusal := c.wait(step, p); refusal != nil {
 		return Submitted{}, false, refusal
 	}
 	c.putters[waiter] = p
@@ -60,15 +60,16 @@ func (c *Core) asked(namespace, requestID string, n *NewTask) (Submitted, error)
 }
 
 // wait notes a submission that waits for room.
-func (c *Core) wait(p *putter) *pure.Refusal {
+func (c *Core) wait(step *pure.Step, p *putter) *pure.Refusal {
 	if p.queue.putters.Len() >= WaitersMax {
 		return pure.Refuse(pure.Overloaded, "too many submissions wait for room in the queue", "limit", WaitersMax)
 	}
 	size := specWeight(&p.task.Spec)
-	if refusal := c.room(size); refusal != nil {
+	if refusal := c.room(step, p.queue.space, size, 0); refusal != nil {
 		return refusal
 	}
 	c.waitedBytes += size
+	p.queue.space.waited += size
 	c.arrivals++
 	p.number = c.arrivals
 	p.queue.putters.Set(p, pure.Key{B: p.number})
@@ -81,7 +82,9 @@ func (c *Core) wait(p *putter) *pure.Refusal {
 // unwait forgets a submission that waited.
 func (c *Core) unwait(p *putter) {
 	p.queue.putters.Remove(p)
-	c.waitedBytes -= specWeight(&p.task.Spec)
+	size := specWeight(&p.task.Spec)
+	c.waitedBytes -= size
+	p.queue.space.waited -= size
 	delete(c.putters, p.id)
 	if p.call != nil {
 		delete(p.call.waiting, p.task.Index)
@@ -138,14 +141,6 @@ func (c *Core) admitToCall(step *pure.Step, p *putter) {
 	c.finishIfDue(step, k)
 }
 
-// room refuses what would grow the state beyond its limit.
-func (c *Core) room(size int64) *pure.Refusal {
-	if c.bytesMax > 0 && c.bytes+c.waitedBytes+size > c.bytesMax {
-		return pure.Refuse(pure.StateFull, "the broker holds as many bytes of tasks as it may", "limit", c.bytesMax)
-	}
-	return nil
-}
-
 // put accepts a task, or joins a live one of the same unique key.
 func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string, waited bool) (*task, bool, *pure.Refusal) {
 	q, refusal := c.findQueue(step, namespace, n.Queue)
@@ -156,7 +151,7 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	if q.Closed {
 		return nil, false, closed(q)
 	}
-	if refusal := c.room(0); refusal != nil {
+	if refusal := c.room(step, q.space, specWeight(&n.Spec), 1); refusal != nil {
 		return nil, false, refusal
 	}
 	leader, refusal := q.leader(n, options)

@@ -30,6 +30,10 @@ func (c *Core) applyQueuePut(rec *QueuePut, seq uint64) {
 		c.queueNames[name{q.Namespace, q.Name}] = q
 		at, _ := slices.BinarySearchFunc(c.byName, name{q.Namespace, q.Name}, compareNames)
 		c.byName = slices.Insert(c.byName, at, q)
+		q.space = c.space(q.Namespace)
+		q.space.bytes += q.bytes
+		q.space.tasks += q.total
+		q.space.queues++
 		c.subscribe(q)
 	}
 	if before.Order != q.Order { // of a new queue too: a replay may have met its tasks before
@@ -74,10 +78,15 @@ func (c *Core) applyQueueDropped(rec *QueueDropped) {
 		}
 	}
 	delete(c.queues, q.ID)
+	if q.Name == "" {
+		return // a replay has met its tasks and not itself
+	}
 	delete(c.queueNames, name{q.Namespace, q.Name})
 	c.byName = without(c.byName, q)
 	c.queueAges.Remove(q)
 	c.rates.Remove(q)
+	q.space.queues--
+	c.forgetSpace(q.space)
 }
 
 // subscribe has the workers that asked for a queue serve it: it may have been there before, under the same
@@ -109,7 +118,7 @@ func (c *Core) CreateQueue(step *pure.Step, namespace, queueName string, s Setti
 		}
 		return nil
 	}
-	if err := c.room(0); err != nil {
+	if err := countMax("queues", c.space(namespace).queues, queuesMax); err != nil {
 		return err
 	}
 	c.makeQueue(step, namespace, queueName, s)

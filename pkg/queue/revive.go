@@ -87,7 +87,7 @@ func (c *Core) applyRevived(rec *TaskRevived) {
 	failed := t.Outcome.Error
 	t.with(func(x *Extra) { x.LastError, x.Losses = failed, 0 })
 	t.Tries, t.Outcome, t.Acknowledged, t.Next = 0, nil, false, 0
-	c.bytes += weight(&t.TaskState) - before
+	c.account(t.queue, weight(&t.TaskState)-before, 0)
 	c.setState(t, Ready)
 	c.enter(t)
 }

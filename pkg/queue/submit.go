@@ -108,7 +108,7 @@ func (c *Core) waitInCall(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	if err != nil {
 		return err
 	}
-	return c.wait(&putter{queue: q, namespace: k.Namespace, task: *n, call: k})
+	return c.wait(step, &putter{queue: q, namespace: k.Namespace, task: *n, call: k})
 }
 
 // again answers for an index that was accepted before. If another client of the call has acknowledged its

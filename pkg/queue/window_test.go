@@ -26,7 +26,7 @@ type bench struct {
 func newBench(cfg Config) *bench {
 	cfg.SessionName = func(session.ID) string { return "" }
 	b := &bench{core: New(cfg)}
-	b.call, _ = b.core.Attach(b.step(), "n", "c", session.ID{1}, nil, false, false)
+	b.call, _, _ = b.core.Attach(b.step(), "n", "c", session.ID{1}, nil, false, false)
 	return b
 }
 
@@ -120,7 +120,7 @@ func TestACallHasSoManyHoles(t *testing.T) {
 }
 
 func TestTheStateHasSoManyBytes(t *testing.T) {
-	b := newBench(Config{BytesMax: 10_000})
+	b := newBench(Config{Limits: Limits{Bytes: 10_000}})
 	got, refused := b.enqueue(newTasks(0, 20, 1, 900)...)
 	if got+uint64(refused[pure.StateFull]) != 20 || got < 9 || got > 11 {
 		t.Errorf("accepted %d, refused %v", got, refused)
