@@ -40,6 +40,9 @@ var reasonCodes = map[pure.Reason]codes.Code{
 	pure.OutputGone:      codes.NotFound,
 	pure.Overloaded:      codes.ResourceExhausted,
 	pure.Internal:        codes.Internal,
+
+	pure.ScheduleNotFound: codes.NotFound,
+	pure.ScheduleExists:   codes.AlreadyExists,
 }
 
 // statusError turns an error of the shard or of the edge into a gRPC error.

@@ -31,6 +31,12 @@ const (
 	Internal        Reason = "INTERNAL"
 )
 
+// Reasons of schedules.
+const (
+	ScheduleNotFound Reason = "SCHEDULE_NOT_FOUND"
+	ScheduleExists   Reason = "SCHEDULE_EXISTS"
+)
+
 // Refusal is why a command was not carried out. It changed nothing.
 type Refusal struct {
 	Reason  Reason

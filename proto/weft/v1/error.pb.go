@@ -79,6 +79,10 @@ const (
 	// [RESOURCE_EXHAUSTED] The indexes of the call's tasks have too many holes. An acknowledged index is no
 	// hole; metadata: limit.
 	ErrorReason_ERROR_REASON_CALL_SPARSE ErrorReason = 22
+	// [NOT_FOUND] metadata: schedule.
+	ErrorReason_ERROR_REASON_SCHEDULE_NOT_FOUND ErrorReason = 40
+	// [ALREADY_EXISTS] There is a schedule of this name with another definition; metadata: schedule.
+	ErrorReason_ERROR_REASON_SCHEDULE_EXISTS ErrorReason = 41
 )
 
 // Enum value maps for ErrorReason.
@@ -107,31 +111,35 @@ var (
 		20: "ERROR_REASON_OVERLOADED",
 		21: "ERROR_REASON_INTERNAL",
 		22: "ERROR_REASON_CALL_SPARSE",
+		40: "ERROR_REASON_SCHEDULE_NOT_FOUND",
+		41: "ERROR_REASON_SCHEDULE_EXISTS",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":       0,
-		"ERROR_REASON_INVALID_FIELD":     1,
-		"ERROR_REASON_PAYLOAD_TOO_LARGE": 2,
-		"ERROR_REASON_QUEUE_NOT_FOUND":   3,
-		"ERROR_REASON_TASK_NOT_FOUND":    4,
-		"ERROR_REASON_CALL_NOT_FOUND":    5,
-		"ERROR_REASON_SESSION_NOT_FOUND": 6,
-		"ERROR_REASON_REQUEST_MISMATCH":  7,
-		"ERROR_REASON_LEASE_LOST":        8,
-		"ERROR_REASON_CALL_WINDOW_FULL":  9,
-		"ERROR_REASON_STATE_FULL":        10,
-		"ERROR_REASON_DISK_LOW":          11,
-		"ERROR_REASON_NOT_READY":         12,
-		"ERROR_REASON_TERM_ENDED":        13,
-		"ERROR_REASON_SLOW_STREAM":       14,
-		"ERROR_REASON_BAD_FRAME":         15,
-		"ERROR_REASON_SUPERSEDED":        16,
-		"ERROR_REASON_CALL_FINISHED":     17,
-		"ERROR_REASON_REQUEST_POISONED":  18,
-		"ERROR_REASON_OUTPUT_GONE":       19,
-		"ERROR_REASON_OVERLOADED":        20,
-		"ERROR_REASON_INTERNAL":          21,
-		"ERROR_REASON_CALL_SPARSE":       22,
+		"ERROR_REASON_UNSPECIFIED":        0,
+		"ERROR_REASON_INVALID_FIELD":      1,
+		"ERROR_REASON_PAYLOAD_TOO_LARGE":  2,
+		"ERROR_REASON_QUEUE_NOT_FOUND":    3,
+		"ERROR_REASON_TASK_NOT_FOUND":     4,
+		"ERROR_REASON_CALL_NOT_FOUND":     5,
+		"ERROR_REASON_SESSION_NOT_FOUND":  6,
+		"ERROR_REASON_REQUEST_MISMATCH":   7,
+		"ERROR_REASON_LEASE_LOST":         8,
+		"ERROR_REASON_CALL_WINDOW_FULL":   9,
+		"ERROR_REASON_STATE_FULL":         10,
+		"ERROR_REASON_DISK_LOW":           11,
+		"ERROR_REASON_NOT_READY":          12,
+		"ERROR_REASON_TERM_ENDED":         13,
+		"ERROR_REASON_SLOW_STREAM":        14,
+		"ERROR_REASON_BAD_FRAME":          15,
+		"ERROR_REASON_SUPERSEDED":         16,
+		"ERROR_REASON_CALL_FINISHED":      17,
+		"ERROR_REASON_REQUEST_POISONED":   18,
+		"ERROR_REASON_OUTPUT_GONE":        19,
+		"ERROR_REASON_OVERLOADED":         20,
+		"ERROR_REASON_INTERNAL":           21,
+		"ERROR_REASON_CALL_SPARSE":        22,
+		"ERROR_REASON_SCHEDULE_NOT_FOUND": 40,
+		"ERROR_REASON_SCHEDULE_EXISTS":    41,
 	}
 )
 
@@ -166,7 +174,7 @@ var File_weft_v1_error_proto protoreflect.FileDescriptor
 
 const file_weft_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13weft/v1/error.proto\x12\aweft.v1*\xd9\x05\n" +
+	"\x13weft/v1/error.proto\x12\aweft.v1*\xa0\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -191,7 +199,9 @@ const file_weft_v1_error_proto_rawDesc = "" +
 	"\x18ERROR_REASON_OUTPUT_GONE\x10\x13\x12\x1b\n" +
 	"\x17ERROR_REASON_OVERLOADED\x10\x14\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x15\x12\x1c\n" +
-	"\x18ERROR_REASON_CALL_SPARSE\x10\x16B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
+	"\x18ERROR_REASON_CALL_SPARSE\x10\x16\x12#\n" +
+	"\x1fERROR_REASON_SCHEDULE_NOT_FOUND\x10(\x12 \n" +
+	"\x1cERROR_REASON_SCHEDULE_EXISTS\x10)B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 
 var (
 	file_weft_v1_error_proto_rawDescOnce sync.Once
