@@ -56,6 +56,9 @@ func (m *Machine) oldestBase() uint64 {
 	if b, ok := m.queue.OldestBase(); ok {
 		base = min(base, b)
 	}
+	if b, ok := m.schedules.OldestBase(); ok {
+		base = min(base, b)
+	}
 	return base
 }
 
@@ -66,7 +69,7 @@ const compactBytesMax = 5 << 20
 // third of the batch's bytes.
 func (m *Machine) compact() {
 	allowed := min(len(m.enc.buf)+len(m.enc.buf)/2, compactBytesMax)
-	live := uint64(m.queue.Bytes())
+	live := uint64(m.queue.Bytes() + m.schedules.Bytes())
 	for len(m.enc.buf) < allowed {
 		base := m.oldestBase()
 		if base >= m.nextSeq || m.size.total-m.size.before(base) <= live+m.cfg.CompactAfter {
@@ -79,6 +82,10 @@ func (m *Machine) compact() {
 func (m *Machine) copyOldest(step *pure.Step, base uint64) {
 	if b, ok := m.sessions.OldestBase(); ok && b == base {
 		m.sessions.CopyOldest(step)
+		return
+	}
+	if b, ok := m.schedules.OldestBase(); ok && b == base {
+		m.schedules.CopyOldest(step)
 		return
 	}
 	m.queue.CopyOldest(step)

@@ -53,6 +53,9 @@ type Record struct {
 	//	*Record_TaskDropped
 	//	*Record_TaskLosses
 	//	*Record_TaskReady
+	//	*Record_SchedulePut
+	//	*Record_ScheduleFired
+	//	*Record_ScheduleDropped
 	Change        isRecord_Change `protobuf_oneof:"change"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -239,6 +242,33 @@ func (x *Record) GetTaskReady() *TaskReady {
 	return nil
 }
 
+func (x *Record) GetSchedulePut() *SchedulePut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_SchedulePut); ok {
+			return x.SchedulePut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetScheduleFired() *ScheduleFired {
+	if x != nil {
+		if x, ok := x.Change.(*Record_ScheduleFired); ok {
+			return x.ScheduleFired
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetScheduleDropped() *ScheduleDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_ScheduleDropped); ok {
+			return x.ScheduleDropped
+		}
+	}
+	return nil
+}
+
 type isRecord_Change interface {
 	isRecord_Change()
 }
@@ -323,6 +353,21 @@ type Record_TaskReady struct {
 	TaskReady *TaskReady `protobuf:"bytes,16,opt,name=task_ready,json=taskReady,proto3,oneof"`
 }
 
+type Record_SchedulePut struct {
+	// A schedule's whole state.
+	SchedulePut *SchedulePut `protobuf:"bytes,40,opt,name=schedule_put,json=schedulePut,proto3,oneof"`
+}
+
+type Record_ScheduleFired struct {
+	// A schedule came to a scheduled time, or was run by hand.
+	ScheduleFired *ScheduleFired `protobuf:"bytes,41,opt,name=schedule_fired,json=scheduleFired,proto3,oneof"`
+}
+
+type Record_ScheduleDropped struct {
+	// A schedule is gone.
+	ScheduleDropped *ScheduleDropped `protobuf:"bytes,42,opt,name=schedule_dropped,json=scheduleDropped,proto3,oneof"`
+}
+
 func (*Record_Floor) isRecord_Change() {}
 
 func (*Record_QueuePut) isRecord_Change() {}
@@ -354,6 +399,12 @@ func (*Record_TaskDropped) isRecord_Change() {}
 func (*Record_TaskLosses) isRecord_Change() {}
 
 func (*Record_TaskReady) isRecord_Change() {}
+
+func (*Record_SchedulePut) isRecord_Change() {}
+
+func (*Record_ScheduleFired) isRecord_Change() {}
+
+func (*Record_ScheduleDropped) isRecord_Change() {}
 
 // Floor says that every live entity's last whole-state record is at or above a sequence, so that
 // what is below may be purged.
@@ -2023,11 +2074,403 @@ func (x *TaskDropped) GetId() uint64 {
 	return 0
 }
 
+// SchedulePut is a schedule's whole state.
+type SchedulePut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The cron line.
+	Cron string `protobuf:"bytes,4,opt,name=cron,proto3" json:"cron,omitempty"`
+	// The IANA time zone; empty is UTC.
+	Zone string `protobuf:"bytes,5,opt,name=zone,proto3" json:"zone,omitempty"`
+	// 1 skip, 2 latest, 3 all.
+	CatchUp uint32 `protobuf:"varint,6,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"`
+	// How late a run may be made up; 0 is without limit.
+	CatchUpWindow int64 `protobuf:"varint,7,opt,name=catch_up_window,json=catchUpWindow,proto3" json:"catch_up_window,omitempty"`
+	// 1 allow, 2 skip.
+	Overlap uint32 `protobuf:"varint,8,opt,name=overlap,proto3" json:"overlap,omitempty"`
+	// The queue of its tasks, by name.
+	Queue string `protobuf:"bytes,9,opt,name=queue,proto3" json:"queue,omitempty"`
+	// Its tasks: only what a client asks for is set.
+	Task *TaskPut `protobuf:"bytes,10,opt,name=task,proto3" json:"task,omitempty"`
+	// Has no runs.
+	Paused bool `protobuf:"varint,11,opt,name=paused,proto3" json:"paused,omitempty"`
+	// When it was created.
+	CreatedAt int64 `protobuf:"varint,12,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When it was last changed by a client.
+	UpdatedAt int64 `protobuf:"varint,13,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// How far it has come.
+	Progress      *ScheduleProgress `protobuf:"bytes,14,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchedulePut) Reset() {
+	*x = SchedulePut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchedulePut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchedulePut) ProtoMessage() {}
+
+func (x *SchedulePut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchedulePut.ProtoReflect.Descriptor instead.
+func (*SchedulePut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SchedulePut) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetCatchUp() uint32 {
+	if x != nil {
+		return x.CatchUp
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetCatchUpWindow() int64 {
+	if x != nil {
+		return x.CatchUpWindow
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetOverlap() uint32 {
+	if x != nil {
+		return x.Overlap
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetTask() *TaskPut {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *SchedulePut) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *SchedulePut) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetUpdatedAt() int64 {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetProgress() *ScheduleProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// ScheduleProgress is how far a schedule has come.
+type ScheduleProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next scheduled time, 0 if there is none.
+	Next int64 `protobuf:"varint,1,opt,name=next,proto3" json:"next,omitempty"`
+	// Scheduled times up to this one are dealt with.
+	Through int64 `protobuf:"varint,2,opt,name=through,proto3" json:"through,omitempty"`
+	// The last run's scheduled time, 0 if there was none.
+	LastAt int64 `protobuf:"varint,3,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
+	// Its task's id.
+	LastTask uint64 `protobuf:"varint,4,opt,name=last_task,json=lastTask,proto3" json:"last_task,omitempty"`
+	// Runs made up since the schedule was last on time.
+	Behind uint32 `protobuf:"varint,5,opt,name=behind,proto3" json:"behind,omitempty"`
+	// The scheduled time of the run that was refused, if the last one was.
+	FailedAt int64 `protobuf:"varint,6,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	// Why, as in the API.
+	FailureReason string `protobuf:"bytes,7,opt,name=failure_reason,json=failureReason,proto3" json:"failure_reason,omitempty"`
+	// For people.
+	FailureMessage string `protobuf:"bytes,8,opt,name=failure_message,json=failureMessage,proto3" json:"failure_message,omitempty"`
+	// The last scheduled time without a run.
+	SkippedAt int64 `protobuf:"varint,9,opt,name=skipped_at,json=skippedAt,proto3" json:"skipped_at,omitempty"`
+	// Why: 1 missed, 2 the last run was not over.
+	SkipReason    uint32 `protobuf:"varint,10,opt,name=skip_reason,json=skipReason,proto3" json:"skip_reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleProgress) Reset() {
+	*x = ScheduleProgress{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleProgress) ProtoMessage() {}
+
+func (x *ScheduleProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleProgress.ProtoReflect.Descriptor instead.
+func (*ScheduleProgress) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ScheduleProgress) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetThrough() int64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetLastAt() int64 {
+	if x != nil {
+		return x.LastAt
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetLastTask() uint64 {
+	if x != nil {
+		return x.LastTask
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetBehind() uint32 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetFailedAt() int64 {
+	if x != nil {
+		return x.FailedAt
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetFailureReason() string {
+	if x != nil {
+		return x.FailureReason
+	}
+	return ""
+}
+
+func (x *ScheduleProgress) GetFailureMessage() string {
+	if x != nil {
+		return x.FailureMessage
+	}
+	return ""
+}
+
+func (x *ScheduleProgress) GetSkippedAt() int64 {
+	if x != nil {
+		return x.SkippedAt
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetSkipReason() uint32 {
+	if x != nil {
+		return x.SkipReason
+	}
+	return 0
+}
+
+// ScheduleFired says how far a schedule has come.
+type ScheduleFired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which schedule.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// All of it.
+	Progress      *ScheduleProgress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleFired) Reset() {
+	*x = ScheduleFired{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleFired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleFired) ProtoMessage() {}
+
+func (x *ScheduleFired) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleFired.ProtoReflect.Descriptor instead.
+func (*ScheduleFired) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ScheduleFired) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ScheduleFired) GetProgress() *ScheduleProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// ScheduleDropped forgets a schedule.
+type ScheduleDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which schedule.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleDropped) Reset() {
+	*x = ScheduleDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleDropped) ProtoMessage() {}
+
+func (x *ScheduleDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleDropped.ProtoReflect.Descriptor instead.
+func (*ScheduleDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ScheduleDropped) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 var File_weft_journal_v1_record_proto protoreflect.FileDescriptor
 
 const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xa9\b\n" +
+	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\x84\n" +
+	"\n" +
 	"\x06Record\x12.\n" +
 	"\x05floor\x18\x01 \x01(\v2\x16.weft.journal.v1.FloorH\x00R\x05floor\x128\n" +
 	"\tqueue_put\x18\x02 \x01(\v2\x19.weft.journal.v1.QueuePutH\x00R\bqueuePut\x12>\n" +
@@ -2048,7 +2491,10 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\vtask_losses\x18\x0f \x01(\v2\x1b.weft.journal.v1.TaskLossesH\x00R\n" +
 	"taskLosses\x12;\n" +
 	"\n" +
-	"task_ready\x18\x10 \x01(\v2\x1a.weft.journal.v1.TaskReadyH\x00R\ttaskReadyB\b\n" +
+	"task_ready\x18\x10 \x01(\v2\x1a.weft.journal.v1.TaskReadyH\x00R\ttaskReady\x12A\n" +
+	"\fschedule_put\x18( \x01(\v2\x1c.weft.journal.v1.SchedulePutH\x00R\vschedulePut\x12G\n" +
+	"\x0eschedule_fired\x18) \x01(\v2\x1e.weft.journal.v1.ScheduleFiredH\x00R\rscheduleFired\x12M\n" +
+	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\"k\n" +
@@ -2193,6 +2639,43 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x05tries\x18\b \x01(\rR\x05tries\x12\x16\n" +
 	"\x06worker\x18\t \x01(\tR\x06worker\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xad\x03\n" +
+	"\vSchedulePut\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04cron\x18\x04 \x01(\tR\x04cron\x12\x12\n" +
+	"\x04zone\x18\x05 \x01(\tR\x04zone\x12\x19\n" +
+	"\bcatch_up\x18\x06 \x01(\rR\acatchUp\x12&\n" +
+	"\x0fcatch_up_window\x18\a \x01(\x03R\rcatchUpWindow\x12\x18\n" +
+	"\aoverlap\x18\b \x01(\rR\aoverlap\x12\x14\n" +
+	"\x05queue\x18\t \x01(\tR\x05queue\x12,\n" +
+	"\x04task\x18\n" +
+	" \x01(\v2\x18.weft.journal.v1.TaskPutR\x04task\x12\x16\n" +
+	"\x06paused\x18\v \x01(\bR\x06paused\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\f \x01(\x03R\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"updated_at\x18\r \x01(\x03R\tupdatedAt\x12=\n" +
+	"\bprogress\x18\x0e \x01(\v2!.weft.journal.v1.ScheduleProgressR\bprogress\"\xbb\x02\n" +
+	"\x10ScheduleProgress\x12\x12\n" +
+	"\x04next\x18\x01 \x01(\x03R\x04next\x12\x18\n" +
+	"\athrough\x18\x02 \x01(\x03R\athrough\x12\x17\n" +
+	"\alast_at\x18\x03 \x01(\x03R\x06lastAt\x12\x1b\n" +
+	"\tlast_task\x18\x04 \x01(\x04R\blastTask\x12\x16\n" +
+	"\x06behind\x18\x05 \x01(\rR\x06behind\x12\x1b\n" +
+	"\tfailed_at\x18\x06 \x01(\x03R\bfailedAt\x12%\n" +
+	"\x0efailure_reason\x18\a \x01(\tR\rfailureReason\x12'\n" +
+	"\x0ffailure_message\x18\b \x01(\tR\x0efailureMessage\x12\x1d\n" +
+	"\n" +
+	"skipped_at\x18\t \x01(\x03R\tskippedAt\x12\x1f\n" +
+	"\vskip_reason\x18\n" +
+	" \x01(\rR\n" +
+	"skipReason\"^\n" +
+	"\rScheduleFired\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12=\n" +
+	"\bprogress\x18\x02 \x01(\v2!.weft.journal.v1.ScheduleProgressR\bprogress\"!\n" +
+	"\x0fScheduleDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02idB7Z5github.com/weftq/weft/proto/weft/journal/v1;journalv1b\x06proto3"
 
 var (
@@ -2207,7 +2690,7 @@ func file_weft_journal_v1_record_proto_rawDescGZIP() []byte {
 	return file_weft_journal_v1_record_proto_rawDescData
 }
 
-var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*Record)(nil),           // 0: weft.journal.v1.Record
 	(*Floor)(nil),            // 1: weft.journal.v1.Floor
@@ -2230,6 +2713,10 @@ var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*TaskCancelling)(nil),   // 18: weft.journal.v1.TaskCancelling
 	(*TaskFinished)(nil),     // 19: weft.journal.v1.TaskFinished
 	(*TaskDropped)(nil),      // 20: weft.journal.v1.TaskDropped
+	(*SchedulePut)(nil),      // 21: weft.journal.v1.SchedulePut
+	(*ScheduleProgress)(nil), // 22: weft.journal.v1.ScheduleProgress
+	(*ScheduleFired)(nil),    // 23: weft.journal.v1.ScheduleFired
+	(*ScheduleDropped)(nil),  // 24: weft.journal.v1.ScheduleDropped
 }
 var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: weft.journal.v1.Record.floor:type_name -> weft.journal.v1.Floor
@@ -2248,21 +2735,27 @@ var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	20, // 13: weft.journal.v1.Record.task_dropped:type_name -> weft.journal.v1.TaskDropped
 	17, // 14: weft.journal.v1.Record.task_losses:type_name -> weft.journal.v1.TaskLosses
 	16, // 15: weft.journal.v1.Record.task_ready:type_name -> weft.journal.v1.TaskReady
-	5,  // 16: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
-	5,  // 17: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
-	5,  // 18: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
-	10, // 19: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
-	12, // 20: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
-	11, // 21: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
-	19, // 22: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
-	11, // 23: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
-	10, // 24: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
-	11, // 25: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	21, // 16: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
+	23, // 17: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
+	24, // 18: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
+	5,  // 19: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
+	5,  // 20: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
+	5,  // 21: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
+	10, // 22: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
+	12, // 23: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
+	11, // 24: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
+	19, // 25: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
+	11, // 26: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
+	10, // 27: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
+	11, // 28: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
+	13, // 29: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
+	22, // 30: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
+	22, // 31: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_weft_journal_v1_record_proto_init() }
@@ -2287,6 +2780,9 @@ func file_weft_journal_v1_record_proto_init() {
 		(*Record_TaskDropped)(nil),
 		(*Record_TaskLosses)(nil),
 		(*Record_TaskReady)(nil),
+		(*Record_SchedulePut)(nil),
+		(*Record_ScheduleFired)(nil),
+		(*Record_ScheduleDropped)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2294,7 +2790,7 @@ func file_weft_journal_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_journal_v1_record_proto_rawDesc), len(file_weft_journal_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
