@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/weftq/weft/internal/cron"
 	"github.com/weftq/weft/internal/journal"
 	"github.com/weftq/weft/internal/journal/datadir"
 	"github.com/weftq/weft/internal/journal/jetstream"
@@ -94,8 +95,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 		defer func() { _ = httpL.Close() }()
 	}
-	loop := cfg.loop(dir.Path())
-	server, err := newServer(loop, cfg.Logger)
+	times := &cron.Table{}
+	loop := cfg.loop(dir.Path(), times)
+	server, err := newServer(loop, times, cfg.Logger)
 	if err != nil {
 		return err
 	}
@@ -145,9 +147,9 @@ func (cfg *Config) defaults() (err error) {
 }
 
 // loop returns the shard's loop over the embedded journal in a directory.
-func (cfg *Config) loop(dir string) *shard.Loop {
+func (cfg *Config) loop(dir string, times *cron.Table) *shard.Loop {
 	return shard.NewLoop(shard.LoopConfig{
-		Machine:     shard.Config{StateBytesMax: stateBytesMax()},
+		Machine:     shard.Config{StateBytesMax: stateBytesMax(), NextRun: times.Next},
 		DiskReserve: cfg.DiskReserve,
 		Logger:      cfg.Logger,
 		Open: func(ctx context.Context) (journal.Stream, error) {

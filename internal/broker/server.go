@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/weftq/weft/internal/cron"
 	"github.com/weftq/weft/internal/shard"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -32,7 +33,7 @@ type server struct {
 }
 
 // newServer returns a server of every service, not serving yet.
-func newServer(loop *shard.Loop, log *slog.Logger) (*server, error) {
+func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, error) {
 	validator, err := protovalidate.New()
 	if err != nil {
 		return nil, fmt.Errorf("broker: validation: %w", err)
@@ -60,6 +61,7 @@ func newServer(loop *shard.Loop, log *slog.Logger) (*server, error) {
 	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, outputs: outputs})
 	weftv1.RegisterWorkerServiceServer(s.grpc, &workerService{loop: loop, outputs: outputs})
 	weftv1.RegisterQueueServiceServer(s.grpc, &queueService{loop: loop})
+	weftv1.RegisterScheduleServiceServer(s.grpc, &scheduleService{loop: loop, times: times})
 	weftv1.RegisterSessionServiceServer(s.grpc, &sessionService{loop: loop, validator: validator})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
