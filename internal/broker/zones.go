@@ -1,4 +1,3 @@
 package broker
 
-// Schedules name time zones, and the machine that a broker runs on may have none.
-import _ "time/tzdata"
+import _ "time/tzdata" // schedules name time zones, and the machine that a broker runs on may have none

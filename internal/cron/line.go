@@ -22,7 +22,7 @@ const (
 
 // parser takes five fields or a descriptor. As in crontab(5), a day matches if the day of the month or the
 // day of the week does, when both are restricted.
-var parser = cronlib.NewParser(
+var parser = cronlib.MustNewParser(
 	cronlib.Minute | cronlib.Hour | cronlib.Dom | cronlib.Month | cronlib.Dow | cronlib.Descriptor |
 		cronlib.Extended | cronlib.DowOrDom,
 ).WithMinEveryInterval(EveryMin).WithMaxSearchYears(searchYears)
