@@ -51,7 +51,7 @@ func (p *planner) act() {
 		p.ask(&shard.CreateSchedule{Namespace: namespace, Name: name, Definition: p.definition(), Paused: p.s.one(8)})
 	case p.s.one(8):
 		p.ask(&shard.DropSchedule{Namespace: namespace, Name: name})
-	case p.s.one(3):
+	case p.s.one(3): //nolint:gocritic // the dice are thrown anew
 		p.calls++
 		cmd := &shard.RunSchedule{Namespace: namespace, Name: name, RequestID: fmt.Sprintf("%s/%d", name, p.calls)}
 		p.ask(cmd)
