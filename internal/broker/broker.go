@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -68,8 +69,8 @@ func DefaultDataDir() (string, error) {
 }
 
 // Run serves until ctx ends, and then stops in order: what was decided is made durable and told, and every
-// stream is told to come back later. It fails when the data directory or an address is refused, or the
-// journal cannot be trusted.
+// stream is told to come back later. It fails when the data directory or an address is refused, the journal
+// cannot be trusted, or it could never be opened.
 func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -77,31 +78,70 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := cfg.defaults(); err != nil {
 		return err
 	}
+	// The addresses first: one that is in use must not leave a new data directory behind.
+	grpcL, httpL, err := cfg.listen()
+	if err != nil {
+		return err
+	}
+	defer closeListeners(grpcL, httpL) // the servers have closed them, unless they never began
 	dir, err := datadir.Open(cfg.DataDir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-
-	grpcL, err := net.Listen(network(cfg.Listen))
-	if err != nil {
-		return fmt.Errorf("broker: listen for gRPC: %w", err)
-	}
-	defer func() { _ = grpcL.Close() }() // the server has closed it, unless it never began
-	var httpL net.Listener
-	if cfg.HTTP != "off" {
-		if httpL, err = net.Listen("tcp", cfg.HTTP); err != nil {
-			return fmt.Errorf("broker: listen for HTTP: %w", err)
-		}
-		defer func() { _ = httpL.Close() }()
-	}
+	cfg.DataDir = dir.Path()
 	times := &cron.Table{}
-	loop := cfg.loop(dir.Path(), times)
+	loop := cfg.loop(times)
 	server, err := newServer(loop, times, cfg.Logger)
 	if err != nil {
 		return err
 	}
 	return cfg.serve(ctx, loop, server, grpcL, httpL)
+}
+
+// ListenError is an address that cannot be listened on.
+type ListenError struct {
+	HTTP bool // Config.HTTP; else Config.Listen
+	Addr string
+	Err  error
+}
+
+// Error implements error.
+func (e *ListenError) Error() string {
+	what := "gRPC"
+	if e.HTTP {
+		what = "HTTP"
+	}
+	if errors.Is(e.Err, syscall.EADDRINUSE) {
+		return fmt.Sprintf("broker: the %s address %s is in use, perhaps by another broker", what, e.Addr)
+	}
+	return fmt.Sprintf("broker: listen for %s: %v", what, e.Err)
+}
+
+// Unwrap gives the system's error.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// listen takes the addresses; the second listener is nil if there is to be none.
+func (cfg *Config) listen() (grpcL, httpL net.Listener, err error) {
+	if grpcL, err = net.Listen(network(cfg.Listen)); err != nil {
+		return nil, nil, &ListenError{Addr: cfg.Listen, Err: err}
+	}
+	if cfg.HTTP == "off" {
+		return grpcL, nil, nil
+	}
+	if httpL, err = net.Listen("tcp", cfg.HTTP); err != nil {
+		closeListeners(grpcL, nil)
+		return nil, nil, &ListenError{HTTP: true, Addr: cfg.HTTP, Err: err}
+	}
+	return grpcL, httpL, nil
+}
+
+// closeListeners gives the addresses up.
+func closeListeners(grpcL, httpL net.Listener) {
+	_ = grpcL.Close()
+	if httpL != nil {
+		_ = httpL.Close()
+	}
 }
 
 // unixPrefix marks an address as a Unix socket, in gRPC's own spelling.
@@ -146,15 +186,15 @@ func (cfg *Config) defaults() (err error) {
 	return err
 }
 
-// loop returns the shard's loop over the embedded journal in a directory.
-func (cfg *Config) loop(dir string, times *cron.Table) *shard.Loop {
+// loop returns the shard's loop over the embedded journal in the data directory.
+func (cfg *Config) loop(times *cron.Table) *shard.Loop {
 	return shard.NewLoop(shard.LoopConfig{
 		Machine:     shard.Config{StateBytesMax: stateBytesMax(), NextRun: times.Next},
 		DiskReserve: cfg.DiskReserve,
 		Logger:      cfg.Logger,
 		Open: func(ctx context.Context) (journal.Stream, error) {
 			store, err := jetstream.Open(ctx, jetstream.Config{
-				Dir: filepath.Join(dir, "journal"), Durability: jetstream.Durability(cfg.Durability), Logger: cfg.Logger,
+				Dir: filepath.Join(cfg.DataDir, "journal"), Durability: jetstream.Durability(cfg.Durability), Logger: cfg.Logger,
 			})
 			if err != nil {
 				return nil, err
@@ -180,7 +220,10 @@ func (cfg *Config) serve(ctx context.Context, loop *shard.Loop, s *server, grpcL
 	loopDone, stopped := make(chan struct{}), make(chan struct{})
 	group.Go(func() error {
 		defer close(loopDone)
-		return loop.Run(gctx)
+		if err := loop.Run(gctx); err != nil {
+			return fmt.Errorf("broker: the journal in %s: %w", cfg.DataDir, err)
+		}
+		return nil
 	})
 	group.Go(func() error {
 		if err := s.grpc.Serve(grpcL); !errors.Is(err, grpc.ErrServerStopped) {

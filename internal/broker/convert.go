@@ -2,14 +2,17 @@ package broker
 
 import (
 	"encoding/hex"
+	"strings"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/internal/wire"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
@@ -67,6 +70,36 @@ func commandMessage(p queue.Payload) *weftv1.Command {
 	c := &weftv1.Command{}
 	if err := proto.Unmarshal(p.Data, c); err != nil {
 		return nil // it was marshalled by this broker, and the journal's checksum held
+	}
+	return c
+}
+
+// commandHeadBytes is how much of a command's arguments a list shows.
+const commandHeadBytes = 256
+
+// commandHead is how an encoded command begins, for lists: the rest is not even decoded.
+func commandHead(data []byte) *weftv1.Command {
+	const argv, shell protowire.Number = 1, 2
+	c := &weftv1.Command{}
+	room, more := commandHeadBytes, false
+	for len(data) > 0 {
+		f, rest, err := wire.Next(data)
+		switch {
+		case err != nil:
+			return c // cannot be, as above
+		case f.Is(shell, protowire.VarintType):
+			c.Shell = f.Value != 0
+		case f.Is(argv, protowire.BytesType) && room > 0:
+			more = len(f.Data) > room
+			c.Argv = append(c.Argv, strings.ToValidUTF8(string(f.Data[:min(len(f.Data), room)]), ""))
+			room -= len(f.Data)
+		case f.Is(argv, protowire.BytesType):
+			more = true
+		}
+		data = rest
+	}
+	if more {
+		c.Argv[len(c.Argv)-1] += "…"
 	}
 	return c
 }
@@ -134,6 +167,15 @@ func taskMessage(s *queue.Snapshot, full bool) *weftv1.Task {
 		Attempts: s.Attempts, WorkersLost: s.Losses + uint32(len(s.Suspects)),
 		CallId: s.CallName, CallIndex: s.Index,
 	}
+	if s.Joined != 0 {
+		m.JoinedTaskId = queue.FormatID(s.Joined)
+	}
+	for _, id := range s.Waits {
+		m.WaitsFor = append(m.WaitsFor, queue.FormatID(id))
+	}
+	if full {
+		m.EarlierAttempts = attemptMessages(s.History)
+	}
 	if s.State.Held() {
 		m.Attempt = &weftv1.Attempt{Token: s.Token, Worker: s.Worker, StartedAt: timestamp(s.StartedAt)}
 	}
@@ -148,27 +190,43 @@ func taskMessage(s *queue.Snapshot, full bool) *weftv1.Task {
 	return m
 }
 
+func attemptMessages(list []queue.Attempt) (out []*weftv1.Attempt) {
+	for i := range list {
+		a := &list[i]
+		out = append(out, &weftv1.Attempt{
+			Token: a.Token, Worker: a.Worker, StartedAt: timestamp(a.StartedAt), EndedAt: timestamp(a.EndedAt),
+			End: weftv1.AttemptEnd(a.End), Error: errorMessage(a.Error),
+		})
+	}
+	return out
+}
+
 func specMessage(s *queue.Snapshot, full bool) *weftv1.TaskSpec {
 	o := s.Options
 	m := &weftv1.TaskSpec{
 		Queue: s.QueueName, Kind: s.Kind, RunAt: timestamp(s.RunAt), Timeout: durationMessage(o.Timeout),
 		Grace: durationpb.New(o.Grace), Daemon: o.Daemon, Labels: labelMap(o.Labels),
 	}
-	if o.AttemptsMax > 0 {
-		m.Retry = &weftv1.RetryPolicy{
-			AttemptsMax: o.AttemptsMax, InitialBackoff: durationMessage(o.InitialBackoff),
-			Multiplier: o.Multiplier, BackoffMax: durationMessage(o.BackoffMax), Jitter: o.Jitter,
-		}
-	}
+	m.Retry = retryMessage(o)
 	if o.Retention >= 0 {
 		m.Retention = durationpb.New(o.Retention)
 	}
 	if o.FailOnWorkerLost {
 		m.OnWorkerLost = weftv1.OnWorkerLost_ON_WORKER_LOST_FAIL
 	}
-	switch {
+	m.Priority, m.Deadline, m.Exclusive = int32(o.Priority), timestamp(o.Deadline), o.Exclusive
+	m.UniqueKey, m.FairnessKey, m.WorkerLabels = o.UniqueKey, o.FairnessKey, labelMap(o.WorkerLabels)
+	for _, id := range o.After {
+		m.After = append(m.After, queue.FormatID(id))
+	}
+	if o.RunOnFailure {
+		m.OnDependencyFailure = weftv1.OnDependencyFailure_ON_DEPENDENCY_FAILURE_RUN
+	}
+	switch isCommand := s.Payload.Encoding == encodingCommand; {
+	case !full && isCommand:
+		m.Work = &weftv1.TaskSpec_Command{Command: commandHead(s.Payload.Data)}
 	case !full:
-	case s.Payload.Encoding == encodingCommand:
+	case isCommand:
 		m.Work = &weftv1.TaskSpec_Command{Command: commandMessage(s.Payload)}
 	default:
 		if p := payloadMessage(s.Payload); p != nil {
@@ -176,6 +234,16 @@ func specMessage(s *queue.Snapshot, full bool) *weftv1.TaskSpec {
 		}
 	}
 	return m
+}
+
+func retryMessage(o *queue.Options) *weftv1.RetryPolicy {
+	if o.AttemptsMax == 0 {
+		return nil
+	}
+	return &weftv1.RetryPolicy{
+		AttemptsMax: o.AttemptsMax, InitialBackoff: durationMessage(o.InitialBackoff),
+		Multiplier: o.Multiplier, BackoffMax: durationMessage(o.BackoffMax), Jitter: o.Jitter,
+	}
 }
 
 // rangesOf reads ranges of a stream's frame.

@@ -40,6 +40,12 @@ var reasonCodes = map[pure.Reason]codes.Code{
 	pure.OutputGone:      codes.NotFound,
 	pure.Overloaded:      codes.ResourceExhausted,
 	pure.Internal:        codes.Internal,
+	pure.QueueFull:       codes.ResourceExhausted,
+	pure.QueueClosed:     codes.FailedPrecondition,
+	pure.QueueNotEmpty:   codes.FailedPrecondition,
+	pure.QueueExists:     codes.AlreadyExists,
+	pure.UniqueMismatch:  codes.AlreadyExists,
+	pure.TaskNotFinal:    codes.FailedPrecondition,
 
 	pure.ScheduleNotFound: codes.NotFound,
 	pure.ScheduleExists:   codes.AlreadyExists,

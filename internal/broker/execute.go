@@ -97,7 +97,7 @@ func attachCommand(first *weftv1.ExecuteRequest) (*shard.CallAttach, *pure.Refus
 	}
 	return &shard.CallAttach{
 		Namespace: namespace, Call: a.GetCallId(), Session: parseSession(a.GetSessionId()), NewSession: newSessionID(),
-		TTL: ttl, Client: a.GetClient(), Acknowledged: acked, Updates: a.GetUpdates(), Stream: shard.NewOutbox(),
+		TTL: ttl, Client: a.GetClient(), Acknowledged: acked, Updates: a.GetUpdates(), Rejects: a.GetRejectWhenFull(), Stream: shard.NewOutbox(),
 	}, nil
 }
 
@@ -130,9 +130,11 @@ func (s *taskService) readExecute(stream grpc.BidiStreamingServer[weftv1.Execute
 func closeOnPanic(o *shard.Outbox) {
 	if v := recover(); v != nil {
 		slog.Error("panic beside a stream's handler", "panic", v, "stack", string(debug.Stack()))
-		o.Close(ownBug("its log tells more"))
+		o.Close(bugBeside())
 	}
 }
+
+func bugBeside() *pure.Refusal { return ownBug("its log tells more") }
 
 // frameWriter turns effects into responses.
 type frameWriter interface {
@@ -150,8 +152,10 @@ const lingerMax = 5 * time.Second
 func serveOutbox(ctx context.Context, o *shard.Outbox, w frameWriter) error {
 	sentC := make(chan error, 1)
 	go func() {
+		err := statusError(bugBeside()) // of a pump that panics: nobody sends what waits, so nothing is to linger
+		defer func() { sentC <- err }()
 		defer closeOnPanic(o)
-		sentC <- pump(ctx, o, w)
+		err = pump(ctx, o, w)
 	}()
 	select {
 	case err := <-sentC:

@@ -119,7 +119,7 @@ func (f *executeFrame) task(b []byte) error {
 	}
 	var index uint64
 	var spec []byte
-	specs := 0
+	specs, others := 0, 0
 	for at := b; len(at) > 0; {
 		x, rest, err := wire.Next(at)
 		if err != nil {
@@ -131,6 +131,8 @@ func (f *executeFrame) task(b []byte) error {
 		case x.Is(2, protowire.BytesType):
 			spec = x.Data
 			specs++
+		case x.Is(3, protowire.VarintType), x.Is(3, protowire.BytesType):
+			others++
 		}
 	}
 	n, plain, err := f.plainTask(spec)
@@ -139,12 +141,16 @@ func (f *executeFrame) task(b []byte) error {
 	}
 	var refusal *pure.Refusal
 	n.Index = index
-	if !plain || specs != 1 { // several specs are one, merged
+	if !plain || specs != 1 || others > 0 { // several specs are one, merged
 		var m weftv1.ExecuteTask
 		if err := proto.Unmarshal(b, &m); err != nil {
 			return err
 		}
 		n, refusal = newTask(m.GetSpec(), m.GetIndex())
+		if refusal == nil && len(m.GetAfterIndexes()) > queue.DependenciesMax {
+			refusal = invalid("after_indexes", "must have at most 100 items")
+		}
+		n.AfterIndexes = m.GetAfterIndexes()
 	} else {
 		refusal = tooLarge("spec.payload", len(n.Spec.Payload.Data))
 	}

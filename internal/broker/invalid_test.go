@@ -132,6 +132,9 @@ func breakers(t *testing.T, f protoreflect.FieldDescriptor, r *validatev1.FieldR
 		} else {
 			set(strings.Repeat("n", 40_000))
 		}
+	case *validatev1.FieldRules_Int32:
+		set(x.Int32.GetLte() + 1)
+		set(x.Int32.GetGte() - 1)
 	case *validatev1.FieldRules_Uint32:
 		set(x.Uint32.GetLte() + 1)
 	case *validatev1.FieldRules_Uint64:

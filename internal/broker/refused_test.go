@@ -68,7 +68,6 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 		"wait for unknown task":    {weftv1.TaskService_WaitTask_FullMethodName, &weftv1.WaitTaskRequest{TaskId: "tzz"}, pure.TaskNotFound, []string{"task_id", "tzz"}},
 		"watch unknown task":       {weftv1.TaskService_WatchTask_FullMethodName, &weftv1.WatchTaskRequest{TaskId: "tzz"}, pure.TaskNotFound, []string{"task_id", "tzz"}},
 		"cancel unknown task":      {weftv1.TaskService_CancelTask_FullMethodName, &weftv1.CancelTaskRequest{TaskId: "tzz"}, pure.TaskNotFound, []string{"task_id", "tzz"}},
-		"a number above 64 bits":   {weftv1.TaskService_GetTask_FullMethodName, &weftv1.GetTaskRequest{TaskId: "tzzzzzzzzzzzzz"}, pure.TaskNotFound, nil},
 		"foreign task":             {weftv1.TaskService_GetTask_FullMethodName, &weftv1.GetTaskRequest{Namespace: "other", TaskId: waiting}, pure.TaskNotFound, []string{"task_id", waiting}},
 		"cancel of foreign task":   {weftv1.TaskService_CancelTask_FullMethodName, &weftv1.CancelTaskRequest{Namespace: "other", TaskId: waiting}, pure.TaskNotFound, []string{"task_id", waiting}},
 		"end of foreign task":      {weftv1.TaskService_CompleteTask_FullMethodName, &weftv1.CompleteTaskRequest{Namespace: "other", TaskId: held, Token: token}, pure.TaskNotFound, []string{"task_id", held}},
@@ -92,6 +91,34 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 			h.unchanged(func() { wantRefusal(t, h.call(ctx, test.method, test.req), test.want, test.meta...) })
 		})
 	}
+}
+
+// An id whose number is above 64 bits is no task's, and is refused by its own name.
+func TestIDsAboveSixtyFourBits(t *testing.T) {
+	h := newHarness(t)
+	ctx := h.ctx()
+	for _, id := range []string{"tzzzzzzzzzzzzz", "t3w5e11264sgsg"} { // the largest, and the least: 1<<64
+		for method, req := range map[string]proto.Message{
+			weftv1.TaskService_GetTask_FullMethodName:      &weftv1.GetTaskRequest{TaskId: id},
+			weftv1.TaskService_CancelTask_FullMethodName:   &weftv1.CancelTaskRequest{TaskId: id},
+			weftv1.TaskService_WaitTask_FullMethodName:     &weftv1.WaitTaskRequest{TaskId: id},
+			weftv1.TaskService_WatchTask_FullMethodName:    &weftv1.WatchTaskRequest{TaskId: id},
+			weftv1.TaskService_RenewTask_FullMethodName:    &weftv1.RenewTaskRequest{TaskId: id, Token: 1},
+			weftv1.TaskService_CompleteTask_FullMethodName: &weftv1.CompleteTaskRequest{TaskId: id, Token: 1},
+			weftv1.TaskService_FailTask_FullMethodName:     &weftv1.FailTaskRequest{TaskId: id, Token: 1, Error: &weftv1.TaskError{}},
+			weftv1.TaskService_ReleaseTask_FullMethodName:  &weftv1.ReleaseTaskRequest{TaskId: id, Token: 1},
+		} {
+			t.Run(method, func(t *testing.T) {
+				wantRefusal(t, h.call(ctx, method, req), pure.TaskNotFound, "task_id", id)
+			})
+		}
+	}
+	// One digit more does not fit an id.
+	wantRefusal(t, h.call(ctx, weftv1.TaskService_GetTask_FullMethodName, &weftv1.GetTaskRequest{TaskId: "t" + strings.Repeat("z", 14)}),
+		pure.InvalidField, "field", "task_id")
+	// The largest number of 64 bits does.
+	wantRefusal(t, h.call(ctx, weftv1.TaskService_GetTask_FullMethodName, &weftv1.GetTaskRequest{TaskId: "t3w5e11264sgsf"}),
+		pure.TaskNotFound, "task_id", "t3w5e11264sgsf")
 }
 
 func withMoment(spec *weftv1.TaskSpec) *weftv1.TaskSpec {

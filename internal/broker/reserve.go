@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/queue"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
@@ -15,59 +16,33 @@ import (
 
 const leaseDefault = time.Minute
 
-// granted is the answer to a reservation.
-type granted struct {
-	shard.Reservation
-	err error
-}
-
 // ReserveTasks implements TaskService.
 func (s *taskService) ReserveTasks(ctx context.Context, req *weftv1.ReserveTasksRequest) (*weftv1.ReserveTasksResponse, error) {
 	cmd, err := s.reservation(req)
 	if err != nil {
 		return nil, err
 	}
-	answerC := make(chan granted, 1)
-	err = s.loop.Send(ctx, cmd, 0, func(value any, err error) {
-		r, _ := value.(shard.Reservation)
-		select {
-		case answerC <- granted{r, err}:
-		default: // a term that ends by a panic may answer twice
-		}
-	})
+	overC, stop := waitTimer(req.GetWait().AsDuration(), cmd.Wait)
+	defer stop()
+	g, err := await[shard.Reservation](ctx, s.loop, cmd, overC, &shard.ForgetReservation{Waiter: cmd.Reservation.Waiter})
 	if err != nil {
 		return nil, statusError(err)
 	}
-	var overC <-chan time.Time
-	if cmd.Wait {
-		patience := time.NewTimer(req.GetWait().AsDuration())
-		defer patience.Stop()
-		overC = patience.C
-	}
-	select {
-	case g := <-answerC:
-		return s.answer(ctx, cmd, g)
-	case <-overC:
-	case <-ctx.Done():
-	}
-	// It may have been granted at the same moment. There is an answer for certain, also when the term is
-	// over and nothing can be forgotten.
-	_ = s.loop.Send(context.WithoutCancel(ctx), &shard.ForgetReservation{Waiter: cmd.Reservation.Waiter}, 0, nil)
-	return s.answer(ctx, cmd, <-answerC)
+	return s.answer(ctx, cmd, g)
 }
 
 // answer tells what was granted, or gives it back if nobody is there to hear it. What was asked for with a
 // request id stays: its client will ask again, or has already.
-func (s *taskService) answer(ctx context.Context, cmd *shard.ReserveTasks, g granted) (*weftv1.ReserveTasksResponse, error) {
+func (s *taskService) answer(ctx context.Context, cmd *shard.ReserveTasks, g answer[shard.Reservation]) (*weftv1.ReserveTasksResponse, error) {
 	switch {
 	case g.err != nil:
 		return nil, statusError(g.err)
 	case ctx.Err() == nil:
-		return reservedMessage(g.Reservation), nil
+		return reservedMessage(g.value), nil
 	}
 	own := cmd.Reservation.Session.IsZero()
-	if len(g.Tasks) > 0 && (!own || cmd.RequestID == "") {
-		s.giveBack(context.WithoutCancel(ctx), cmd, g.Reservation, own)
+	if len(g.value.Tasks) > 0 && (!own || cmd.RequestID == "") {
+		s.giveBack(context.WithoutCancel(ctx), cmd, g.value, own)
 	}
 	return nil, statusError(context.Cause(ctx))
 }
@@ -93,6 +68,10 @@ func (s *taskService) reservation(req *weftv1.ReserveTasksRequest) (*shard.Reser
 		},
 		NewSession: newSessionID(), Lease: leaseDefault, RequestID: req.GetRequestId(),
 		RequestHash: requestHash(req), Wait: req.GetWait().AsDuration() > 0,
+	}
+	var refusal *pure.Refusal
+	if cmd.Reservation.Labels, refusal = labels("labels", req.GetLabels(), labelsMax, labelBytesMax); refusal != nil {
+		return nil, statusError(refusal)
 	}
 	if req.GetLease() != nil {
 		cmd.Lease = req.GetLease().AsDuration()

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,7 +97,7 @@ func newLoop(t *testing.T) *shard.Loop {
 // A task that was granted to an RPC that is over by then comes back at once, however they race. (An answer
 // that is lost on its way is the lease's matter, or a request id's.)
 func TestReserveCancelled(t *testing.T) {
-	s := &taskService{loop: newLoop(t)}
+	s := &taskService{loop: newLoop(t), waiters: new(atomic.Uint64)}
 	alone := context.Background()
 	opened, err := (&sessionService{loop: s.loop}).OpenSession(alone, &weftv1.OpenSessionRequest{Ttl: durationpb.New(time.Hour)})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/weftq/weft/internal/journal"
@@ -128,7 +129,7 @@ func TestRunRefusesAddressesAndSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "data")
 	for _, cfg := range []Config{
 		{Listen: l.Addr().String(), HTTP: "off"},
 		{Listen: "127.0.0.1:0", HTTP: l.Addr().String()},
@@ -139,10 +140,53 @@ func TestRunRefusesAddressesAndSettings(t *testing.T) {
 		if err := runBriefly(t, cfg); err == nil || !strings.HasPrefix(err.Error(), "broker: ") {
 			t.Errorf("%v: %v", cfg, err)
 		}
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("%v: it leaves a data directory behind: %v", cfg, err)
+		}
 	}
-	if err := runBriefly(t, Config{DataDir: dir}); err != nil { // it was given back each time
+	if err := runBriefly(t, Config{DataDir: dir}); err != nil { // nothing was kept from it
 		t.Error(err)
 	}
+}
+
+// A journal that cannot be opened is named at the start; nothing changes it but who reads that.
+func TestRunNamesAJournalThatCannotBeOpened(t *testing.T) {
+	for name, test := range map[string]struct {
+		prepare func(journal string) error
+		file    string // that the error names
+		is      error
+	}{
+		"a file in its place":   {replace, "journal", syscall.ENOTDIR},
+		"no place for its data": {func(dir string) error { return replace(dir + "/jetstream") }, "journal", nil},
+		"a file not readable": {func(dir string) error {
+			return os.MkdirAll(dir+"/jetstream/$G/streams/WEFT_0/msgs/1000.blk", 0o700)
+		}, "1000.blk", syscall.EISDIR},
+		"a file not writable": {func(dir string) error {
+			return errors.Join(os.Remove(dir+"/WEFT_0.mark"), os.Mkdir(dir+"/WEFT_0.mark", 0o700))
+		}, "WEFT_0.mark", syscall.EISDIR},
+		"a full disk": {func(dir string) error {
+			return errors.Join(os.Remove(dir+"/WEFT_0.mark"), os.Symlink("/dev/full", dir+"/WEFT_0.mark"))
+		}, "WEFT_0.mark", syscall.ENOSPC},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := stopped(t)
+			if err := test.prepare(filepath.Join(dir, "journal")); err != nil {
+				t.Fatal(err)
+			}
+			err := runBriefly(t, Config{DataDir: dir})
+			if err == nil || test.is != nil && !errors.Is(err, test.is) {
+				t.Fatalf("%v, want %v", err, test.is)
+			}
+			if !strings.HasPrefix(err.Error(), "broker: the journal in "+dir+": ") || !strings.Contains(err.Error(), test.file) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// replace puts a file where something else was.
+func replace(name string) error {
+	return errors.Join(os.RemoveAll(name), os.WriteFile(name, nil, 0o600))
 }
 
 // A broker that is told to stop before it is ready stops in order.

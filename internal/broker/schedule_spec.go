@@ -81,6 +81,10 @@ func (s *scheduleService) readTask(m *weftv1.Schedule, change *schedule.Change) 
 		return invalid(field+".run_at", "is what the schedule says")
 	case spec.GetDaemon():
 		return invalid(field+".daemon", "is for tasks of a call")
+	case spec.GetDeadline() != nil:
+		return invalid(field+".deadline", "is a moment, and there are many runs")
+	case len(spec.GetAfter()) > 0:
+		return invalid(field+".after", "names tasks, and there are many runs")
 	case len(spec.GetLabels()) > schedule.LabelsMax:
 		return invalid(field+".labels", fmt.Sprintf("must have at most %d pairs", schedule.LabelsMax))
 	}

@@ -76,6 +76,8 @@ func TestSchedulesThatAreRefused(t *testing.T) {
 		"a bad queue":     {func(s *weftv1.Schedule) { s.Task.Queue = "?" }, "schedule.task.queue"},
 		"run_at":          {func(s *weftv1.Schedule) { s.Task.RunAt = timestamppb.Now() }, "schedule.task.run_at"},
 		"daemon":          {func(s *weftv1.Schedule) { s.Task.Daemon = true }, "schedule.task.daemon"},
+		"deadline":        {func(s *weftv1.Schedule) { s.Task.Deadline = timestamppb.Now() }, "schedule.task.deadline"},
+		"after":           {func(s *weftv1.Schedule) { s.Task.After = []string{"t1"} }, "schedule.task.after"},
 		"timeout":         {func(s *weftv1.Schedule) { s.Task.Timeout = durationpb.New(-1) }, "schedule.task.timeout"},
 		"jitter":          {func(s *weftv1.Schedule) { s.Task.Retry = &weftv1.RetryPolicy{Jitter: math.NaN()} }, "schedule.task.retry.jitter"},
 		"many labels":     {func(s *weftv1.Schedule) { s.Task.Labels = many }, "schedule.task.labels"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -30,6 +31,7 @@ const (
 type server struct {
 	grpc   *grpc.Server
 	health *health.Server
+	over   chan struct{} // closed when the server begins to stop
 }
 
 // newServer returns a server of every service, not serving yet.
@@ -42,10 +44,11 @@ func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, 
 		log.Error("panic in a handler", "panic", p, "stack", string(debug.Stack()))
 		return statusError(ownBug("its log tells more"))
 	})
+	over := make(chan struct{})
 	s := &server{
 		grpc: grpc.NewServer(
 			grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(onPanic), validateUnary(validator)),
-			grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic), validateFirst(validator)),
+			grpc.ChainStreamInterceptor(endReflection(over), recovery.StreamServerInterceptor(onPanic), validateFirst(validator)),
 			grpc.ForceServerCodecV2(newFrameCodec()),
 			grpc.MaxRecvMsgSize(messageBytesMax),
 			grpc.MaxSendMsgSize(messageBytesMax),
@@ -56,14 +59,16 @@ func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, 
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		),
 		health: health.NewServer(),
+		over:   over,
 	}
 	outputs := newOutputs()
-	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, outputs: outputs})
+	waiters := new(atomic.Uint64)
+	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, outputs: outputs, waiters: waiters})
 	weftv1.RegisterWorkerServiceServer(s.grpc, &workerService{loop: loop, outputs: outputs})
-	weftv1.RegisterQueueServiceServer(s.grpc, &queueService{loop: loop})
+	weftv1.RegisterQueueServiceServer(s.grpc, &queueService{loop: loop, waiters: waiters})
 	weftv1.RegisterScheduleServiceServer(s.grpc, &scheduleService{loop: loop, times: times})
 	weftv1.RegisterSessionServiceServer(s.grpc, &sessionService{loop: loop, validator: validator})
-	healthv1.RegisterHealthServer(s.grpc, s.health)
+	healthv1.RegisterHealthServer(s.grpc, &healthService{s.health, over})
 	reflection.Register(s.grpc)
 	s.setServing(false)
 	return s, nil
@@ -128,8 +133,12 @@ func (s *server) watchReady(ctx context.Context, loop *shard.Loop, first func())
 	}
 }
 
-// stopping tells health checks that the server is about to go.
-func (s *server) stopping() { s.health.Shutdown() }
+// stopping tells health checks that the server is about to go, and ends the streams that would stay. It is
+// called once.
+func (s *server) stopping() {
+	s.health.Shutdown()
+	close(s.over)
+}
 
 // stop waits for calls under way to end, but not for ever, and no longer than until now is closed.
 func (s *server) stop(patience time.Duration, now <-chan struct{}) {

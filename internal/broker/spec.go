@@ -154,7 +154,7 @@ func commandPayload(c *weftv1.Command) (queue.Payload, *pure.Refusal) {
 // options returns the shared default when the spec asks for nothing.
 func options(spec *weftv1.TaskSpec) (*queue.Options, *pure.Refusal) {
 	if spec.GetTimeout() == nil && spec.GetGrace() == nil && spec.GetRetry() == nil && !spec.GetDaemon() &&
-		len(spec.GetLabels()) == 0 && spec.GetRetention() == nil && spec.GetOnWorkerLost() == 0 {
+		len(spec.GetLabels()) == 0 && spec.GetRetention() == nil && spec.GetOnWorkerLost() == 0 && !dispatchOptions(spec) {
 		return queue.DefaultOptions, nil
 	}
 	o := *queue.DefaultOptions
@@ -187,7 +187,10 @@ func options(spec *weftv1.TaskSpec) (*queue.Options, *pure.Refusal) {
 		return nil, invalid("spec.on_worker_lost", "must be one of the defined enum values")
 	}
 	o.Daemon = spec.GetDaemon()
-	if o.Labels, err = labels("spec.labels", spec.GetLabels()); err != nil {
+	if o.Labels, err = labels("spec.labels", spec.GetLabels(), labelsMax, labelBytesMax); err != nil {
+		return nil, err
+	}
+	if err = readDispatchOptions(&o, spec); err != nil {
 		return nil, err
 	}
 	return &o, nil
@@ -222,9 +225,9 @@ func retry(o *queue.Options, r *weftv1.RetryPolicy) (err *pure.Refusal) {
 }
 
 // labels returns keys and values in turn, by key.
-func labels(field string, m map[string]string) ([]string, *pure.Refusal) {
-	if len(m) > labelsMax {
-		return nil, invalid(field, "must have at most 64 pairs")
+func labels(field string, m map[string]string, most, bytes int) ([]string, *pure.Refusal) {
+	if len(m) > most {
+		return nil, invalid(field, fmt.Sprintf("must have at most %d pairs", most))
 	}
 	if len(m) == 0 {
 		return nil, nil
@@ -234,8 +237,8 @@ func labels(field string, m map[string]string) ([]string, *pure.Refusal) {
 		if !nameOK(k, 1) {
 			return nil, invalid(field, "a key "+nameRule)
 		}
-		if len(v) > labelBytesMax {
-			return nil, invalid(field, "a value must have at most 1024 bytes")
+		if len(v) > bytes {
+			return nil, invalid(field, fmt.Sprintf("a value must have at most %d bytes", bytes))
 		}
 		keys = append(keys, k)
 	}

@@ -172,7 +172,7 @@ func TestSlowStreams(t *testing.T) {
 		other.beat(i)
 		longest = max(longest, time.Since(begun))
 	}
-	wantRefusal(t, slow.end(), pure.SlowStream, "limit", "262144")
+	wantRefusal(t, slow.end(), pure.SlowStream, "limit_bytes", "67108864")
 	<-sent
 	t.Logf("another stream waited for at most %v", longest)
 	other.beat(1 << 40)

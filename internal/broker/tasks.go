@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +29,7 @@ type taskService struct {
 	weftv1.UnimplementedTaskServiceServer
 	loop    *shard.Loop
 	outputs *outputs
-	waiters atomic.Uint64 // names for reservations that wait
+	waiters *atomic.Uint64 // names for requests that wait
 }
 
 func newSessionID() (id session.ID) {
@@ -55,9 +58,14 @@ func settle[T any](ctx context.Context, loop *shard.Loop, cmd shard.Command) (T,
 	return value.(T), nil
 }
 
-func taskID(s string) uint64 {
-	id, _ := queue.ParseID(s) // 0 is no task's
-	return id
+// taskID reads a task's id that has passed validation, which has bounded its length. What is still none is a
+// number above 64 bits: no task has it, and the refusal says it as it was given.
+func taskID(s string) (uint64, error) {
+	id, ok := queue.ParseID(s)
+	if !ok {
+		return 0, statusError(pure.Refuse(pure.TaskNotFound, "no such task", "task_id", s))
+	}
+	return id, nil
 }
 
 // grace returns -1 when it is unset: each task's own.
@@ -84,13 +92,114 @@ func (s *taskService) SubmitTask(ctx context.Context, req *weftv1.SubmitTaskRequ
 	if refusal != nil {
 		return nil, statusError(inSubmit(refusal, field))
 	}
-	id, err := do[uint64](ctx, s.loop, &shard.SubmitTask{
-		Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(), Task: n,
-	})
+	cmd := &shard.SubmitTask{Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(), Task: n}
+	if req.GetWait().AsDuration() > 0 {
+		return s.submitAndWait(ctx, cmd, req.GetWait().AsDuration())
+	}
+	submitted, err := do[queue.Submitted](ctx, s.loop, cmd)
 	if err != nil {
 		return nil, err
 	}
-	return &weftv1.SubmitTaskResponse{TaskId: queue.FormatID(id)}, nil
+	return &weftv1.SubmitTaskResponse{TaskId: queue.FormatID(submitted.ID), Joined: submitted.Joined}, nil
+}
+
+// submitAndWait waits for room in a queue that is full.
+func (s *taskService) submitAndWait(ctx context.Context, cmd *shard.SubmitTask, wait time.Duration) (*weftv1.SubmitTaskResponse, error) {
+	cmd.Waiter = s.waiters.Add(1)
+	overC, stop := waitTimer(wait, true)
+	defer stop()
+	full := pure.Refuse(pure.QueueFull, fmt.Sprintf("queue %s was full for %v", cmd.Task.Queue, wait), "queue", cmd.Task.Queue)
+	a, err := await[queue.Submitted](ctx, s.loop, cmd, overC, &shard.ForgetSubmit{Waiter: cmd.Waiter, Err: full})
+	if err = cmp.Or(err, a.err); err != nil {
+		return nil, statusError(err)
+	}
+	return &weftv1.SubmitTaskResponse{TaskId: queue.FormatID(a.value.ID), Joined: a.value.Joined}, nil
+}
+
+// SubmitTasks implements TaskService.
+func (s *taskService) SubmitTasks(ctx context.Context, req *weftv1.SubmitTasksRequest) (*weftv1.SubmitTasksResponse, error) {
+	n := len(req.GetTasks())
+	cmd := &shard.SubmitTasks{
+		Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(),
+		Tasks: make([]queue.NewTask, n), Refused: make([]error, n),
+	}
+	bytes := 0
+	for i, spec := range req.GetTasks() {
+		task, refusal := newTask(spec, 0)
+		if refusal == nil && spec.GetDaemon() {
+			refusal = invalid("spec.daemon", "is for tasks of a call")
+		}
+		if refusal != nil {
+			cmd.Refused[i] = inSubmit(refusal, fmt.Sprintf("tasks[%d]", i))
+			continue
+		}
+		cmd.Tasks[i] = task
+		if bytes += len(task.Spec.Payload.Data) + labelBytes(task.Spec.Options); bytes > taskBytesMax {
+			return nil, statusError(invalid("tasks", "must have at most 4 MiB of payloads and labels"))
+		}
+	}
+	results, err := do[[]shard.SubmitResult](ctx, s.loop, cmd)
+	if err != nil {
+		return nil, err
+	}
+	resp := &weftv1.SubmitTasksResponse{}
+	for i := range results {
+		resp.Results = append(resp.Results, submitResult(&results[i]))
+	}
+	return resp, nil
+}
+
+func submitResult(r *shard.SubmitResult) *weftv1.SubmitTasksResult {
+	var refusal *pure.Refusal
+	if !errors.As(r.Err, &refusal) {
+		return &weftv1.SubmitTasksResult{TaskId: queue.FormatID(r.ID), Joined: r.Joined}
+	}
+	return &weftv1.SubmitTasksResult{
+		Reason: reasonEnum(refusal.Reason), Message: refusal.Message, Metadata: metadata(refusal),
+	}
+}
+
+// RetryTasks implements TaskService.
+func (s *taskService) RetryTasks(ctx context.Context, req *weftv1.RetryTasksRequest) (*weftv1.RetryTasksResponse, error) {
+	after, err := pageNumber(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	named, inQueue := len(req.GetTaskIds()) > 0, req.GetQueue() != ""
+	switch {
+	case named == inQueue:
+		return nil, statusError(invalid("task_ids", "or queue must be set, one of them"))
+	case named && (req.GetKind() != "" || after != 0):
+		return nil, statusError(invalid("task_ids", "must not be set beside kind or page_token"))
+	}
+	cmd := &shard.RetryTasks{Namespace: orDefault(req.GetNamespace()), Queue: req.GetQueue(), Kind: req.GetKind(), After: after}
+	for _, s := range req.GetTaskIds() {
+		id, err := taskID(s)
+		if err != nil {
+			return nil, err
+		}
+		cmd.IDs = append(cmd.IDs, id)
+	}
+	page, err := do[shard.RetryPage](ctx, s.loop, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &weftv1.RetryTasksResponse{Tasks: uint32(page.Tasks), NextPageToken: pageToken(page.Next)}, nil
+}
+
+// ExplainTask implements TaskService.
+func (s *taskService) ExplainTask(ctx context.Context, req *weftv1.ExplainTaskRequest) (*weftv1.ExplainTaskResponse, error) {
+	id, err := taskID(req.GetTaskId())
+	if err != nil {
+		return nil, err
+	}
+	e, err := do[queue.Explanation](ctx, s.loop, &shard.ExplainTask{Namespace: orDefault(req.GetNamespace()), ID: id})
+	if err != nil {
+		return nil, err
+	}
+	return &weftv1.ExplainTaskResponse{
+		State: weftv1.TaskState(e.State), Reason: e.Reason, Message: e.Message, Advice: e.Advice,
+	}, nil
 }
 
 // inSubmit names a spec's field as SubmitTaskRequest does: in task, or in the command that stands for it.
@@ -115,8 +224,12 @@ func inSubmit(r *pure.Refusal, field string) *pure.Refusal {
 
 // GetTask implements TaskService.
 func (s *taskService) GetTask(ctx context.Context, req *weftv1.GetTaskRequest) (*weftv1.GetTaskResponse, error) {
+	id, err := taskID(req.GetTaskId())
+	if err != nil {
+		return nil, err
+	}
 	t, err := do[queue.Snapshot](ctx, s.loop, &shard.GetTask{
-		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()),
+		Namespace: orDefault(req.GetNamespace()), ID: id,
 	})
 	if err != nil {
 		return nil, err
@@ -134,7 +247,17 @@ func (s *taskService) ListTasks(ctx context.Context, req *weftv1.ListTasksReques
 		return nil, err
 	}
 	filter := queue.Filter{
-		Namespace: orDefault(req.GetNamespace()), Queue: req.GetQueue(), Call: req.GetCallId(),
+		Namespace: orDefault(req.GetNamespace()), Queue: req.GetQueue(), Call: req.GetCallId(), Kind: req.GetKind(),
+	}
+	var refusal *pure.Refusal
+	if filter.Labels, refusal = labels("labels", req.GetLabels(), labelsMax, labelBytesMax); refusal != nil {
+		return nil, statusError(refusal)
+	}
+	if filter.From, refusal = moment("created_after", req.GetCreatedAfter()); refusal != nil {
+		return nil, statusError(refusal)
+	}
+	if filter.To, refusal = moment("created_before", req.GetCreatedBefore()); refusal != nil {
+		return nil, statusError(refusal)
 	}
 	for _, st := range req.GetStates() {
 		filter.States = append(filter.States, queue.State(st))
@@ -185,8 +308,12 @@ func pageNumber(s string) (uint64, error) {
 
 // CancelTask implements TaskService.
 func (s *taskService) CancelTask(ctx context.Context, req *weftv1.CancelTaskRequest) (*weftv1.CancelTaskResponse, error) {
+	id, err := taskID(req.GetTaskId())
+	if err != nil {
+		return nil, err
+	}
 	st, err := do[queue.State](ctx, s.loop, &shard.CancelTask{
-		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()), Grace: grace(req.GetGrace()),
+		Namespace: orDefault(req.GetNamespace()), ID: id, Grace: grace(req.GetGrace()),
 	})
 	if err != nil {
 		return nil, err
@@ -207,8 +334,12 @@ func (s *taskService) CancelCall(ctx context.Context, req *weftv1.CancelCallRequ
 
 // RenewTask implements TaskService.
 func (s *taskService) RenewTask(ctx context.Context, req *weftv1.RenewTaskRequest) (*weftv1.RenewTaskResponse, error) {
+	id, err := taskID(req.GetTaskId())
+	if err != nil {
+		return nil, err
+	}
 	ttl, err := do[time.Duration](ctx, s.loop, &shard.RenewTask{
-		Namespace: orDefault(req.GetNamespace()), ID: taskID(req.GetTaskId()), Token: req.GetToken(),
+		Namespace: orDefault(req.GetNamespace()), ID: id, Token: req.GetToken(),
 	})
 	if err != nil {
 		return nil, err
@@ -218,7 +349,7 @@ func (s *taskService) RenewTask(ctx context.Context, req *weftv1.RenewTaskReques
 
 // CompleteTask implements TaskService.
 func (s *taskService) CompleteTask(ctx context.Context, req *weftv1.CompleteTaskRequest) (*weftv1.CompleteTaskResponse, error) {
-	r := queue.Report{ID: taskID(req.GetTaskId()), Token: req.GetToken(), End: queue.EndSucceeded}
+	r := queue.Report{Token: req.GetToken(), End: queue.EndSucceeded}
 	var err *pure.Refusal
 	if c := req.GetCommand(); c != nil {
 		// Nobody can be asked for the rest of a truncated output here.
@@ -229,7 +360,7 @@ func (s *taskService) CompleteTask(ctx context.Context, req *weftv1.CompleteTask
 	if err != nil {
 		return nil, statusError(err)
 	}
-	_, rerr := s.report(ctx, req.GetNamespace(), r)
+	_, rerr := s.report(ctx, req.GetNamespace(), req.GetTaskId(), r)
 	if rerr != nil {
 		return nil, rerr
 	}
@@ -242,8 +373,8 @@ func (s *taskService) FailTask(ctx context.Context, req *weftv1.FailTaskRequest)
 	if err != nil {
 		return nil, statusError(err)
 	}
-	st, rerr := s.report(ctx, req.GetNamespace(), queue.Report{
-		ID: taskID(req.GetTaskId()), Token: req.GetToken(), End: queue.EndError, Error: e,
+	st, rerr := s.report(ctx, req.GetNamespace(), req.GetTaskId(), queue.Report{
+		Token: req.GetToken(), End: queue.EndError, Error: e,
 	})
 	if rerr != nil {
 		return nil, rerr
@@ -253,8 +384,8 @@ func (s *taskService) FailTask(ctx context.Context, req *weftv1.FailTaskRequest)
 
 // ReleaseTask implements TaskService.
 func (s *taskService) ReleaseTask(ctx context.Context, req *weftv1.ReleaseTaskRequest) (*weftv1.ReleaseTaskResponse, error) {
-	_, err := s.report(ctx, req.GetNamespace(), queue.Report{
-		ID: taskID(req.GetTaskId()), Token: req.GetToken(), End: queue.EndReleased,
+	_, err := s.report(ctx, req.GetNamespace(), req.GetTaskId(), queue.Report{
+		Token: req.GetToken(), End: queue.EndReleased,
 	})
 	if err != nil {
 		return nil, err
@@ -262,6 +393,9 @@ func (s *taskService) ReleaseTask(ctx context.Context, req *weftv1.ReleaseTaskRe
 	return &weftv1.ReleaseTaskResponse{}, nil
 }
 
-func (s *taskService) report(ctx context.Context, namespace string, r queue.Report) (queue.State, error) {
+func (s *taskService) report(ctx context.Context, namespace, id string, r queue.Report) (_ queue.State, err error) {
+	if r.ID, err = taskID(id); err != nil {
+		return 0, err
+	}
 	return do[queue.State](ctx, s.loop, &shard.ReportTask{Namespace: orDefault(namespace), Report: r})
 }

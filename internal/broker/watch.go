@@ -46,8 +46,12 @@ func (s *taskService) WaitTask(ctx context.Context, req *weftv1.WaitTaskRequest)
 
 // watch returns a task and an outbox that is told its changes, until stop is called.
 func (s *taskService) watch(ctx context.Context, namespace, id string) (t queue.Snapshot, o *shard.Outbox, stop func(), err error) {
+	number, err := taskID(id)
+	if err != nil {
+		return t, nil, nil, err
+	}
 	o = shard.NewOutbox()
-	t, err = settle[queue.Snapshot](ctx, s.loop, &shard.WatchTask{Namespace: orDefault(namespace), ID: taskID(id), Stream: o})
+	t, err = settle[queue.Snapshot](ctx, s.loop, &shard.WatchTask{Namespace: orDefault(namespace), ID: number, Stream: o})
 	if err != nil {
 		return t, nil, nil, err
 	}

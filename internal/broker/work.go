@@ -77,7 +77,7 @@ func helloCommand(first *weftv1.WorkRequest) (*shard.WorkerHello, *pure.Refusal)
 	if err != nil {
 		return nil, err
 	}
-	list, err := labels("hello.labels", h.GetLabels())
+	list, err := labels("hello.labels", h.GetLabels(), labelsMax, labelBytesMax)
 	if err != nil {
 		return nil, err
 	}

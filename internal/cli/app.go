@@ -3,15 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -19,9 +16,6 @@ import (
 	"github.com/weftq/weft/internal/procs"
 	"github.com/weftq/weft/pkg/client"
 )
-
-// connectTimeout is how long a command waits for the broker before it gives up.
-const connectTimeout = 5 * time.Second
 
 // App is what the commands share. Tests fill it with buffers.
 type App struct {
@@ -115,7 +109,7 @@ func (a *App) Execute(ctx context.Context, root *cobra.Command, args []string) i
 	}
 	code := ExitCode(err)
 	if err != nil && (!errors.As(err, &e) || e.Err != nil) {
-		fmt.Fprintf(a.Err, "%s: %s\n", a.Name, strings.TrimPrefix(err.Error(), "weft: ")) // the SDK says so too
+		a.Say("%s", a.words(err))
 	}
 	return code
 }
@@ -191,46 +185,6 @@ func (a *App) Logger() *slog.Logger {
 
 // ServerLogger tells about connections in any case: a worker's are what it is for.
 func (a *App) ServerLogger() *slog.Logger { return slog.New(slog.NewTextHandler(a.Err, nil)) }
-
-// Dial connects to the broker, or says that there is none.
-func (a *App) Dial(ctx context.Context) (*client.Client, error) {
-	return a.dialTo(ctx, a.broker)
-}
-
-func (a *App) dialTo(ctx context.Context, addr string) (*client.Client, error) {
-	c, err := client.Dial(addr, client.WithNamespace(a.namespace), client.WithLogger(a.Logger()))
-	if err != nil {
-		return nil, err
-	}
-	short, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	if err := c.Ping(short); err != nil {
-		_ = c.Close()
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("%w (start one with: weft dev)", err)
-	}
-	return c, nil
-}
-
-// DialLocal connects to the broker, or to one of its own with --local. The second result ends both.
-func (a *App) DialLocal(ctx context.Context, local bool) (*client.Client, func(), error) {
-	if !local {
-		c, err := a.Dial(ctx)
-		return c, func() { _ = c.Close() }, err
-	}
-	b, err := a.Local(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	c, err := a.dialTo(ctx, b.Addr)
-	if err != nil {
-		b.Stop()
-		return nil, nil, err
-	}
-	return c, func() { _ = c.Close(); b.Stop() }, nil
-}
 
 // localFlag adds --local to a command, if there is such a thing.
 func (a *App) localFlag(cmd *cobra.Command, local *bool) {

@@ -6,13 +6,18 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/task"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
+
+// retriesMax leaves room for the first attempt.
+const retriesMax = 999
 
 // commandFlags are the flags of everything that runs commands on workers.
 type commandFlags struct {
@@ -24,11 +29,10 @@ type commandFlags struct {
 	labels  []string
 	shell   bool
 	retries int
-	local   bool
 }
 
 // add defines the flags.
-func (f *commandFlags) add(a *App, cmd *cobra.Command) {
+func (f *commandFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows the command is the command's
 	flags.StringVarP(&f.queue, "queue", "q", "", "the `queue` (default \"default\")")
@@ -39,13 +43,15 @@ func (f *commandFlags) add(a *App, cmd *cobra.Command) {
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "`NAME=VALUE` for people and filters")
 	flags.BoolVar(&f.shell, "shell", false, "run the first argument as a line of /bin/sh; the worker must allow it")
 	flags.IntVar(&f.retries, "retries", 0, "try again so often after a failure")
-	a.localFlag(cmd, &f.local)
 }
 
 // spec is the task without its arguments and input.
 func (f *commandFlags) spec() (client.Spec, error) {
-	if f.retries < 0 {
-		return client.Spec{}, Usage("--retries %d: not below 0", f.retries)
+	if f.retries < 0 || f.retries > retriesMax {
+		return client.Spec{}, Usage("--retries %d: 0 to %d are possible", f.retries, retriesMax)
+	}
+	if err := checkText("--dir", f.dir); err != nil {
+		return client.Spec{}, err
 	}
 	env, err := f.environment()
 	if err != nil {
@@ -88,6 +94,9 @@ func parsePairs(flag string, pairs []string) (map[string]string, error) {
 		if !ok || name == "" {
 			return nil, Usage("%s %q: not NAME=VALUE", flag, p)
 		}
+		if err := checkText(flag, p); err != nil {
+			return nil, err
+		}
 		m[name] = value
 	}
 	return m, nil
@@ -100,10 +109,39 @@ func readStdin(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("read standard input: %w", err)
 	}
 	if len(data) > task.PayloadBytesMax {
-		return nil, fmt.Errorf("standard input is larger than %d KiB, which is what a task can carry: "+
-			"put it where the worker can read it", task.PayloadBytesMax>>10)
+		return nil, fmt.Errorf("standard input %w", errTooLarge)
 	}
 	return data, nil
+}
+
+// errTooLarge is more than a task can carry.
+var errTooLarge = fmt.Errorf("is larger than %d KiB, which is what a task can carry: "+
+	"put it where the worker can read it", task.PayloadBytesMax>>10)
+
+// checkSize refuses a command that a task cannot carry.
+func checkSize(c *weftv1.Command) error {
+	if proto.Size(c) > task.PayloadBytesMax {
+		return fmt.Errorf("the command with its standard input %w", errTooLarge)
+	}
+	return nil
+}
+
+// checkArgs refuses arguments that a task cannot carry.
+func checkArgs(argv []string) error {
+	for i, arg := range argv {
+		if err := checkText(fmt.Sprintf("argument %d", i), arg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkText refuses what is not UTF-8.
+func checkText(what, text string) error {
+	if utf8.ValidString(text) {
+		return nil
+	}
+	return Usage("%s (%s) is not UTF-8, and a task carries nothing else", what, shorten(text))
 }
 
 // withArgs returns a copy of a command with other arguments.

@@ -78,7 +78,7 @@ func (t *table) end() error { return t.w.Flush() }
 
 // stateWord is a state for people: running.
 func stateWord(s weftv1.TaskState) string {
-	return strings.ToLower(strings.TrimPrefix(s.String(), "TASK_STATE_"))
+	return strings.ToLower(strings.TrimPrefix(s.String(), statePrefix))
 }
 
 // endWord is an attempt's end for people: worker_lost.
@@ -86,13 +86,27 @@ func endWord(e weftv1.AttemptEnd) string {
 	return strings.ToLower(strings.TrimPrefix(e.String(), "ATTEMPT_END_"))
 }
 
-// parseState reads a state.
+// statePrefix is what a state begins with in JSON.
+const statePrefix = "TASK_STATE_"
+
+// parseState reads a state, in a table's spelling or in JSON's.
 func parseState(word string) (weftv1.TaskState, error) {
-	n, ok := weftv1.TaskState_value["TASK_STATE_"+strings.ToUpper(word)]
-	if !ok || n == 0 {
-		return 0, Usage("%q is no state: scheduled, ready, running, cancelling, succeeded, failed, cancelled", word)
+	n := weftv1.TaskState_value[statePrefix+strings.TrimPrefix(strings.ToUpper(word), statePrefix)]
+	if n == 0 {
+		return 0, Usage("--state %s: none of %s", shorten(word), strings.Join(stateWords(), ", "))
 	}
 	return weftv1.TaskState(n), nil
+}
+
+// stateWords are all states.
+func stateWords() []string {
+	var words []string
+	for _, n := range slices.Sorted(maps.Keys(weftv1.TaskState_name)) {
+		if n != 0 {
+			words = append(words, stateWord(weftv1.TaskState(n)))
+		}
+	}
+	return words
 }
 
 // age is how long ago something was, for people.

@@ -62,7 +62,9 @@ func (a *App) tasksCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tasks",
 		Short: "List tasks, oldest first",
-		Args:  cobra.NoArgs,
+		Long: "List tasks, oldest first. A state is named as the table does, or as JSON does (TASK_STATE_READY).\n" +
+			"Commands are shortened; --full -o json has them whole.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, word := range states {
 				s, err := parseState(word)
@@ -78,9 +80,9 @@ func (a *App) tasksCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVarP(&filter.Queue, "queue", "q", "", "only of this `queue`")
-	f.StringSliceVarP(&states, "state", "s", nil, "only in these `states`: scheduled, ready, running, …")
+	f.StringSliceVarP(&states, "state", "s", nil, "only in these `states`: "+strings.Join(stateWords(), ", "))
 	f.StringVar(&filter.CallID, "call", "", "only of this `call`")
-	f.BoolVar(&filter.Full, "full", false, "with payloads, commands and results (with -o json)")
+	f.BoolVar(&filter.Full, "full", false, "with payloads, whole commands and results (with -o json)")
 	formatFlag(cmd, &format)
 	return cmd
 }
@@ -88,7 +90,7 @@ func (a *App) tasksCommand() *cobra.Command {
 // taskListing is how tasks are listed.
 func taskListing(now time.Time) *listing[*weftv1.Task] {
 	return &listing[*weftv1.Task]{
-		head: []string{"TASK", "STATE", "QUEUE", "KIND", "ATTEMPTS", "AGE", "WORKER", "CALL"},
+		head: []string{"TASK", "STATE", "QUEUE", "KIND", "ATTEMPTS", "AGE", "WORKER", "CALL", "COMMAND"},
 		row: func(t *weftv1.Task) []string {
 			worker := t.GetAttempt().GetWorker()
 			if worker == "" {
@@ -97,6 +99,7 @@ func taskListing(now time.Time) *listing[*weftv1.Task] {
 			return []string{
 				t.GetId(), stateWord(t.GetState()), orDefault(t.GetSpec().GetQueue()), orCommand(t.GetSpec().GetKind()),
 				strconv.Itoa(int(t.GetAttempts())), age(t.GetCreatedAt(), now), worker, t.GetCallId(),
+				shorten(quoteArgs(t.GetSpec().GetCommand().GetArgv())),
 			}
 		},
 		name: (*weftv1.Task).GetId,
@@ -128,6 +131,9 @@ func (a *App) taskCommand() *cobra.Command {
 		Short: "Show a task whole",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkTaskID(args[0]); err != nil {
+				return err
+			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				t, err := c.Get(ctx, args[0])
 				if err != nil {

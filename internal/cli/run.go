@@ -17,7 +17,7 @@ import (
 // runCommand is `run`.
 func (a *App) runCommand() *cobra.Command {
 	var flags commandFlags
-	var noStdin bool
+	var noStdin, local bool
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND ARG...",
 		Short: "Run a command on a worker as if it ran here",
@@ -33,6 +33,9 @@ func (a *App) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkArgs(args); err != nil {
+				return err
+			}
 			spec.Daemon = true
 			var stdin []byte
 			if !noStdin && !isTerminal(a.In) {
@@ -41,10 +44,14 @@ func (a *App) runCommand() *cobra.Command {
 				}
 			}
 			spec.Command = withArgs(spec.Command, args, stdin)
-			return a.run(cmd.Context(), spec, flags.local)
+			if err := checkSize(spec.Command); err != nil {
+				return err
+			}
+			return a.run(cmd.Context(), spec, local)
 		},
 	}
-	flags.add(a, cmd)
+	flags.add(cmd)
+	a.localFlag(cmd, &local)
 	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave standard input alone")
 	return cmd
 }
@@ -52,7 +59,7 @@ func (a *App) runCommand() *cobra.Command {
 // commandArgs wants a command.
 func commandArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return Usage("%s: which command?", cmd.CommandPath())
+		return Usage("%s: which command?", cmd.Name())
 	}
 	return nil
 }
@@ -74,6 +81,8 @@ func (a *App) run(ctx context.Context, spec client.Spec, local bool) error {
 	if err != nil {
 		return err
 	}
+	r.stopWaiting = a.noteWaiting(ctx, a.specObstacle(c, &spec), a.Say)
+	defer r.stopWaiting()
 	return r.wait(ctx, future)
 }
 
@@ -89,6 +98,7 @@ type running struct {
 	out         *output
 	begun       chan string // the task's name, once it begins
 	interrupted int
+	stopWaiting func() // ends the words about why it does not begin
 }
 
 // update starts the output when the task begins. It is called from the receiving goroutine.
@@ -111,11 +121,12 @@ func (r *running) wait(ctx context.Context, f *client.Future) error {
 		select {
 		case taskID := <-r.begun:
 			if watched == nil {
+				r.stopWaiting()
 				watched = make(chan error, 1)
 				go func() { watched <- r.out.follow(watching, r.client, taskID, nil) }()
 			}
 		case s := <-r.app.Signal:
-			if err := r.climb(f, s); err != nil {
+			if err := r.climb(f, s, watched != nil || len(r.begun) > 0); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -126,22 +137,25 @@ func (r *running) wait(ctx context.Context, f *client.Future) error {
 	}
 }
 
-// climb is the cancel ladder: ask, kill, leave.
-func (r *running) climb(f *client.Future, s os.Signal) error {
+// climb is the cancel ladder: ask, kill, leave. There is nothing to kill of a task that has not begun.
+func (r *running) climb(f *client.Future, s os.Signal, begun bool) error {
 	r.interrupted++
-	switch r.interrupted {
-	case 1:
+	switch {
+	case r.interrupted == 1 && begun:
 		r.app.Say("asked the command to stop; interrupt again to kill it")
 		f.Cancel(0)
 		return nil
-	case 2:
+	case r.interrupted == 1:
+		r.app.Say("cancelling the task, which no worker has begun; interrupt again to leave it")
+		f.Cancel(0)
+		return nil
+	case r.interrupted == 2 && begun:
 		r.app.Say("killing the command; interrupt again to leave it")
 		f.Cancel(client.KillNow)
 		return nil
+	case s == syscall.SIGTERM:
+		return exit(ExitSignal + int(syscall.SIGTERM))
 	default:
-		if s == syscall.SIGTERM {
-			return exit(ExitSignal + int(syscall.SIGTERM))
-		}
 		return exit(ExitInterrupted)
 	}
 }

@@ -36,7 +36,7 @@ var scheduleFields = map[string]string{
 }
 
 func (f *scheduleFlags) add(cmd *cobra.Command) {
-	f.commandFlags.add(&App{}, cmd) // without --local: a schedule needs a broker that stays
+	f.commandFlags.add(cmd)
 	flags := cmd.Flags()
 	flags.SetInterspersed(true) // the command is what follows the two dashes
 	flags.StringVar(&f.kind, "kind", "", "tasks of this `kind`, for a worker's handler")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,10 +38,10 @@ func (a *App) submitCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.submit(cmd.Context(), spec, flags.local)
+			return a.submit(cmd.Context(), spec)
 		},
 	}
-	flags.add(a, cmd)
+	flags.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.kind, "kind", "", "a task of this `kind`, for a worker's handler")
 	f.StringVar(&flags.payload, "payload", "", "the handler's input, `text`")
@@ -62,35 +63,34 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 	switch {
 	case f.kind == "" && f.payload == "":
 		spec.Command = withArgs(spec.Command, args, nil)
-		return spec, commandArgs(cmd, args)
+		return spec, cmp.Or(commandArgs(cmd, args), checkArgs(args), checkSize(spec.Command))
 	case f.kind == "":
 		return spec, Usage("submit: --payload needs --kind")
 	case len(args) > 0:
 		return spec, Usage("submit: --kind takes no command")
 	}
+	if err := checkText("--payload", f.payload); err != nil {
+		return spec, err
+	}
 	spec.Kind, spec.Command, spec.Payload = f.kind, nil, task.Text(f.payload)
 	return spec, nil
 }
 
-// submit submits one task. With --local it has to wait for it: its broker ends with this process.
-func (a *App) submit(parent context.Context, spec client.Spec, local bool) error {
+// submit submits one task.
+func (a *App) submit(parent context.Context, spec client.Spec) error {
 	ctx, cancel := a.Interruptible(parent)
 	defer cancel()
-	c, end, err := a.DialLocal(ctx, local)
+	c, err := a.Dial(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer func() { _ = c.Close() }()
 	taskID, err := c.Submit(ctx, spec)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(a.Out, taskID)
-	if !local {
-		return nil
-	}
-	_, err = a.await(ctx, c, taskID)
-	return err
+	return nil
 }
 
 // waitCommand is `wait`.
@@ -101,9 +101,15 @@ func (a *App) waitCommand() *cobra.Command {
 		Use:   "wait TASK...",
 		Short: "Wait for tasks to end; the exit code is the last one's",
 		Long: "Wait for tasks to end. The exit code is the last task's, as with run. A handler's result is\n" +
-			"printed; a command's output is shown by: watch.",
-		Args: cobra.MinimumNArgs(1),
+			"printed; a command's output is shown by: watch. To wait for the tasks of a call, give their names.",
+		Example: "  " + a.Name + " wait $(" + a.Name + " tasks --call nightly -o name)",
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, arg := range args {
+				if err := checkTaskID(arg); err != nil {
+					return err
+				}
+			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				if timeout > 0 {
 					var cancel context.CancelFunc
@@ -146,7 +152,9 @@ func (a *App) waitAll(ctx context.Context, c *client.Client, taskIDs []string, f
 
 // await waits for a task; with the task comes the end that its outcome stands for.
 func (a *App) await(ctx context.Context, c *client.Client, taskID string) (*weftv1.Task, error) {
+	stop := a.noteWaiting(ctx, a.taskObstacle(c, taskID), a.Say)
 	t, err := c.WaitTask(ctx, taskID)
+	stop()
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +172,9 @@ func (a *App) watchCommand() *cobra.Command {
 		Short: "Follow a task: its states, its output, its exit code",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkTaskID(args[0]); err != nil {
+				return err
+			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				return a.watch(ctx, c, args[0])
 			})
@@ -187,6 +198,8 @@ func (a *App) watch(ctx context.Context, c *client.Client, taskID string) error 
 		}
 		a.Say("%s is %s%s", taskID, stateWord(state), worker)
 	}
+	stop := a.noteWaiting(ctx, a.taskObstacle(c, taskID), a.Say)
+	defer stop()
 	err := out.follow(ctx, c, taskID, told)
 	if err != nil && !client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_OUTPUT_GONE) {
 		return err
@@ -213,6 +226,15 @@ func (a *App) watch(ctx context.Context, c *client.Client, taskID string) error 
 
 // taskID is what the broker's names for tasks look like.
 var taskID = regexp.MustCompile(`^t[0-9a-z]{1,13}$`)
+
+// checkTaskID refuses what cannot be a task's name.
+func checkTaskID(name string) error {
+	if taskID.MatchString(name) {
+		return nil
+	}
+	return Usage("%q is not the name of a task, which is a t and what follows it, as submit prints it "+
+		"(the tasks of a call are listed by: weft tasks --call CALL -o name)", shorten(name))
+}
 
 // cancelCommand is `cancel`.
 func (a *App) cancelCommand() *cobra.Command {

@@ -28,3 +28,13 @@ func (t *tagger) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// end ends a line that is not ended: another tag follows.
+func (t *tagger) end() error {
+	if !t.inLine {
+		return nil
+	}
+	t.inLine = false
+	_, err := io.WriteString(t.to, "\n")
+	return err
+}

@@ -50,6 +50,9 @@ func count(ctx context.Context, addr string) error {
 		return err
 	}
 	defer c.Close()
+	if err := c.Ping(ctx); err != nil { // everything else waits for a broker that is not there
+		return err
+	}
 	lines := []string{"to be", "or", "not to be"}
 	inputs := func(yield func(client.Spec) bool) {
 		for _, line := range lines {

@@ -33,8 +33,8 @@ func TestBrokerRefusals(t *testing.T) {
 		{"locked", 125, fmt.Sprint("process ", b.Pid()), []string{"--data", b.dir}},
 		{"foreign", 125, "letter.txt", []string{"--data", foreign}},
 		{"a file", 125, "not a directory", []string{"--data", file}},
-		{"port in use", 125, b.addr, []string{"--data", fresh, "--listen", b.addr}},
-		{"HTTP port in use", 125, b.ready.HTTP, []string{"--data", fresh, "--http", b.ready.HTTP}},
+		{"port in use", 125, "--listen ADDRESS", []string{"--data", fresh, "--listen", b.addr}},
+		{"HTTP port in use", 125, "--http ADDRESS", []string{"--data", fresh, "--http", b.ready.HTTP}},
 		{"unknown flag", 2, "no-such-flag", []string{"--no-such-flag"}},
 		{"argument", 2, "argument", []string{"argument"}},
 		{"durability", 2, "sometimes", []string{"--data", fresh, "--durability", "sometimes"}},
@@ -48,6 +48,9 @@ func TestBrokerRefusals(t *testing.T) {
 		if said := p.stderr.String(); strings.Count(said, "\n") > 2 {
 			t.Errorf("%s: many words:\n%s", c.name, said)
 		}
+	}
+	if _, err := os.Stat(fresh); !os.IsNotExist(err) {
+		t.Errorf("a broker that was refused has left its directory: %v", err)
 	}
 	if text, err := os.ReadFile(filepath.Join(foreign, "letter.txt")); err != nil || string(text) != "dear" {
 		t.Errorf("the foreign directory: %q, %v", text, err)

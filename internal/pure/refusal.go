@@ -29,6 +29,12 @@ const (
 	OutputGone      Reason = "OUTPUT_GONE"
 	PayloadTooLarge Reason = "PAYLOAD_TOO_LARGE"
 	Internal        Reason = "INTERNAL"
+	QueueFull       Reason = "QUEUE_FULL"
+	QueueClosed     Reason = "QUEUE_CLOSED"
+	QueueNotEmpty   Reason = "QUEUE_NOT_EMPTY"
+	QueueExists     Reason = "QUEUE_EXISTS"
+	UniqueMismatch  Reason = "UNIQUE_MISMATCH"
+	TaskNotFinal    Reason = "TASK_NOT_FINAL"
 )
 
 // Reasons of schedules.

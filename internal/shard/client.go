@@ -19,6 +19,7 @@ type CallAttach struct {
 	Client       string
 	Acknowledged pure.Ranges
 	Updates      bool
+	Rejects      bool    // tasks whose queue is full, rather than have them wait
 	Stream       *Outbox `json:"-"`
 }
 
@@ -40,7 +41,7 @@ func (c *CallAttach) run(m *Machine, step *pure.Step) (any, error) {
 		}
 	}
 	m.sessions.Renew(step, s.ID)
-	id, accepted := m.queue.Attach(step, c.Namespace, c.Call, s.ID, c.Acknowledged, c.Updates)
+	id, accepted := m.queue.Attach(step, c.Namespace, c.Call, s.ID, c.Acknowledged, c.Updates, c.Rejects)
 	if old, ok := m.clients[id]; ok {
 		m.closeAfter(old.outbox, pure.Refuse(pure.Superseded, "another stream took over the call"))
 		m.unlisten(id)

@@ -18,10 +18,12 @@ import (
 // Every kind of record, drawn with everything that it can have. A new kind has to be added here, or
 // TestEveryRecordHasAGenerator says so.
 var recordGenerators = map[string]func(*rapid.T) any{
-	"floor":            func(t *rapid.T) any { return &floor{rapid.Uint64().Draw(t, "sequence")} },
-	"queuePut":         func(t *rapid.T) any { return &queue.QueuePut{State: drawQueue(t)} },
-	"callPut":          func(t *rapid.T) any { return &queue.CallPut{State: drawCall(t)} },
-	"callAcknowledged": func(t *rapid.T) any { return &queue.CallAcknowledged{ID: drawID(t), Ranges: drawRanges(t)} },
+	"floor":    func(t *rapid.T) any { return &floor{rapid.Uint64().Draw(t, "sequence")} },
+	"queuePut": func(t *rapid.T) any { return &queue.QueuePut{State: drawQueue(t)} },
+	"callPut":  func(t *rapid.T) any { return &queue.CallPut{State: drawCall(t)} },
+	"callAcknowledged": func(t *rapid.T) any {
+		return &queue.CallAcknowledged{ID: drawID(t), Ranges: drawRanges(t), Kept: drawIDs(t)}
+	},
 	"callChanged": func(t *rapid.T) any {
 		return &queue.CallChanged{
 			ID: drawID(t), Session: drawSession(t), Finished: drawBool(t), CancelledTo: drawID(t), DaemonsOnly: drawBool(t),
@@ -36,18 +38,27 @@ var recordGenerators = map[string]func(*rapid.T) any{
 		}
 	},
 	"taskRetried": func(t *rapid.T) any {
-		return &queue.TaskRetried{ID: drawID(t), End: drawEnd(t), Next: drawWall(t), Tries: drawCount(t), Error: drawError(t)}
+		return &queue.TaskRetried{ID: drawID(t), End: drawEnd(t), Next: drawWall(t), Tries: drawCount(t), Error: drawError(t), EndedAt: drawWall(t), Worker: drawText(t)}
 	},
 	"taskReady": func(t *rapid.T) any { return &queue.TaskReady{ID: drawID(t)} },
 	"taskLosses": func(t *rapid.T) any {
 		return &queue.TaskLosses{ID: drawID(t), Losses: drawCount(t), Suspects: drawSessions(t)}
 	},
-	"taskCancelling": func(t *rapid.T) any { return &queue.TaskCancelling{ID: drawID(t), Grace: drawDuration(t)} },
+	"taskCancelling": func(t *rapid.T) any {
+		return &queue.TaskCancelling{ID: drawID(t), Grace: drawDuration(t), Expiring: drawBool(t)}
+	},
 	"taskFinished": func(t *rapid.T) any {
 		return &queue.TaskFinished{ID: drawID(t), Tries: drawCount(t), Outcome: drawOutcome(t)}
 	},
-	"taskDropped": func(t *rapid.T) any { return &queue.TaskDropped{ID: drawID(t)} },
-	"sessionPut":  func(t *rapid.T) any { return &session.Put{State: drawSessionState(t)} },
+	"taskUnblocked": func(t *rapid.T) any {
+		state := rapid.SampledFrom([]queue.State{queue.Scheduled, queue.Blocked, queue.Ready}).Draw(t, "state")
+		return &queue.TaskUnblocked{ID: drawID(t), Dependency: drawID(t), State: state, Next: drawWall(t)}
+	},
+	"taskRevived":  func(t *rapid.T) any { return &queue.TaskRevived{ID: drawID(t)} },
+	"taskDetached": func(t *rapid.T) any { return &queue.TaskDetached{ID: drawID(t)} },
+	"queueDropped": func(t *rapid.T) any { return &queue.QueueDropped{ID: drawID(t)} },
+	"taskDropped":  func(t *rapid.T) any { return &queue.TaskDropped{ID: drawID(t)} },
+	"sessionPut":   func(t *rapid.T) any { return &session.Put{State: drawSessionState(t)} },
 	"sessionEnded": func(t *rapid.T) any {
 		return &session.Ended{ID: drawSession(t), Reason: rapid.SampledFrom([]session.EndReason{session.Closed, session.Expired}).Draw(t, "reason")}
 	},
@@ -133,7 +144,15 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func drawID(t *rapid.T) uint64    { return rapid.Uint64().Draw(t, "id") }
+func drawID(t *rapid.T) uint64 { return rapid.Uint64().Draw(t, "id") }
+func drawIDs(t *rapid.T) []uint64 {
+	var out []uint64
+	for range rapid.IntRange(0, 3).Draw(t, "ids") {
+		out = append(out, drawID(t))
+	}
+	return out
+}
+
 func drawBool(t *rapid.T) bool    { return rapid.Bool().Draw(t, "bool") }
 func drawCount(t *rapid.T) uint32 { return rapid.Uint32().Draw(t, "count") }
 func drawText(t *rapid.T) string  { return rapid.String().Draw(t, "text") }
@@ -188,6 +207,12 @@ func drawOptions(t *rapid.T) *queue.Options {
 		Multiplier: rapid.Float64().Draw(t, "multiplier"), BackoffMax: drawDuration(t),
 		Jitter: rapid.Float64().Draw(t, "jitter"), Retention: drawDuration(t), Daemon: drawBool(t), FailOnWorkerLost: drawBool(t),
 	}
+	o.Priority = rapid.Int16().Draw(t, "priority")
+	o.Deadline, o.UniqueKey, o.FairnessKey, o.Exclusive = drawWall(t), drawText(t), drawText(t), drawBool(t)
+	o.After, o.RunOnFailure = drawIDs(t), drawBool(t)
+	if labels := rapid.SliceOfN(rapid.String(), 0, 4).Draw(t, "worker labels"); len(labels) > 0 {
+		o.WorkerLabels = labels
+	}
 	if labels := rapid.SliceOfN(rapid.String(), 0, 4).Draw(t, "labels"); len(labels) > 0 {
 		o.Labels = labels
 	}
@@ -196,7 +221,7 @@ func drawOptions(t *rapid.T) *queue.Options {
 
 func drawOutcome(t *rapid.T) *queue.Outcome {
 	return &queue.Outcome{
-		State: queue.State(rapid.IntRange(int(queue.Succeeded), int(queue.Cancelled)).Draw(t, "outcome")), End: drawEnd(t),
+		State: queue.State(rapid.IntRange(int(queue.Succeeded), int(queue.Expired)).Draw(t, "outcome")), End: drawEnd(t),
 		Result: drawPayload(t), Error: drawError(t), Worker: drawText(t), FinishedAt: drawWall(t), Spooled: drawBool(t),
 	}
 }
@@ -205,12 +230,20 @@ func drawTask(t *rapid.T) *queue.TaskState {
 	s := &queue.TaskState{
 		Spec: queue.Spec{Kind: drawText(t), Payload: drawPayload(t), Options: drawOptions(t), RunAt: drawWall(t)},
 		ID:   drawID(t), Queue: drawID(t), Call: drawID(t), Index: drawID(t), RequestID: drawText(t), CreatedAt: drawWall(t),
-		State: queue.State(rapid.IntRange(int(queue.Scheduled), int(queue.Cancelled)).Draw(t, "state")), Next: drawWall(t),
+		State: queue.State(rapid.IntRange(int(queue.Scheduled), int(queue.Expired)).Draw(t, "state")), Next: drawWall(t),
 	}
 	if drawBool(t) { // it has been tried
 		s.Attempts, s.Tries, s.Losses, s.Suspects = drawCount(t)|1, drawCount(t), drawCount(t), drawSessions(t)
 		s.Token, s.Session, s.StartedAt = drawID(t), drawSession(t), drawWall(t)
 		s.LastError, s.CancelGrace, s.Acknowledged = drawError(t), drawDuration(t), drawBool(t)
+	}
+	if drawBool(t) {
+		s.Expiring, s.Waits, s.Joined, s.Detached = drawBool(t), drawIDs(t), drawID(t), drawBool(t)
+		for range rapid.IntRange(0, 2).Draw(t, "history") {
+			s.History = append(s.History, queue.Attempt{
+				Token: drawID(t), Worker: drawText(t), StartedAt: drawWall(t), EndedAt: drawWall(t), End: drawEnd(t), Error: drawError(t),
+			})
+		}
 	}
 	if s.State.Final() {
 		s.Outcome = drawOutcome(t)
@@ -220,7 +253,18 @@ func drawTask(t *rapid.T) *queue.TaskState {
 }
 
 func drawQueue(t *rapid.T) queue.QueueState {
-	return queue.QueueState{ID: drawID(t), Namespace: drawText(t), Name: drawText(t), CreatedAt: drawWall(t)}
+	s := queue.QueueState{
+		ID: drawID(t), Namespace: drawText(t), Name: drawText(t), CreatedAt: drawWall(t),
+		Settings: queue.Settings{
+			Order: queue.Order(rapid.IntRange(0, 3).Draw(t, "order")), MaxSize: drawID(t), MaxRunning: drawCount(t),
+			MaxRunningPerKey: drawCount(t), Rate: rapid.Float64().Draw(t, "rate"), Burst: drawCount(t),
+		},
+		Paused: drawBool(t), Closed: drawBool(t), Deleting: drawBool(t), PurgedTo: drawID(t), PurgedStates: drawCount(t),
+	}
+	if o := drawOptions(t); o != queue.DefaultOptions {
+		s.Defaults = o
+	}
+	return s
 }
 
 func drawCall(t *rapid.T) queue.CallState {

@@ -53,6 +53,7 @@ func fromMessage(m *journalv1.Record) (any, error) {
 		r := c.TaskRetried
 		return &queue.TaskRetried{
 			ID: r.Id, End: queue.End(r.End), Next: pure.Wall(r.RunAt), Tries: r.Tries, Error: toError(r.Error),
+			EndedAt: pure.Wall(r.EndedAt), Worker: r.Worker,
 		}, nil
 	case *journalv1.Record_TaskReady:
 		return &queue.TaskReady{ID: c.TaskReady.Id}, nil
@@ -60,7 +61,7 @@ func fromMessage(m *journalv1.Record) (any, error) {
 		r := c.TaskLosses
 		return &queue.TaskLosses{ID: r.Id, Losses: r.Losses, Suspects: toSessionIDs(r.Suspects)}, nil
 	case *journalv1.Record_TaskCancelling:
-		return &queue.TaskCancelling{ID: c.TaskCancelling.Id, Grace: time.Duration(c.TaskCancelling.Grace)}, nil
+		return &queue.TaskCancelling{ID: c.TaskCancelling.Id, Grace: time.Duration(c.TaskCancelling.Grace), Expiring: c.TaskCancelling.Expiring}, nil
 	case *journalv1.Record_TaskDropped:
 		return &queue.TaskDropped{ID: c.TaskDropped.Id}, nil
 	default:
@@ -71,14 +72,23 @@ func fromMessage(m *journalv1.Record) (any, error) {
 func fromRareMessage(m *journalv1.Record) (any, error) {
 	switch c := m.Change.(type) {
 	case *journalv1.Record_QueuePut:
-		r := c.QueuePut
-		return &queue.QueuePut{State: queue.QueueState{
-			ID: r.Id, Namespace: r.Namespace, Name: r.Name, CreatedAt: pure.Wall(r.CreatedAt),
-		}}, nil
+		return queuePutRecord(c.QueuePut), nil
+	case *journalv1.Record_QueueDropped:
+		return &queue.QueueDropped{ID: c.QueueDropped.Id}, nil
+	case *journalv1.Record_TaskUnblocked:
+		r := c.TaskUnblocked
+		if s := queue.State(r.State); r.State > uint32(queue.Ready) || !s.Waits() {
+			return nil, fmt.Errorf("task %d is unblocked to the state %d", r.Id, r.State)
+		}
+		return &queue.TaskUnblocked{ID: r.Id, Dependency: r.Dependency, State: queue.State(r.State), Next: pure.Wall(r.Next)}, nil
+	case *journalv1.Record_TaskRevived:
+		return &queue.TaskRevived{ID: c.TaskRevived.Id}, nil
+	case *journalv1.Record_TaskDetached:
+		return &queue.TaskDetached{ID: c.TaskDetached.Id}, nil
 	case *journalv1.Record_CallPut:
 		return callPutRecord(c.CallPut), nil
 	case *journalv1.Record_CallAcknowledged:
-		return &queue.CallAcknowledged{ID: c.CallAcknowledged.Id, Ranges: toRanges(c.CallAcknowledged.Ranges)}, nil
+		return &queue.CallAcknowledged{ID: c.CallAcknowledged.Id, Ranges: toRanges(c.CallAcknowledged.Ranges), Kept: c.CallAcknowledged.Kept}, nil
 	case *journalv1.Record_CallChanged:
 		r := c.CallChanged
 		return &queue.CallChanged{
@@ -110,8 +120,15 @@ func taskPutRecord(r *journalv1.TaskPut) (any, error) {
 		Attempts: r.Attempts, Tries: r.Tries, Losses: r.Losses, Suspects: toSessionIDs(r.Suspects),
 		Token: r.Token, Session: toSessionID(r.SessionId), StartedAt: pure.Wall(r.StartedAt),
 		LastError: toError(r.LastError), CancelGrace: time.Duration(r.CancelGrace), Acknowledged: r.Acknowledged,
+		Expiring: r.Expiring, Waits: r.Waits, Joined: r.Joined, Detached: r.Detached,
 	}
-	if r.State < uint32(queue.Scheduled) || r.State > uint32(queue.Cancelled) {
+	for _, a := range r.History {
+		t.History = append(t.History, queue.Attempt{
+			Token: a.Token, Worker: a.Worker, StartedAt: pure.Wall(a.StartedAt), EndedAt: pure.Wall(a.EndedAt),
+			End: queue.End(a.End), Error: toError(a.Error),
+		})
+	}
+	if r.State < uint32(queue.Scheduled) || r.State > uint32(queue.Expired) {
 		return nil, fmt.Errorf("task %d has the unknown state %d", r.Id, r.State)
 	}
 	if r.Outcome != nil {
@@ -125,7 +142,7 @@ func taskPutRecord(r *journalv1.TaskPut) (any, error) {
 }
 
 func finishedRecord(r *journalv1.TaskFinished) (any, error) {
-	if r.State < uint32(queue.Succeeded) || r.State > uint32(queue.Cancelled) {
+	if r.State < uint32(queue.Succeeded) || r.State > uint32(queue.Expired) {
 		return nil, fmt.Errorf("task %d finished in the unknown state %d", r.Id, r.State)
 	}
 	return &queue.TaskFinished{ID: r.Id, Tries: r.Tries, Outcome: toOutcome(r)}, nil
@@ -151,7 +168,24 @@ func toOptions(m *journalv1.Options) *queue.Options {
 		InitialBackoff: time.Duration(m.InitialBackoff), Multiplier: m.Multiplier,
 		BackoffMax: time.Duration(m.BackoffMax), Jitter: m.Jitter, Retention: time.Duration(m.Retention),
 		Daemon: m.Daemon, FailOnWorkerLost: m.FailOnWorkerLost, Labels: m.Labels,
+		Priority: int16(m.Priority), Deadline: pure.Wall(m.Deadline), UniqueKey: m.UniqueKey, FairnessKey: m.FairnessKey,
+		WorkerLabels: m.WorkerLabels, Exclusive: m.Exclusive, After: m.After, RunOnFailure: m.RunOnFailure,
 	}
+}
+
+func queuePutRecord(r *journalv1.QueuePut) *queue.QueuePut {
+	s := queue.QueueState{
+		ID: r.Id, Namespace: r.Namespace, Name: r.Name, CreatedAt: pure.Wall(r.CreatedAt),
+		Settings: queue.Settings{
+			Order: queue.Order(r.Order), MaxSize: r.MaxSize, MaxRunning: r.MaxRunning, MaxRunningPerKey: r.MaxRunningPerKey,
+			Rate: r.Rate, Burst: r.Burst,
+		},
+		Paused: r.Paused, Closed: r.Closed, Deleting: r.Deleting, PurgedTo: r.PurgedTo, PurgedStates: r.PurgedStates,
+	}
+	if r.Defaults != nil {
+		s.Defaults = toOptions(r.Defaults)
+	}
+	return &queue.QueuePut{State: s}
 }
 
 func toError(m *journalv1.Error) *queue.Error {

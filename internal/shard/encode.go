@@ -77,7 +77,8 @@ func (e *encoder) message(m *journalv1.Record) {
 // plain tells whether a task is as most are when they are accepted.
 func plain(t *queue.TaskState) bool {
 	return t.Options == queue.DefaultOptions && t.Attempts == 0 && t.Tries == 0 && t.Losses == 0 &&
-		len(t.Suspects) == 0 && t.LastError == nil && t.Outcome == nil && t.CancelGrace == 0 && !t.Acknowledged
+		len(t.Suspects) == 0 && t.LastError == nil && t.Outcome == nil && t.CancelGrace == 0 && !t.Acknowledged &&
+		!t.Expiring && len(t.History) == 0 && len(t.Waits) == 0 && t.Joined == 0 && !t.Detached
 }
 
 func appendTaskPut(b []byte, t *queue.TaskState) []byte {
@@ -150,7 +151,10 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 		RequestId: t.RequestID, Next: int64(t.Next), Attempts: t.Attempts, Tries: t.Tries, Losses: t.Losses,
 		Suspects: sessionIDs(t.Suspects), Token: t.Token, SessionId: sessionID(t.Session),
 		StartedAt: int64(t.StartedAt), LastError: errorMessage(t.LastError), CancelGrace: int64(t.CancelGrace),
-		Acknowledged: t.Acknowledged,
+		Acknowledged: t.Acknowledged, Expiring: t.Expiring, Waits: t.Waits, Joined: t.Joined, Detached: t.Detached,
+	}
+	for i := range t.History {
+		m.History = append(m.History, attemptMessage(&t.History[i]))
 	}
 	if o := t.Outcome; o != nil {
 		m.Outcome = &journalv1.TaskFinished{
@@ -177,6 +181,15 @@ func optionsMessage(o *queue.Options) *journalv1.Options {
 		InitialBackoff: int64(o.InitialBackoff), Multiplier: o.Multiplier, BackoffMax: int64(o.BackoffMax),
 		Jitter: o.Jitter, Retention: int64(o.Retention), Daemon: o.Daemon,
 		FailOnWorkerLost: o.FailOnWorkerLost, Labels: o.Labels,
+		Priority: int32(o.Priority), Deadline: int64(o.Deadline), UniqueKey: o.UniqueKey, FairnessKey: o.FairnessKey,
+		WorkerLabels: o.WorkerLabels, Exclusive: o.Exclusive, After: o.After, RunOnFailure: o.RunOnFailure,
+	}
+}
+
+func attemptMessage(a *queue.Attempt) *journalv1.Attempt {
+	return &journalv1.Attempt{
+		Token: a.Token, Worker: a.Worker, StartedAt: int64(a.StartedAt), EndedAt: int64(a.EndedAt),
+		End: uint32(a.End), Error: errorMessage(a.Error),
 	}
 }
 
@@ -218,7 +231,16 @@ func rareMessage(rec any) *journalv1.Record {
 	case *queue.TaskRetried:
 		return &journalv1.Record{Change: &journalv1.Record_TaskRetried{TaskRetried: &journalv1.TaskRetried{
 			Id: r.ID, End: uint32(r.End), RunAt: int64(r.Next), Tries: r.Tries, Error: errorMessage(r.Error),
+			EndedAt: int64(r.EndedAt), Worker: r.Worker,
 		}}}
+	case *queue.TaskUnblocked:
+		return &journalv1.Record{Change: &journalv1.Record_TaskUnblocked{TaskUnblocked: &journalv1.TaskUnblocked{
+			Id: r.ID, Dependency: r.Dependency, State: uint32(r.State), Next: int64(r.Next),
+		}}}
+	case *queue.TaskRevived:
+		return &journalv1.Record{Change: &journalv1.Record_TaskRevived{TaskRevived: &journalv1.TaskRevived{Id: r.ID}}}
+	case *queue.TaskDetached:
+		return &journalv1.Record{Change: &journalv1.Record_TaskDetached{TaskDetached: &journalv1.TaskDetached{Id: r.ID}}}
 	case *queue.TaskReady:
 		return &journalv1.Record{Change: &journalv1.Record_TaskReady{TaskReady: &journalv1.TaskReady{Id: r.ID}}}
 	case *queue.TaskLosses:
@@ -227,7 +249,7 @@ func rareMessage(rec any) *journalv1.Record {
 		}}}
 	case *queue.TaskCancelling:
 		return &journalv1.Record{Change: &journalv1.Record_TaskCancelling{TaskCancelling: &journalv1.TaskCancelling{
-			Id: r.ID, Grace: int64(r.Grace),
+			Id: r.ID, Grace: int64(r.Grace), Expiring: r.Expiring,
 		}}}
 	case *queue.TaskDropped:
 		return &journalv1.Record{Change: &journalv1.Record_TaskDropped{TaskDropped: &journalv1.TaskDropped{Id: r.ID}}}
@@ -249,14 +271,14 @@ func rareMessage(rec any) *journalv1.Record {
 func callMessage(rec any) *journalv1.Record {
 	switch r := rec.(type) {
 	case *queue.QueuePut:
-		return &journalv1.Record{Change: &journalv1.Record_QueuePut{QueuePut: &journalv1.QueuePut{
-			Id: r.State.ID, Namespace: r.State.Namespace, Name: r.State.Name, CreatedAt: int64(r.State.CreatedAt),
-		}}}
+		return queuePutMessage(&r.State)
+	case *queue.QueueDropped:
+		return &journalv1.Record{Change: &journalv1.Record_QueueDropped{QueueDropped: &journalv1.QueueDropped{Id: r.ID}}}
 	case *queue.CallPut:
 		return callPutMessage(&r.State)
 	case *queue.CallAcknowledged:
 		return &journalv1.Record{Change: &journalv1.Record_CallAcknowledged{CallAcknowledged: &journalv1.CallAcknowledged{
-			Id: r.ID, Ranges: rangeMessages(r.Ranges),
+			Id: r.ID, Ranges: rangeMessages(r.Ranges), Kept: r.Kept,
 		}}}
 	case *queue.CallChanged:
 		return &journalv1.Record{Change: &journalv1.Record_CallChanged{CallChanged: &journalv1.CallChanged{
@@ -267,6 +289,18 @@ func callMessage(rec any) *journalv1.Record {
 		return &journalv1.Record{Change: &journalv1.Record_CallDropped{CallDropped: &journalv1.CallDropped{Id: r.ID}}}
 	}
 	panic(fmt.Sprintf("shard: no encoding for a %T", rec))
+}
+
+func queuePutMessage(s *queue.QueueState) *journalv1.Record {
+	m := &journalv1.QueuePut{
+		Id: s.ID, Namespace: s.Namespace, Name: s.Name, CreatedAt: int64(s.CreatedAt), Order: uint32(s.Order),
+		MaxSize: s.MaxSize, MaxRunning: s.MaxRunning, MaxRunningPerKey: s.MaxRunningPerKey, Rate: s.Rate, Burst: s.Burst,
+		Paused: s.Paused, Closed: s.Closed, Deleting: s.Deleting, PurgedTo: s.PurgedTo, PurgedStates: s.PurgedStates,
+	}
+	if s.Defaults != nil {
+		m.Defaults = optionsMessage(s.Defaults)
+	}
+	return &journalv1.Record{Change: &journalv1.Record_QueuePut{QueuePut: m}}
 }
 
 func callPutMessage(s *queue.CallState) *journalv1.Record {

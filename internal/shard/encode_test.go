@@ -78,7 +78,7 @@ func randomDispatched(rng *rand.Rand) *queue.TaskDispatched {
 
 func randomFinished(rng *rand.Rand) *queue.TaskFinished {
 	o := &queue.Outcome{
-		State: queue.State(5 + rng.IntN(3)), End: queue.End(rng.IntN(7)), Result: randomData(rng),
+		State: queue.Succeeded + queue.State(rng.IntN(4)), End: queue.End(rng.IntN(7)), Result: randomData(rng),
 		FinishedAt: pure.Wall(rng.Int64()), Spooled: rng.IntN(2) == 0,
 	}
 	if rng.IntN(2) == 0 {

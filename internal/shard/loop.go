@@ -46,6 +46,7 @@ type Loop struct {
 	over   chan struct{}                 // closed when Run has returned
 	poison poison
 	stats  atomic.Pointer[Stats]
+	served bool // Run's alone: a term has been ready
 }
 
 // Stats is what a loop says of itself, about once a second.
@@ -182,7 +183,9 @@ func (l *Loop) Send(ctx context.Context, cmd Command, bytes int, reply Reply) er
 	}
 }
 
-// Run runs terms, one after the other, until ctx ends or the journal cannot be trusted. It is called once.
+// Run runs terms, one after the other, until ctx ends or the journal cannot be trusted. Until it has been
+// ready once, a term that fails is Run's error too: what is wrong then is nearly always the place or the
+// rights, which waiting does not change, and somebody is there to read it. It is called once.
 func (l *Loop) Run(ctx context.Context) error {
 	defer func() {
 		close(l.over)
@@ -196,7 +199,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if untrusted(err) {
+		if untrusted(err) || !l.served {
 			return err
 		}
 		if time.Since(began) > time.Minute {
@@ -274,6 +277,7 @@ func (l *Loop) runTerm(ctx context.Context) (err error) {
 	}
 	l.log.Info("the term begins", "epoch", term.Epoch(), "records", m.Records(), "took", time.Since(began))
 	t := &termLoop{Loop: l, term: term, stream: stream, machine: m}
+	l.served = true
 	return t.run(ctx)
 }
 

@@ -24,6 +24,13 @@ const patience = 2 * time.Minute
 func startLoop(t *testing.T, stream journal.Stream) *Loop {
 	t.Helper()
 	l := NewLoop(LoopConfig{Open: func(context.Context) (journal.Stream, error) { return stream, nil }})
+	runLoop(t, l)
+	return l
+}
+
+// runLoop runs a loop until the test's end, and returns when it is ready.
+func runLoop(t *testing.T, l *Loop) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
@@ -34,7 +41,6 @@ func startLoop(t *testing.T, stream journal.Stream) *Loop {
 		}
 	})
 	waitReady(t, l)
-	return l
 }
 
 func waitReady(t *testing.T, l *Loop) {
@@ -69,14 +75,14 @@ func wantReason(t *testing.T, err error, want pure.Reason) {
 type bomb struct{ Name string }
 
 func (b *bomb) run(m *Machine, step *pure.Step) (any, error) {
-	m.queue.CreateQueue(step, "default", b.Name) // half done
+	m.queue.CreateQueue(step, "default", b.Name, queue.Settings{}) // half done
 	panic("boom: " + b.Name)
 }
 
 func TestPanicEndsTheTermAndIsNotTriedAgain(t *testing.T) {
 	l := startLoop(t, &memory.Stream{})
 	ctx := testContext(t)
-	if _, err := l.Do(ctx, &CreateQueue{"default", "before"}); err != nil {
+	if _, err := l.Do(ctx, &CreateQueue{Namespace: "default", Name: "before"}); err != nil {
 		t.Fatal(err)
 	}
 	epoch := l.Stats().Epoch
@@ -109,54 +115,6 @@ func TestPanicEndsTheTermAndIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-func TestPoisonIsForgottenAfterAWhile(t *testing.T) {
-	var p poison
-	p.add(&bomb{"x"})
-	if !p.has(&bomb{"x"}) || p.has(&bomb{"y"}) {
-		t.Error("another command is known")
-	}
-	for k, until := range p.until {
-		if left := time.Until(until); left > poisonFor || left < poisonFor-time.Minute {
-			t.Errorf("for %v", left)
-		}
-		p.until[k] = time.Now().Add(-time.Second)
-	}
-	if p.has(&bomb{"x"}) || len(p.until) != 0 {
-		t.Error("it is still known")
-	}
-}
-
-// A client that asks again sends new numbers and ids with the same request.
-func TestPoisonKnowsARequestAgain(t *testing.T) {
-	for name, pair := range map[string][2]Command{
-		"reserve": {
-			&ReserveTasks{Reservation: queue.Reservation{Waiter: 1, Queue: "q"}, NewSession: session.ID{1}, RequestID: "r"},
-			&ReserveTasks{Reservation: queue.Reservation{Waiter: 2, Queue: "q"}, NewSession: session.ID{2}, RequestID: "r"},
-		},
-		"open": {&OpenSession{session.State{ID: session.ID{1}, Name: "n"}}, &OpenSession{session.State{ID: session.ID{2}, Name: "n"}}},
-		"attach": {
-			&CallAttach{Call: "c", NewSession: session.ID{1}, Stream: NewOutbox()},
-			&CallAttach{Call: "c", NewSession: session.ID{2}, Stream: NewOutbox()},
-		},
-		"call's frame": {
-			&CallFrame{Call: 1, Heartbeat: 1, Stream: NewOutbox(), Refused: []queue.Rejected{{Call: 1}}, Tasks: []queue.NewTask{{Index: 1}}},
-			&CallFrame{Call: 1, Heartbeat: 2, Stream: NewOutbox(), Refused: []queue.Rejected{{}}, Tasks: []queue.NewTask{{Index: 1}}},
-		},
-		"worker's frame": {&WorkerFrame{Heartbeat: 1, Credits: 3}, &WorkerFrame{Heartbeat: 2, Credits: 3}},
-	} {
-		var p poison
-		p.add(pair[0])
-		if !p.has(pair[1]) {
-			t.Errorf("%s: asked again, it is not known", name)
-		}
-	}
-	var p poison
-	p.add(&CallFrame{Call: 1, Tasks: []queue.NewTask{{Index: 1}}})
-	if p.has(&CallFrame{Call: 1, Tasks: []queue.NewTask{{Index: 2}}}) {
-		t.Error("another frame is known")
-	}
-}
-
 // An append that fails ends the term: who waits is told, and the next term has what was stored.
 func TestAppendThatFails(t *testing.T) {
 	for name, fault := range map[string]memory.Fault{
@@ -180,11 +138,11 @@ func TestAppendThatFails(t *testing.T) {
 			}, 0, func(_ any, err error) { waitC <- err }); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := l.Do(ctx, &CreateQueue{"default", "sound"}); err != nil {
+			if _, err := l.Do(ctx, &CreateQueue{Namespace: "default", Name: "sound"}); err != nil {
 				t.Fatal(err)
 			}
 			next.Store(int32(fault))
-			_, err = l.Do(ctx, &CreateQueue{"default", "unsound"})
+			_, err = l.Do(ctx, &CreateQueue{Namespace: "default", Name: "unsound"})
 			wantReason(t, err, pure.TermEnded)
 			wantReason(t, <-waitC, pure.TermEnded)
 			<-o.Done()
@@ -210,6 +168,57 @@ func TestAppendThatFails(t *testing.T) {
 				t.Errorf("%v, %v", v, err)
 			}
 		})
+	}
+}
+
+// A store that cannot be opened, and a first term that cannot begin, are Run's errors: nobody was ever served.
+func TestRunThatNeverWasReady(t *testing.T) {
+	broken := errors.New("no such disk")
+	for name, test := range map[string]struct {
+		open func(context.Context) (journal.Stream, error)
+		want error
+	}{
+		"open": {func(context.Context) (journal.Stream, error) { return nil, broken }, broken},
+		"fence": {func(context.Context) (journal.Stream, error) {
+			return &memory.Stream{Faults: func(uint64) memory.Fault { return memory.Fail }}, nil
+		}, memory.ErrFailed},
+	} {
+		opened := 0
+		l := NewLoop(LoopConfig{Open: func(ctx context.Context) (journal.Stream, error) {
+			opened++
+			return test.open(ctx)
+		}})
+		if err := l.Run(testContext(t)); !errors.Is(err, test.want) || opened != 1 {
+			t.Errorf("%s: %v after %d times", name, err, opened)
+		}
+		_, err := l.Do(testContext(t), &GetQueue{"default", "default"})
+		wantReason(t, err, pure.NotReady)
+	}
+}
+
+// A loop that was ready once opens its store again until it can.
+func TestRunOpensAgain(t *testing.T) {
+	var fault, opened atomic.Int32
+	stream := &memory.Stream{Faults: func(uint64) memory.Fault { return memory.Fault(fault.Swap(int32(memory.None))) }}
+	l := NewLoop(LoopConfig{Open: func(context.Context) (journal.Stream, error) {
+		if n := opened.Add(1); n == 2 || n == 3 {
+			return nil, errors.New("the disk is away")
+		}
+		return stream, nil
+	}})
+	runLoop(t, l)
+	ctx := testContext(t)
+	o := NewOutbox()
+	if _, err := l.Do(ctx, &CallAttach{Namespace: "default", Call: "c", NewSession: session.ID{1}, TTL: time.Minute, Stream: o}); err != nil {
+		t.Fatal(err)
+	}
+	fault.Store(int32(memory.Fail))
+	_, err := l.Do(ctx, &CreateQueue{Namespace: "default", Name: "q"})
+	wantReason(t, err, pure.TermEnded)
+	<-o.Done() // and so the next term is the one that is ready
+	waitReady(t, l)
+	if _, err := l.Do(ctx, &CreateQueue{Namespace: "default", Name: "q"}); err != nil || opened.Load() != 4 {
+		t.Errorf("%v after %d times", err, opened.Load())
 	}
 }
 
@@ -239,7 +248,7 @@ func TestNothingIsToldBeforeItIsDurable(t *testing.T) {
 	for i := range 10 {
 		wg.Add(2)
 		count := func(any, error) { told.Add(1); wg.Done() }
-		if err := l.Send(ctx, &CreateQueue{"default", fmt.Sprint("q", i)}, 0, count); err != nil {
+		if err := l.Send(ctx, &CreateQueue{Namespace: "default", Name: fmt.Sprint("q", i)}, 0, count); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Send(ctx, &GetQueue{"default", fmt.Sprint("q", i)}, 0, count); err != nil {
@@ -271,7 +280,7 @@ func TestEverythingSentIsAnswered(t *testing.T) {
 			senders.Go(func() {
 				for {
 					answers.Add(1)
-					err := l.Send(context.Background(), &CreateQueue{"default", "q"}, 8<<10, func(any, error) { answers.Done() })
+					err := l.Send(context.Background(), &CreateQueue{Namespace: "default", Name: "q"}, 8<<10, func(any, error) { answers.Done() })
 					if err != nil {
 						answers.Done()
 						wantNotReady(t, err)
@@ -286,7 +295,7 @@ func TestEverythingSentIsAnswered(t *testing.T) {
 		}
 		senders.Wait()
 		answers.Wait()
-		_, err := l.Settle(context.Background(), &CreateQueue{"default", "q"})
+		_, err := l.Settle(context.Background(), &CreateQueue{Namespace: "default", Name: "q"})
 		wantReason(t, err, pure.NotReady)
 	}
 }

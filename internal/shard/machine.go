@@ -81,6 +81,7 @@ type Machine struct {
 	watchers map[uint64][]*Outbox
 	waiters  map[uint64]*waiting
 	requests map[request]uint64 // waiters by request
+	replies  map[uint64]Reply   // of submissions and joins that wait, by their names
 }
 
 type client struct {
@@ -120,7 +121,7 @@ func NewMachine(cfg Config) *Machine {
 		workers: map[session.ID]*Outbox{}, clients: map[uint64]client{},
 		listens:  map[session.ID]map[uint64]struct{}{},
 		watchers: map[uint64][]*Outbox{}, waiters: map[uint64]*waiting{},
-		requests: map[request]uint64{},
+		requests: map[request]uint64{}, replies: map[uint64]Reply{},
 	}
 	m.reset()
 	m.enc.buf = newFrame(nil)
@@ -348,6 +349,9 @@ func (m *Machine) Abandon(err error) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.waiters)) {
 		m.waiters[id].reply(nil, err)
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.replies)) {
+		m.replies[id](nil, err)
 	}
 }
 

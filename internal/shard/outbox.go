@@ -7,9 +7,12 @@ import (
 	"github.com/weftq/weft/internal/pure"
 )
 
-// outboxMax bounds what waits in an outbox. A stream that falls so far behind is disconnected; it comes
-// back and is told the current state.
-const outboxMax = 1 << 18
+// What may wait in an outbox. A stream that falls so far behind is disconnected; it comes back and is told
+// the current state.
+const (
+	outboxMax      = 1 << 18
+	outboxBytesMax = 64 << 20 // of what nothing else keeps, see weigh
+)
 
 // ErrClosed is what an outbox that was closed without a reason says.
 var ErrClosed = errors.New("shard: the outbox is closed")
@@ -22,6 +25,7 @@ type Outbox struct {
 
 	mu    sync.Mutex
 	items []any
+	bytes int // that the items weigh
 	err   error
 	wake  chan struct{}
 	done  chan struct{}
@@ -42,22 +46,29 @@ func (o *Outbox) Err() error {
 
 // Push adds an item from beside the loop.
 func (o *Outbox) Push(item any) {
+	bytes := weigh([]any{item})
 	o.mu.Lock()
 	if o.err == nil {
 		o.items = append(o.items, item)
-		o.bound()
+		o.bound(bytes)
 	}
 	o.mu.Unlock()
 	o.signal()
 }
 
-// bound closes an outbox in which too much waits. The mutex is held.
-func (o *Outbox) bound() {
-	if len(o.items) > outboxMax {
-		o.items = nil
-		o.fail(pure.Refuse(pure.SlowStream, "the stream did not read what was sent to it: reconnect and resume",
-			"limit", outboxMax))
+// bound closes an outbox in which too much waits, now that items of some bytes came. The mutex is held.
+func (o *Outbox) bound(bytes int) {
+	o.bytes += bytes
+	limit, reached := "limit", outboxMax
+	switch {
+	case len(o.items) > outboxMax:
+	case o.bytes > outboxBytesMax:
+		limit, reached = "limit_bytes", outboxBytesMax
+	default:
+		return
 	}
+	o.items = nil
+	o.fail(pure.Refuse(pure.SlowStream, "the stream did not read what was sent to it: reconnect and resume", limit, reached))
 }
 
 // fail closes the outbox, once. The mutex is held.
@@ -77,7 +88,7 @@ func (o *Outbox) Take(into []any) ([]any, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	items := o.items
-	o.items = into[:0]
+	o.items, o.bytes = into[:0], 0
 	if len(items) == 0 {
 		return nil, o.err
 	}
@@ -98,10 +109,11 @@ func (o *Outbox) Close(err error) {
 // flush hands over what was staged.
 func (o *Outbox) flush() {
 	o.touched = false
+	bytes := weigh(o.staged) // not while the stream may wait for the mutex
 	o.mu.Lock()
 	if o.err == nil {
 		o.items = append(o.items, o.staged...)
-		o.bound()
+		o.bound(bytes)
 	}
 	o.mu.Unlock()
 	clear(o.staged)

@@ -118,7 +118,7 @@ func TestATaskMayComeBeforeItsQueue(t *testing.T) {
 	m.Decide(&SubmitTask{Namespace: "n", RequestID: "r", Task: queue.NewTask{Queue: "q", Spec: queue.Spec{Kind: "k"}}},
 		func(value any, err error) { id = value })
 	m.Flush()
-	if id != uint64(2) {
+	if (id != queue.Submitted{ID: 2}) {
 		t.Errorf("the request made %v", id)
 	}
 }

@@ -39,6 +39,10 @@ func (m *Machine) route(step *pure.Step, effect any) {
 		m.tellWatchers(e)
 	case *queue.Reserved:
 		m.reserved(step, e)
+	case *queue.Put:
+		m.answerLater(e.Waiter, e.Submitted, e.Err)
+	case *queue.QueueJoined:
+		m.answerLater(e.Waiter, e.Queue, nil)
 	case *sessionEnded:
 		m.closeStreams(e.id)
 	case *saidGoodbye:
@@ -89,4 +93,16 @@ func (m *Machine) unlisten(call uint64) {
 // callsOf returns the calls that a session's streams are attached to, in order.
 func (m *Machine) callsOf(id session.ID) []uint64 {
 	return slices.Sorted(maps.Keys(m.listens[id]))
+}
+
+// later keeps the reply of the command being decided, to be answered by the waiter's name.
+func (m *Machine) later(waiter uint64) {
+	m.replies[waiter], m.reply = m.reply, nil
+}
+
+// answerLater tells such a reply, with what is decided now.
+func (m *Machine) answerLater(waiter uint64, value any, err error) {
+	reply := m.replies[waiter]
+	delete(m.replies, waiter)
+	m.pending.deliveries = append(m.pending.deliveries, delivery{reply: reply, effect: value, err: err})
 }

@@ -35,9 +35,9 @@ func (m *Machine) submitRun(step *pure.Step, s *schedule.Schedule, at pure.Wall,
 	if m.diskLow {
 		return 0, diskLow()
 	}
-	id, err := m.queue.Submit(step, s.Namespace, requestID, s.TaskAt(at))
+	t, _, err := m.queue.Submit(step, s.Namespace, requestID, s.TaskAt(at), 0)
 	if err == nil {
-		return id, nil
+		return t.ID, nil
 	}
 	if refusal, ok := errors.AsType[*pure.Refusal](err); ok {
 		return 0, refusal

@@ -341,10 +341,19 @@ func (s *script) cancelCall(d *datadriven.TestData) {
 
 func (s *script) submit(d *datadriven.TestData) {
 	w := words{d}
+	waiter := uint64(0)
+	if w.has("wait") {
+		s.waiter++
+		waiter = s.waiter
+	}
 	s.decide(&SubmitTask{
-		Namespace: scriptNamespace, RequestID: w.text("request", ""), Task: queue.NewTask{Queue: w.text("queue", ""), Spec: w.spec(s)},
+		Namespace: scriptNamespace, Waiter: waiter, RequestID: w.text("request", ""), Task: queue.NewTask{Queue: w.text("queue", ""), Spec: w.spec(s)},
 	}, s.replyTo(func(v any) string {
-		s.last = v.(uint64)
+		made := v.(queue.Submitted)
+		s.last = made.ID
+		if made.Joined {
+			return queue.FormatID(s.last) + " joined"
+		}
 		return queue.FormatID(s.last)
 	}))
 }

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
@@ -9,19 +10,103 @@ import (
 	"github.com/weftq/weft/pkg/session"
 )
 
-// SubmitTask submits a task of its own. The reply is its id (uint64).
+// SubmitTask submits a task of its own. The reply is a queue.Submitted. With a waiter it waits for room in a
+// queue that is full.
 type SubmitTask struct {
 	Namespace string
 	RequestID string
 	Task      queue.NewTask
+	Waiter    uint64
 }
 
 func (c *SubmitTask) run(m *Machine, step *pure.Step) (any, error) {
 	if m.diskLow {
 		return nil, diskLow()
 	}
-	id, err := m.queue.Submit(step, c.Namespace, c.RequestID, c.Task)
-	return id, err
+	s, waits, err := m.queue.Submit(step, c.Namespace, c.RequestID, c.Task, c.Waiter)
+	if waits {
+		m.later(c.Waiter)
+		return nil, nil
+	}
+	return s, err
+}
+
+// ForgetSubmit ends a [SubmitTask] that still waits for room; it is refused with err.
+type ForgetSubmit struct {
+	Waiter uint64
+	Err    error `json:"-"`
+}
+
+func (c *ForgetSubmit) run(m *Machine, _ *pure.Step) (any, error) {
+	if m.queue.ForgetPut(c.Waiter) {
+		m.answerLater(c.Waiter, nil, c.Err)
+	}
+	return nil, nil
+}
+
+// SubmitTasks submits tasks of their own, each on its own merits. The reply is a []SubmitResult.
+type SubmitTasks struct {
+	Namespace string
+	RequestID string
+	Tasks     []queue.NewTask
+	Refused   []error // of the same length: those that broke a rule at the edge
+}
+
+// SubmitResult is what became of one task.
+type SubmitResult struct {
+	queue.Submitted
+	Err error
+}
+
+func (c *SubmitTasks) run(m *Machine, step *pure.Step) (any, error) {
+	if m.diskLow {
+		return nil, diskLow()
+	}
+	out := make([]SubmitResult, len(c.Tasks))
+	for i := range c.Tasks {
+		if out[i].Err = c.Refused[i]; out[i].Err != nil {
+			continue
+		}
+		requestID := c.RequestID
+		if requestID != "" {
+			requestID += "/" + strconv.Itoa(i)
+		}
+		out[i].Submitted, _, out[i].Err = m.queue.Submit(step, c.Namespace, requestID, c.Tasks[i], 0)
+	}
+	return out, nil
+}
+
+// RetryTasks makes final tasks ready again: those named, or a page of a queue's failed ones. The reply is a
+// [RetryPage].
+type RetryTasks struct {
+	Namespace   string
+	IDs         []uint64
+	Queue, Kind string
+	After       uint64
+}
+
+// RetryPage counts, and has the id to go on from, 0 at the end.
+type RetryPage struct {
+	Tasks int
+	Next  uint64
+}
+
+func (c *RetryTasks) run(m *Machine, step *pure.Step) (any, error) {
+	if len(c.IDs) > 0 {
+		return RetryPage{Tasks: len(c.IDs)}, m.queue.Retry(step, c.Namespace, c.IDs)
+	}
+	tasks, next, err := m.queue.RetryQueue(step, c.Namespace, c.Queue, c.Kind, c.After)
+	return RetryPage{tasks, next}, err
+}
+
+// ExplainTask says why a task does not run. The reply is a queue.Explanation.
+type ExplainTask struct {
+	Namespace string
+	ID        uint64
+}
+
+func (c *ExplainTask) run(m *Machine, step *pure.Step) (any, error) {
+	return m.queue.Explain(c.Namespace, c.ID, step.Wall, step.Lease)
 }
 
 // GetTask returns a task (queue.Snapshot).
@@ -240,6 +325,10 @@ func (m *Machine) answer(w *waiting, r Reservation, err error) {
 // reserved answers a reservation, with a session for what was granted.
 func (m *Machine) reserved(step *pure.Step, e *queue.Reserved) {
 	w := m.awaited(e.Waiter)
+	if e.Err != nil {
+		m.answer(w, Reservation{}, e.Err)
+		return
+	}
 	if w.open != nil {
 		if s, err := m.sessions.Open(step, *w.open); err != nil || s.ID != w.id {
 			// A session was opened by another request with the same id meanwhile.

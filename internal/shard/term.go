@@ -62,7 +62,7 @@ func (t *termLoop) run(ctx context.Context) (err error) {
 	}()
 	defer func() {
 		t.setReady(false)
-		reason := error(pure.Refuse(pure.TermEnded, "the broker's term ended while the request was in it"))
+		reason := termEnded()
 		if err == nil {
 			reason = notReady()
 		}
@@ -87,8 +87,11 @@ func (t *termLoop) serve(ctx context.Context) (err error) {
 		if v := recover(); v != nil {
 			err = &panicError{v, debug.Stack()}
 			if t.current.cmd != nil && t.machine.deciding {
-				t.poison.add(t.current.cmd)
-				refuse(t.current, poisoned())
+				reason := termEnded()
+				if t.poison.add(t.current.cmd) {
+					reason = poisoned()
+				}
+				refuse(t.current, reason)
 			}
 		}
 	}()
@@ -283,6 +286,10 @@ func (t *termLoop) finish() error {
 		return t.appended(<-t.doneC)
 	}
 	return nil
+}
+
+func termEnded() error {
+	return pure.Refuse(pure.TermEnded, "the broker's term ended while the request was in it")
 }
 
 func poisoned() error {

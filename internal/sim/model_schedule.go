@@ -142,7 +142,7 @@ func (p *plans) scheduleFired(r *journalv1.ScheduleFired) {
 	x.last = proto.CloneOf(x.last)
 	x.last.Progress = now
 	p.sound(x.last)
-	ran := now.LastTask != was.LastTask
+	ran := now.LastAt != was.LastAt || now.LastTask != was.LastTask
 	switch {
 	case now.Through == was.Through: // by hand
 		if !ran || now.Next != was.Next || now.LastAt > int64(p.m.wallHigh) {

@@ -196,7 +196,7 @@ func (o *observer) replied(cmd shard.Command, value any, err error) {
 	o.m.plans.replied(cmd, value)
 	switch c := cmd.(type) {
 	case *shard.SubmitTask:
-		if t := o.m.tasks[value.(uint64)]; t == nil || t.request != c.RequestID {
+		if t := o.m.tasks[value.(queue.Submitted).ID]; t == nil || t.request != c.RequestID {
 			o.fail("task %d of request %s is accepted and not in the journal", value, c.RequestID)
 		}
 	case *shard.GetTask:

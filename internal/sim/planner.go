@@ -84,7 +84,7 @@ func (p *planner) definition() schedule.Definition {
 	p.s.behaviours[len(p.s.behaviours)-1] = behaviour{takes: p.s.upTo(3 * time.Second), spooled: p.s.one(5)}
 	d.Task.Spec.RunAt = 0
 	if o := d.Task.Spec.Options; o != nil {
-		o.Daemon = false
+		o.Daemon, o.UniqueKey, o.Deadline, o.After = false, "", 0, nil
 	}
 	return d
 }

@@ -106,7 +106,7 @@ func (u *submitter) submit() {
 				u.s.after(u.s.upTo(2*time.Second), ask)
 				return
 			}
-			id := value.(uint64)
+			id := value.(queue.Submitted).ID
 			if u.s.one(10) && !u.s.calm { // once more: the same task
 				u.again(cmd, id)
 			}
@@ -122,7 +122,7 @@ func (u *submitter) submit() {
 func (u *submitter) again(cmd *shard.SubmitTask, id uint64) {
 	known := func() bool { t := u.s.model.tasks[id]; return !t.dropped }
 	u.s.call(u.name, cmd, 5*time.Second, func(value any, err error) {
-		if err == nil && value.(uint64) != id && known() {
+		if err == nil && value.(queue.Submitted).ID != id && known() {
 			u.s.fail("request %s made task %d and task %v", cmd.RequestID, id, value)
 		}
 	})

@@ -3,7 +3,6 @@ package client
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,7 +12,6 @@ import (
 
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -62,8 +60,9 @@ type Client struct {
 }
 
 // Dial makes a client of the broker at addr: host:port, or a gRPC target; empty is WEFT_BROKER, else
-// 127.0.0.1:9338, whose port a host alone has too. It connects in the background and comes back after every loss; [Client.Ping] tells
-// whether the broker is there. An error is one of addr or of the options.
+// 127.0.0.1:9338, whose port a host alone has too. It connects in the background and comes back after every
+// loss, so everything else waits for a broker that is not there: [Client.Ping] tells whether it is. An
+// error is one of addr or of the options.
 func Dial(addr string, opts ...Option) (*Client, error) {
 	cfg := newConfig()
 	for _, o := range opts {
@@ -156,38 +155,6 @@ func (c *Client) renew(old *grpc.ClientConn) {
 		_ = c.retired.Close()
 	}
 	c.retired, c.conn = old, conn
-}
-
-// Ping connects to the broker and waits until the connection stands. When ctx ends first, the error
-// says why the last attempt failed.
-func (c *Client) Ping(ctx context.Context) error {
-	conn := c.current()
-	for {
-		conn.Connect()
-		state := conn.GetState()
-		switch state {
-		case connectivity.Ready:
-			return nil
-		case connectivity.Shutdown:
-			return ErrClosed
-		}
-		if !conn.WaitForStateChange(ctx, state) {
-			return fmt.Errorf("client: no broker at %s: %w", c.addr, c.whyNotReady(ctx, conn))
-		}
-	}
-}
-
-// whyNotReady finds the error of the last connection attempt, which gRPC only tells to a request.
-func (c *Client) whyNotReady(ctx context.Context, conn *grpc.ClientConn) error {
-	if conn.GetState() == connectivity.TransientFailure {
-		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), backoffFirst)
-		defer cancel()
-		_, err := weftv1.NewQueueServiceClient(conn).GetQueue(short, &weftv1.GetQueueRequest{})
-		if e, ok := errors.AsType[*Error](fromRPC(err)); ok {
-			return e
-		}
-	}
-	return context.Cause(ctx)
 }
 
 // join notes a call, unless the client is closed.

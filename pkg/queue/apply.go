@@ -4,6 +4,7 @@ import (
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
 	"slices"
+	"strings"
 )
 
 // Apply applies a record, a new one or one of the journal. A record of an entity that is not there is
@@ -26,6 +27,12 @@ func (c *Core) Apply(rec any, seq uint64) {
 		c.applyCancelling(rec)
 	case *TaskDropped:
 		c.applyTaskDropped(rec)
+	case *TaskUnblocked:
+		c.applyUnblocked(rec)
+	case *TaskRevived:
+		c.applyRevived(rec)
+	case *TaskDetached:
+		c.applyDetached(rec)
 	case *CallPut:
 		c.applyCallPut(rec, seq)
 	case *CallAcknowledged:
@@ -36,30 +43,11 @@ func (c *Core) Apply(rec any, seq uint64) {
 		c.applyCallDropped(rec)
 	case *QueuePut:
 		c.applyQueuePut(rec, seq)
+	case *QueueDropped:
+		c.applyQueueDropped(rec)
 	case *session.Ended:
 		c.applySessionEnded(rec, seq)
 	}
-}
-
-func (c *Core) applyQueuePut(rec *QueuePut, seq uint64) {
-	q := c.queueOf(rec.State.ID)
-	if q.Name == "" {
-		q.QueueState = rec.State
-		c.queueNames[name{q.Namespace, q.Name}] = q
-		at, _ := slices.BinarySearchFunc(c.byName, name{q.Namespace, q.Name}, compareNames)
-		c.byName = slices.Insert(c.byName, at, q)
-	}
-	c.queueAges.Touch(q, seq)
-}
-
-// queueOf returns a queue by its id, which a replay may meet before the queue itself, as in callOf.
-func (c *Core) queueOf(id uint64) *queue {
-	q := c.queues[id]
-	if q == nil {
-		q = &queue{QueueState: QueueState{ID: id}, classes: map[string]*class{}}
-		c.queues[id] = q
-	}
-	return q
 }
 
 // remember makes a task known by the request that submitted it. A replay that has not met the task's
@@ -107,6 +95,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 	q.counts[t.State]++
 	c.enter(t)
 	c.suspect(t)
+	c.depend(t)
 }
 
 func (c *Core) applyDispatched(rec *TaskDispatched) {
@@ -126,10 +115,13 @@ func (c *Core) applyRetried(rec *TaskRetried) {
 		return
 	}
 	c.leave(t)
+	before := weight(&t.TaskState)
+	t.History = remembered(t, rec)
 	t.Tries, t.Next = rec.Tries, rec.Next
 	if rec.Error != nil {
 		t.LastError = rec.Error
 	}
+	c.grow(t, weight(&t.TaskState)-before)
 	if rec.Next != 0 {
 		c.setState(t, Scheduled)
 	} else {
@@ -170,7 +162,8 @@ func (c *Core) applyCancelling(rec *TaskCancelling) {
 	if t == nil {
 		return
 	}
-	t.CancelGrace = rec.Grace
+	t.CancelGrace, t.Expiring = rec.Grace, rec.Expiring
+	c.wall.Remove(t) // its deadline has nothing to say any more
 	c.setState(t, Cancelling)
 }
 
@@ -181,16 +174,50 @@ func (c *Core) applyFinished(rec *TaskFinished) {
 	}
 	c.leave(t)
 	before := weight(&t.TaskState)
-	t.Tries, t.Suspects, t.Next = rec.Tries, nil, 0
+	c.undepend(t)
+	t.Tries, t.Suspects, t.Next, t.Expiring = rec.Tries, nil, 0, false
 	t.Outcome = rec.Outcome
 	t.Outcome.Attempts, t.Outcome.Token, t.Outcome.StartedAt = t.Attempts, t.Token, t.StartedAt
-	grown := weight(&t.TaskState) - before
-	c.bytes += grown
-	if t.call != nil && !t.Acknowledged {
-		t.call.bytes += grown
-	}
+	c.grow(t, weight(&t.TaskState)-before)
 	c.setState(t, rec.Outcome.State)
 	c.enter(t)
+}
+
+// grow keeps account of a task that has become larger or smaller.
+func (c *Core) grow(t *task, by int64) {
+	c.bytes += by
+	if t.call != nil && !t.Acknowledged {
+		t.call.bytes += by
+	}
+}
+
+// remembered is a task's history after an attempt that did not bring the outcome.
+func remembered(t *task, rec *TaskRetried) []Attempt {
+	old := t.History
+	if len(old) >= HistoryMax {
+		old = old[len(old)-HistoryMax+1:]
+	}
+	return append(slices.Clone(old), Attempt{
+		Token: t.Token, Worker: rec.Worker, StartedAt: t.StartedAt, EndedAt: rec.EndedAt, End: rec.End,
+		Error: rec.Error.cut(),
+	})
+}
+
+// cut is an error short enough to be kept in a history.
+func (e *Error) cut() *Error {
+	if e == nil || len(e.Message) <= historyText && len(e.Stack) <= historyText {
+		return e
+	}
+	short := *e
+	short.Message, short.Stack = cutText(e.Message), cutText(e.Stack)
+	return &short
+}
+
+func cutText(s string) string {
+	if len(s) <= historyText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:historyText], "")
 }
 
 func (c *Core) applyTaskDropped(rec *TaskDropped) {
@@ -202,7 +229,9 @@ func (c *Core) applyTaskDropped(rec *TaskDropped) {
 // drop forgets a task.
 func (c *Core) drop(t *task) {
 	c.leave(t)
+	c.undepend(t)
 	t.queue.counts[t.State]--
+	c.soilQueueState(t.queue)
 	c.bytes -= weight(&t.TaskState)
 	if t.call != nil {
 		t.call.remove(t)
@@ -218,22 +247,42 @@ func (c *Core) setState(t *task, s State) {
 	t.queue.counts[t.State]--
 	t.State = s
 	t.queue.counts[s]++
+	c.soilQueueState(t.queue)
 }
 
 // enter puts a task into the indexes of its state.
 func (c *Core) enter(t *task) {
+	if key := t.Options.UniqueKey; key != "" && t.Joined == 0 && !t.State.Final() {
+		t.queue.unique[key] = t
+	}
+	if at, ok := t.wallAt(); ok {
+		c.wall.Set(t, pure.Key{A: int64(at), B: t.ID})
+	}
 	switch {
 	case t.State == Ready:
 		if !t.poisonous() {
 			c.enqueue(t)
 		}
-	case t.State == Scheduled:
-		c.wall.Set(t, pure.Key{A: int64(t.Next), B: t.ID})
 	case t.State.Held():
 		c.peer(t.Session).hold(t)
-	case t.State.Final():
-		c.wall.Set(t, pure.Key{A: int64(t.dropAt()), B: t.ID})
+		if key := t.Options.FairnessKey; key != "" {
+			c.run(t.queue.key(key), 1)
+		}
 	}
+}
+
+// wallAt is when something is due for a task on the wall clock.
+func (t *task) wallAt() (at pure.Wall, ok bool) {
+	if t.State.Final() {
+		return t.dropAt(), true
+	}
+	if t.State != Cancelling {
+		at = t.Options.Deadline
+	}
+	if t.State == Scheduled && (at == 0 || t.Next < at) {
+		at = t.Next
+	}
+	return at, at != 0
 }
 
 // suspect notes at the peers that a task was lost with that it is to learn what becomes of them.
@@ -249,13 +298,19 @@ func (c *Core) suspect(t *task) {
 
 // leave takes a task out of the indexes of its state.
 func (c *Core) leave(t *task) {
-	if t.class != nil {
+	if t.group != nil {
 		c.dequeue(t)
 	}
 	if t.peer != nil {
 		p := t.peer
 		p.unhold(t)
 		c.forget(p)
+		if key := t.Options.FairnessKey; key != "" {
+			c.run(t.queue.key(key), -1)
+		}
+	}
+	if key := t.Options.UniqueKey; key != "" && t.queue.unique[key] == t {
+		delete(t.queue.unique, key)
 	}
 	c.wall.Remove(t)
 	c.leases.Remove(t)

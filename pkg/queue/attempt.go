@@ -96,7 +96,9 @@ func (c *Core) end(step *pure.Step, t *task, r *Report) {
 	case r.End == EndSucceeded:
 		c.finish(step, t, &Outcome{State: Succeeded, End: r.End, Result: r.Result, Spooled: r.Spooled})
 	case t.State == Cancelling:
-		c.finish(step, t, &Outcome{State: Cancelled, End: r.End, Result: r.Result, Error: cancelledError, Spooled: r.Spooled})
+		o := t.stopped(r.End)
+		o.Result, o.Spooled = r.Result, r.Spooled
+		c.finish(step, t, o)
 	case r.End == EndError || r.End == EndTimeout:
 		c.fail(step, t, r)
 	case r.End == EndKilled && t.Options.FailOnWorkerLost:
@@ -137,7 +139,9 @@ func backoff(o *Options, tries uint32, random uint64) time.Duration {
 }
 
 func (c *Core) retry(step *pure.Step, t *task, end End, next pure.Wall, tries uint32, err *Error) {
-	c.rec.retried = TaskRetried{ID: t.ID, End: end, Next: next, Tries: tries, Error: err}
+	c.rec.retried = TaskRetried{
+		ID: t.ID, End: end, Next: next, Tries: tries, Error: err, EndedAt: step.Wall, Worker: c.sessionName(t.Session),
+	}
 	c.emit(step, &c.rec.retried)
 	c.tellUpdate(step, t)
 }
@@ -156,6 +160,9 @@ func (c *Core) finishTried(step *pure.Step, t *task, tries uint32, o *Outcome) {
 		step.Tell(&Finished{Call: t.call.ID, Index: t.Index, ID: t.ID, Outcome: o})
 	}
 	c.tellWatchers(step, t)
+	if t.awaited > 0 {
+		c.sweeps = append(c.sweeps, sweep{ended: t})
+	}
 }
 
 // lose ends an attempt whose worker is away: for good if its session ended, else perhaps.
@@ -163,7 +170,7 @@ func (c *Core) lose(step *pure.Step, t *task) {
 	p := t.peer
 	switch {
 	case t.State == Cancelling:
-		c.finish(step, t, &Outcome{State: Cancelled, End: EndWorkerLost, Error: cancelledError})
+		c.finish(step, t, t.stopped(EndWorkerLost))
 		return
 	case t.Options.FailOnWorkerLost:
 		c.finish(step, t, &Outcome{State: Failed, End: EndWorkerLost, Error: lostError(1)})

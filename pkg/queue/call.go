@@ -1,6 +1,9 @@
 package queue
 
 import (
+	"maps"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
@@ -43,7 +46,7 @@ func (k *call) cancels(t *task) bool {
 func (c *Core) callOf(id uint64) *call {
 	k := c.calls[id]
 	if k == nil {
-		k = &call{CallState: CallState{ID: id}, byIndex: map[uint64]*task{}}
+		k = &call{CallState: CallState{ID: id}, byIndex: map[uint64]*task{}, waiting: map[uint64]*putter{}}
 		c.calls[id] = k
 	}
 	return k
@@ -79,6 +82,11 @@ func (c *Core) applyAcknowledged(rec *CallAcknowledged) {
 	}
 	k.Accepted.Union(rec.Ranges) // what was refused, or never sent, is no hole any more
 	k.Acknowledged.Union(rec.Ranges)
+	for _, i := range rec.Kept {
+		if t := k.byIndex[i]; t != nil && !t.Acknowledged {
+			c.keep(t)
+		}
+	}
 	for _, r := range rec.Ranges {
 		if r.Last-r.First < uint64(len(k.tasks)) {
 			for i := r.First; i <= r.Last; i++ {
@@ -104,6 +112,11 @@ func (c *Core) acknowledged(t *task) {
 		c.drop(t)
 		return
 	}
+	c.keep(t)
+}
+
+// keep has an acknowledged task stay for its retention.
+func (c *Core) keep(t *task) {
 	t.call.open--
 	t.call.bytes -= weight(&t.TaskState)
 	t.Acknowledged = true
@@ -156,7 +169,7 @@ func (c *Core) change(step *pure.Step, k *call, with func(*CallChanged)) {
 // Attach opens a call or comes back to it: the session holds it from now on, what the client has is
 // acknowledged, and the effects tell the state of the rest. It returns the call's id in the journal and
 // what the call accepted so far.
-func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session.ID, acked pure.Ranges, updates bool) (uint64, pure.Ranges) {
+func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session.ID, acked pure.Ranges, updates, rejects bool) (uint64, pure.Ranges) {
 	k := c.callNames[name{namespace, callName}]
 	if k == nil {
 		id := step.Next()
@@ -167,7 +180,8 @@ func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session
 	} else if k.Session != owner {
 		c.change(step, k, func(r *CallChanged) { r.Session = owner })
 	}
-	k.attached, k.updates = true, updates
+	c.unwaitCall(k) // their client submits them again
+	k.attached, k.updates, k.rejects, k.finishes = true, updates, rejects, false
 	k.missed, k.retold = nil, nil
 	for _, r := range k.Acknowledged {
 		acked.Gaps(r.First, r.Last, func(gap pure.Range) { k.missed.Add(gap.First, gap.Last) })
@@ -219,6 +233,14 @@ func gone(index uint64) *pure.Refusal {
 func (c *Core) Detach(id uint64) {
 	if k := c.calls[id]; k != nil {
 		k.attached = false
+		c.unwaitCall(k)
+	}
+}
+
+// unwaitCall forgets the tasks of a call that wait for room in their queues.
+func (c *Core) unwaitCall(k *call) {
+	for _, i := range slices.Sorted(maps.Keys(k.waiting)) {
+		c.unwait(k.waiting[i])
 	}
 }
 
@@ -234,6 +256,7 @@ func (c *Core) Acknowledge(step *pure.Step, id uint64, ranges pure.Ranges) {
 
 func (c *Core) acknowledge(step *pure.Step, k *call, ranges pure.Ranges) {
 	var news pure.Ranges
+	var kept []uint64
 	for _, r := range ranges {
 		if n := len(k.Accepted); n > 0 && r.First <= k.Accepted[n-1].Last {
 			k.Accepted.Gaps(r.First, min(r.Last, k.Accepted[n-1].Last), func(gap pure.Range) {
@@ -246,6 +269,9 @@ func (c *Core) acknowledge(step *pure.Step, k *call, ranges pure.Ranges) {
 					if t := k.byIndex[i]; t == nil || t.State.Final() {
 						news.Add(i, i)
 						c.tellReleased(step, t)
+						if t != nil && t.awaited > 0 {
+							kept = append(kept, i)
+						}
 					}
 					if i == gap.Last {
 						break
@@ -255,7 +281,7 @@ func (c *Core) acknowledge(step *pure.Step, k *call, ranges pure.Ranges) {
 		})
 	}
 	if len(news) > 0 {
-		c.emit(step, &CallAcknowledged{ID: k.ID, Ranges: news})
+		c.emit(step, &CallAcknowledged{ID: k.ID, Ranges: news, Kept: kept})
 	}
 }
 
@@ -271,6 +297,15 @@ func (c *Core) Finish(step *pure.Step, id uint64) {
 	if k == nil {
 		return
 	}
+	k.finishes = true
+	c.finishIfDue(step, k)
+}
+
+// finishIfDue finishes a call whose client said so, once no task of it waits for room.
+func (c *Core) finishIfDue(step *pure.Step, k *call) {
+	if !k.finishes || len(k.waiting) > 0 {
+		return
+	}
 	if !k.Finished {
 		c.change(step, k, func(r *CallChanged) { r.Finished = true })
 	}
@@ -278,7 +313,7 @@ func (c *Core) Finish(step *pure.Step, id uint64) {
 }
 
 func (c *Core) dropIfDone(step *pure.Step, k *call) {
-	if len(k.tasks) == 0 && (k.Finished || k.Session.IsZero()) {
+	if len(k.tasks) == 0 && len(k.waiting) == 0 && (k.Finished || k.Session.IsZero()) {
 		c.emit(step, &CallDropped{ID: k.ID})
 	}
 }
@@ -304,6 +339,7 @@ func (c *Core) CancelCallID(step *pure.Step, id uint64, grace time.Duration) (ta
 			tasks++
 		}
 	}
+	c.cancelWaiting(step, k, pure.Range{Last: math.MaxUint64})
 	c.change(step, k, func(r *CallChanged) {
 		r.Finished, r.CancelledTo, r.DaemonsOnly, r.CancelGrace = true, *step.Counter, false, max(grace, -1)
 	})

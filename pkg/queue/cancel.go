@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
@@ -30,6 +32,7 @@ func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace
 	if k.cancelling >= callCancelsMax {
 		return pure.Refuse(pure.Overloaded, "too many cancellations of the call are under way", "limit", callCancelsMax)
 	}
+	c.cancelWaiting(step, k, r)
 	k.cancelling++
 	c.sweeps = append(c.sweeps, sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
 	return nil
@@ -54,7 +57,7 @@ func (c *Core) sweepIndexes(step *pure.Step, k *call, x *indexCancel) (done bool
 				}
 				step.Look()
 				if t := k.byIndex[i]; t != nil && t.ID <= x.upTo {
-					c.cancel(step, t, x.grace)
+					c.cancelCalled(step, t, x.grace)
 				}
 				if i == gap.Last {
 					break
@@ -68,27 +71,91 @@ func (c *Core) sweepIndexes(step *pure.Step, k *call, x *indexCancel) (done bool
 	return done
 }
 
+// cancelWaiting cancels tasks of a call that wait for room in their queues: they are accepted, and cancelled.
+func (c *Core) cancelWaiting(step *pure.Step, k *call, r pure.Range) {
+	if len(k.waiting) == 0 {
+		return
+	}
+	for _, i := range slices.Sorted(maps.Keys(k.waiting)) {
+		if i < r.First || i > r.Last {
+			continue
+		}
+		p := k.waiting[i]
+		c.unwait(p)
+		c.putState = TaskState{
+			Spec: p.task.Spec, ID: step.Next(), Queue: p.queue.ID, Call: k.ID, Index: i, CreatedAt: step.Wall,
+			State: Cancelled, Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
+		}
+		c.putState.Options, c.putState.Payload = p.queue.options(p.task.Spec.Options), Payload{}
+		c.rec.put = TaskPut{State: &c.putState}
+		c.emit(step, &c.rec.put)
+		c.tellEnqueued(step, k, &p.task, nil)
+		if k.attached {
+			t := c.tasks[c.putState.ID]
+			step.Tell(&Finished{Call: k.ID, Index: i, ID: t.ID, Outcome: t.Outcome})
+		}
+	}
+}
+
+// cancelCalled is cancel for a call's part in a task: what others have joined goes on for them.
+func (c *Core) cancelCalled(step *pure.Step, t *task, grace time.Duration) {
+	if !t.State.Final() && t.call != nil && t.awaited > 0 && t.followers() > 0 {
+		c.detach(step, t)
+		return
+	}
+	c.cancel(step, t, grace)
+}
+
 func (c *Core) cancel(step *pure.Step, t *task, grace time.Duration) {
 	if grace < 0 {
 		grace = t.Options.Grace
 	}
 	switch t.State {
-	case Scheduled, Ready:
+	case Scheduled, Blocked, Ready:
+		joined := t.Joined
 		c.finish(step, t, &Outcome{State: Cancelled, Error: cancelledError})
+		if joined != 0 {
+			c.abandoned(step, joined)
+		}
 	case Running:
-		c.stop(step, t, grace)
+		c.stop(step, t, grace, false)
 	case Cancelling:
 		if grace < t.CancelGrace {
-			c.stop(step, t, grace)
+			c.stop(step, t, grace, t.Expiring)
 		}
 	}
 }
 
+var expiredError = &Error{Reason: "expired", Message: "the task's deadline passed"}
+
+// expire ends a task whose deadline has passed, by the same ladder as a cancellation.
+func (c *Core) expire(step *pure.Step, t *task) {
+	if t.State == Running {
+		c.stop(step, t, t.Options.Grace, true)
+		return
+	}
+	joined := t.Joined
+	c.finish(step, t, &Outcome{State: Expired, Error: expiredError})
+	if joined != 0 {
+		c.abandoned(step, joined)
+	}
+}
+
+// stopped is the outcome of a task that was told to stop and did.
+func (t *task) stopped(end End) *Outcome {
+	if t.Expiring {
+		return &Outcome{State: Expired, End: end, Error: expiredError}
+	}
+	return &Outcome{State: Cancelled, End: end, Error: cancelledError}
+}
+
 // stop asks a running attempt to end, and gives it the grace and a margin to say so.
-func (c *Core) stop(step *pure.Step, t *task, grace time.Duration) {
-	c.emit(step, &TaskCancelling{ID: t.ID, Grace: grace})
-	t.timeoutAt = step.Lease.Add(grace + reportMargin)
-	c.patience(t)
+func (c *Core) stop(step *pure.Step, t *task, grace time.Duration, expiring bool) {
+	c.emit(step, &TaskCancelling{ID: t.ID, Grace: grace, Expiring: expiring})
+	if !t.Options.Exclusive { // that one waits for its worker's word, or its end
+		t.timeoutAt = step.Lease.Add(grace + reportMargin)
+		c.patience(t)
+	}
 	step.Tell(&Stop{Session: t.Session, Token: t.Token, Reason: EndKilled, Grace: grace})
 	c.tellUpdate(step, t)
 }

@@ -22,6 +22,7 @@ func (c *Core) Check() error {
 	k.checkWaiters()
 	k.checkAges()
 	k.checkMatch()
+	k.checkBlocked()
 	slices.SortFunc(k.broken, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(k.broken...) // in the same order each time
 }
@@ -73,12 +74,17 @@ func (k *checker) checkPlaces(t *task) {
 	waits := t.State == Ready && !t.poisonous()
 	k.expect((t.readyPlace != 0) == waits, "task %d is %v, losses %d, %d suspects: among the ready ones %v",
 		t.ID, t.State, t.Losses, len(t.Suspects), t.readyPlace != 0)
-	k.expect((t.class != nil) == waits, "task %d is %v and its class is set %v", t.ID, t.State, t.class != nil)
+	k.expect((t.group != nil) == waits, "task %d is %v and its group is set %v", t.ID, t.State, t.group != nil)
 	if waits {
 		k.readyLen++
-		k.expect(t.queue.classes[t.Kind] == t.class, "task %d is in a class that its queue does not know", t.ID)
+		k.expect(t.group.lane == t.queue.lanes[laneOf(t)] && t.group.lane.groups[t.group.key] == t.group,
+			"task %d is in a lane that its queue does not know", t.ID)
 	}
-	timed := t.State == Scheduled || t.State.Final()
+	key := t.Options.UniqueKey
+	leads := key != "" && t.Joined == 0 && !t.State.Final()
+	k.expect(!leads || t.queue.unique[key] == t, "task %d is not known by its unique key", t.ID)
+	k.checkDependencies(t)
+	_, timed := t.wallAt()
 	k.expect((t.wallPlace != 0) == timed, "task %d is %v: on the wall clock %v", t.ID, t.State, t.wallPlace != 0)
 	if timed {
 		k.wallLen++
@@ -103,7 +109,7 @@ func (k *checker) checkHeld(t *task) {
 	k.expect(t.peer == nil || t.peer.id == t.Session && k.peers[t.Session] == t.peer,
 		"task %d is held by another session than its own", t.ID)
 	k.expect(t.Token != 0, "task %d is held without a token", t.ID)
-	k.expect(t.State != Cancelling || t.timeoutAt != 0, "task %d is cancelled and nobody sees to its end", t.ID)
+	k.expect(t.State != Cancelling || t.timeoutAt != 0 || t.Options.Exclusive, "task %d is cancelled and nobody sees to its end", t.ID)
 	other, taken := k.tokens[t.Token]
 	k.expect(!taken, "tasks %d and %d are held by the token %d", other, t.ID, t.Token)
 	k.tokens[t.Token] = t.ID
@@ -128,58 +134,13 @@ func (k *checker) checkHeaps() {
 		k.expect(key.A == int64(at), "task %d: patience until %d, key %d", t.ID, at, key.A)
 	})
 	k.wall.Each(func(t *task, key pure.Key) {
-		if t.State == Scheduled {
-			k.expect(key.A == int64(t.Next), "task %d is scheduled for %d, key %d", t.ID, t.Next, key.A)
-		} else if t.State.Final() { // later than that if its client is slow
-			k.expect(key.A >= int64(t.dropAt()), "task %d is kept until %d, key %d", t.ID, t.dropAt(), key.A)
+		at, _ := t.wallAt()
+		if t.State.Final() { // later than that if its client is slow
+			k.expect(key.A >= int64(at), "task %d is kept until %d, key %d", t.ID, at, key.A)
+		} else {
+			k.expect(key.A == int64(at), "task %d is due at %d, key %d", t.ID, at, key.A)
 		}
 	})
-}
-
-func (k *checker) checkQueues() {
-	ready := 0
-	for id, q := range k.queues {
-		k.expect(q.ID == id, "queue %d is known as %d", q.ID, id)
-		k.expect(q.Name == "" || k.queueNames[name{q.Namespace, q.Name}] == q, "queue %d is not known by its name", id)
-		var counts [states]uint64
-		for _, t := range k.tasks {
-			if t.queue == q {
-				counts[t.State]++
-			}
-		}
-		k.expect(counts == q.counts, "queue %d has %v, counted are %v", id, counts, q.counts)
-		for kind, cl := range q.classes {
-			k.expect(cl.kind == kind && cl.queue == q, "class %s of queue %d is %s of %d", kind, id, cl.kind, cl.queue.ID)
-			ready += cl.ready.Len()
-			k.checkClass(cl)
-		}
-	}
-	k.expect(ready == k.readyLen, "%d tasks in classes, %d are ready", ready, k.readyLen)
-	k.expect(len(k.queueNames) <= len(k.queues), "%d names of %d queues", len(k.queueNames), len(k.queues))
-	k.expect(len(k.byName) == len(k.queueNames), "%d queues in order, %d names", len(k.byName), len(k.queueNames))
-}
-
-func (k *checker) checkClass(cl *class) {
-	where := fmt.Sprintf("class %s of queue %d", cl.kind, cl.queue.ID)
-	k.expect(cl.ready.Len() > 0 || len(cl.subs) > 0, "%s has no task and no worker", where)
-	if err := cl.ready.Check(); err != nil {
-		k.broken = append(k.broken, fmt.Errorf("%s: %w", where, err))
-	}
-	cl.ready.Each(func(t *task, key pure.Key) {
-		k.expect(k.tasks[t.ID] == t && t.class == cl, "%s has task %d, which is not there", where, t.ID)
-		k.expect(key.B == t.ID && key.A == 0, "%s: task %d is at %v", where, t.ID, key)
-	})
-	for _, s := range cl.subs {
-		w := s.worker
-		k.expect(s.class == cl && !w.gone && w.peer.worker == w, "%s is served by a worker that is gone", where)
-		k.expect(slices.Contains(w.subs, s), "%s is served by a worker that does not know", where)
-		k.expect(s.idle == slices.Contains(cl.idle, s), "%s: a worker's idle flag is %v", where, s.idle)
-		k.expect(s.idle || w.credits == 0, "%s: a worker has %d credits and is not idle", where, w.credits)
-	}
-	for i, s := range cl.idle {
-		k.expect(slices.Contains(cl.subs, s), "%s: a worker that does not serve it is idle", where)
-		k.expect(!slices.Contains(cl.idle[i+1:], s), "%s: a worker is idle twice", where)
-	}
 }
 
 func (k *checker) checkCalls() {
@@ -247,7 +208,7 @@ func (k *checker) checkPeers() {
 			k.expect(k.calls[call.ID] == call && call.Session == id, "session %x has call %d, which is not its own", id, call.ID)
 			k.expect(!slices.Contains(p.calls[i+1:], call), "session %x has call %d twice", id, call.ID)
 		}
-		for _, w := range p.waiters {
+		for w := range p.waiters {
 			k.expect(k.waiters[w.id] == w && w.peer == p, "session %x waits for %d, which is over", id, w.id)
 		}
 		k.checkWorker(p)
@@ -288,21 +249,9 @@ func (k *checker) checkWorker(p *peer) {
 	k.expect(!w.draining || w.credits == 0, "session %x drains and has %d credits", p.id, w.credits)
 	k.expect(w.dirty == slices.Contains(k.dirtyWorkers, w), "session %x: its worker's dirty flag is %v", p.id, w.dirty)
 	for _, s := range w.subs {
-		k.expect(s.worker == w && slices.Contains(s.class.subs, s), "session %x serves a class that does not know", p.id)
-		k.expect(s.class.queue.classes[s.class.kind] == s.class, "session %x serves a class that its queue does not know", p.id)
+		k.expect(s.worker == w && slices.Contains(s.profile.workers, s), "session %x has a profile that does not know", p.id)
+		k.expect(s.profile.queue.profiles[s.profile.name] == s.profile, "session %x has a profile that its queue does not know", p.id)
 	}
-}
-
-func (k *checker) checkWaiters() {
-	n := 0
-	for _, q := range k.queues {
-		n += len(q.waiters)
-		for _, w := range q.waiters {
-			k.expect(k.waiters[w.id] == w && w.queue == q, "reservation %d waits at queue %d and is over", w.id, q.ID)
-			k.expect(k.peers[w.peer.id] == w.peer && slices.Contains(w.peer.waiters, w), "reservation %d is unknown to its session", w.id)
-		}
-	}
-	k.expect(n == len(k.waiters), "%d reservations at queues, known are %d", n, len(k.waiters))
 }
 
 func (k *checker) checkAges() {
@@ -322,27 +271,6 @@ func checkAge[T any](k *checker, what string, ages *pure.Ages[T], want int, live
 	k.expect(n == want, "%d of %d %ss are listed by age", n, want, what)
 }
 
-// checkMatch finds a task that waits beside someone who would run it, with nothing under way.
-func (k *checker) checkMatch() {
-	if k.Pending() {
-		return
-	}
-	for _, q := range k.queues {
-		for kind, cl := range q.classes {
-			if cl.ready.Len() == 0 {
-				continue
-			}
-			for _, s := range cl.subs {
-				k.expect(s.worker.credits == 0, "a task of class %s waits beside a worker with %d credits", kind, s.worker.credits)
-			}
-			for _, w := range q.waiters {
-				takes := len(w.kinds) == 0 || slices.Contains(w.kinds, kind)
-				k.expect(!takes, "a task of class %s waits beside reservation %d", kind, w.id)
-			}
-		}
-	}
-}
-
 // Waiting is the number of reservations that wait.
 func (c *Core) Waiting() int { return len(c.waiters) }
 
@@ -359,14 +287,14 @@ func (c *Core) Holders() []session.ID {
 
 // Leftovers names what is in memory beside queues; "" is nothing.
 func (c *Core) Leftovers() string {
-	classes := 0
+	lanes := 0
 	for _, q := range c.queues {
-		classes += len(q.classes)
+		lanes += len(q.lanes) - q.emptyLanes + q.putters.Len() + len(q.joiners) + len(q.unique) + q.activeKeys
 	}
-	if len(c.calls)+len(c.tasks)+len(c.requests)+len(c.peers)+len(c.waiters)+len(c.callNames)+classes+
+	if len(c.calls)+len(c.tasks)+len(c.requests)+len(c.peers)+len(c.waiters)+len(c.callNames)+lanes+
 		c.wall.Len()+c.leases.Len()+len(c.sweeps) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d calls, %d tasks, %d requests, %d sessions, %d reservations, %d classes, %d and %d timers, %d sweeps",
-		len(c.calls), len(c.tasks), len(c.requests), len(c.peers), len(c.waiters), classes, c.wall.Len(), c.leases.Len(), len(c.sweeps))
+	return fmt.Sprintf("%d calls, %d tasks, %d requests, %d sessions, %d reservations, %d in queues, %d and %d timers, %d sweeps",
+		len(c.calls), len(c.tasks), len(c.requests), len(c.peers), len(c.waiters), lanes, c.wall.Len(), c.leases.Len(), len(c.sweeps))
 }

@@ -22,8 +22,9 @@ type Core struct {
 	waiters     map[uint64]*waiter
 	sessionName func(session.ID) string
 
-	wall   pure.Heap[*task] // scheduled tasks by Next, final ones by when they are dropped
-	leases pure.Heap[*task] // held tasks by when the broker loses patience with the attempt
+	wall   pure.Heap[*task]  // tasks by when they are ready, expire, or are dropped
+	leases pure.Heap[*task]  // held tasks by when the broker loses patience with the attempt
+	rates  pure.Heap[*queue] // queues by when their rate allows an attempt for which there is a task
 
 	queueAges pure.Ages[queue]
 	callAges  pure.Ages[call]
@@ -32,9 +33,15 @@ type Core struct {
 	order  pure.Order // task ids
 	byName []*queue   // by namespace and name
 
-	dirtyClasses []*class
-	dirtyWorkers []*worker
-	sweeps       []sweep
+	dirtyQueues   []*queue
+	dirtyProfiles []*profile
+	dirtyWorkers  []*worker
+	sweeps        []sweep
+
+	putters     map[uint64]*putter // submissions that wait for room, by the caller's name for them
+	joiners     map[uint64]*queue  // who waits for the end of all tasks
+	arrivals    uint64             // of whoever waits
+	waitedBytes int64              // of submissions that wait
 
 	// Strangers counts records about entities that were not there.
 	Strangers int
@@ -56,23 +63,42 @@ type Core struct {
 
 type queue struct {
 	QueueState
-	counts  [states]uint64
-	classes map[string]*class
-	waiters []*waiter
-	age     pure.Age[queue]
+	counts [states]uint64
+	unique map[string]*task // live tasks by their key
+	age    pure.Age[queue]
+	dirty  bool
+
+	lanes      map[laneName]*lane
+	emptyLanes int
+	profiles   map[string]*profile
+	inOrder    []*profile // of their making
+	waiting    int        // reservations
+	putters    pure.Heap[*putter]
+	joiners    []uint64
+
+	keys       map[string]*fairKey
+	idleKeys   pure.Heap[*fairKey]
+	activeKeys int
+	clock      int64 // attempts begun
+
+	paced     pure.Lease // see allowedAt
+	ratePlace int32
 }
 
 type call struct {
 	CallState
-	tasks      []*task          // in no order; a task knows its place
-	byIndex    map[uint64]*task // live tasks
-	open       int              // tasks that are not acknowledged
-	bytes      int64            // of those
-	attached   bool             // volatile: a stream listens
-	updates    bool             // volatile: and wants to know of states that are not final
-	missed     pure.Ranges      // volatile: acknowledged by others, and not known to the stream's client
-	retold     pure.Ranges      // volatile: of those, what it was told again
-	cancelling int              // volatile: sweeps of indexes that are under way
+	tasks      []*task            // in no order; a task knows its place
+	byIndex    map[uint64]*task   // live tasks
+	open       int                // tasks that are not acknowledged
+	bytes      int64              // of those
+	attached   bool               // volatile: a stream listens
+	updates    bool               // volatile: and wants to know of states that are not final
+	rejects    bool               // volatile: tasks for a full queue, rather than have them wait
+	waiting    map[uint64]*putter // volatile: those
+	finishes   bool               // volatile: once they are in
+	missed     pure.Ranges        // volatile: acknowledged by others, and not known to the stream's client
+	retold     pure.Ranges        // volatile: of those, what it was told again
+	cancelling int                // volatile: sweeps of indexes that are under way
 
 	peerPlace int32 // one more than its index in peer.calls, 0 if it is not there
 
@@ -83,8 +109,11 @@ type task struct {
 	TaskState
 	queue *queue
 	call  *call
-	class *class // while it waits in one
+	group *group // while it waits in one
 	peer  *peer  // while an attempt holds it
+
+	dependents []*task // that wait for it; some may do so no more
+	awaited    int32   // how many do
 
 	readyPlace int32
 	wallPlace  int32
@@ -116,6 +145,9 @@ func New(cfg Config) *Core {
 		cfg.StepRecordsMax = workMax
 	}
 	return &Core{
+		putters:     map[uint64]*putter{},
+		joiners:     map[uint64]*queue{},
+		rates:       pure.NewHeap(func(q *queue) *int32 { return &q.ratePlace }),
 		queues:      map[uint64]*queue{},
 		queueNames:  map[name]*queue{},
 		calls:       map[uint64]*call{},
@@ -146,17 +178,33 @@ func (c *Core) Bytes() int64 { return c.bytes }
 
 // weight is a task's share of the journal and the state, in bytes.
 func weight(t *TaskState) int64 {
-	w := int64(len(t.Payload.Data)+len(t.Kind)+len(t.RequestID)) + 128
-	if t.Options != nil {
-		for _, label := range t.Options.Labels {
+	w := specWeight(&t.Spec) + int64(len(t.RequestID)+8*len(t.Waits)) + t.LastError.weight()
+	for i := range t.History {
+		w += 48 + t.History[i].Error.weight()
+	}
+	if t.Outcome != nil {
+		w += int64(len(t.Outcome.Result.Data)) + 64 + t.Outcome.Error.weight()
+	}
+	return w
+}
+
+func specWeight(s *Spec) int64 {
+	w := int64(len(s.Payload.Data)+len(s.Kind)) + 128
+	if o := s.Options; o != nil && o != DefaultOptions {
+		w += int64(len(o.UniqueKey) + len(o.FairnessKey) + 8*len(o.After))
+		for _, label := range o.Labels {
+			w += int64(len(label)) + 2
+		}
+		for _, label := range o.WorkerLabels {
 			w += int64(len(label)) + 2
 		}
 	}
-	if t.Outcome != nil {
-		w += int64(len(t.Outcome.Result.Data)) + 64
-		if t.Outcome.Error != nil {
-			w += int64(len(t.Outcome.Error.Message) + len(t.Outcome.Error.Stack))
-		}
-	}
 	return w
+}
+
+func (e *Error) weight() int64 {
+	if e == nil {
+		return 0
+	}
+	return int64(len(e.Message) + len(e.Stack) + len(e.Reason))
 }

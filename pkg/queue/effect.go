@@ -75,6 +75,20 @@ type (
 	Reserved struct {
 		Waiter uint64
 		Tasks  []Assignment
+		Err    error // instead of tasks
+	}
+
+	// Put answers a submission that waited for room.
+	Put struct {
+		Waiter uint64
+		Submitted
+		Err error
+	}
+
+	// QueueJoined answers whoever waits for the end of a queue's tasks.
+	QueueJoined struct {
+		Waiter uint64
+		Queue  QueueView
 	}
 )
 

@@ -13,23 +13,30 @@ type State uint8
 // States of a task.
 const (
 	Scheduled  State = 1
-	Ready      State = 2
-	Running    State = 3
-	Cancelling State = 4
-	Succeeded  State = 5
-	Failed     State = 6
-	Cancelled  State = 7
+	Blocked    State = 2
+	Ready      State = 3
+	Running    State = 4
+	Cancelling State = 5
+	Succeeded  State = 6
+	Failed     State = 7
+	Cancelled  State = 8
+	Expired    State = 9
 
-	states = 8
+	states = 10
 )
 
 // Final tells whether the state is for ever.
 func (s State) Final() bool { return s >= Succeeded }
 
+// Waits tells whether a task in this state has still to be handed out.
+func (s State) Waits() bool { return s == Scheduled || s == Blocked || s == Ready }
+
 // Held tells whether an attempt holds a task in this state.
 func (s State) Held() bool { return s == Running || s == Cancelling }
 
-var stateNames = [states]string{"none", "scheduled", "ready", "running", "cancelling", "succeeded", "failed", "cancelled"}
+var stateNames = [states]string{
+	"none", "scheduled", "blocked", "ready", "running", "cancelling", "succeeded", "failed", "cancelled", "expired",
+}
 
 // String returns the state's name.
 func (s State) String() string { return stateNames[s] }
@@ -64,7 +71,14 @@ const (
 	CallRangesMax = 4096     // stretches of accepted indexes of a call
 
 	SubscriptionsMax = 10_000 // queues × kinds of a worker
-	WaitersMax       = 10_000 // reservations that wait at a queue
+	WaitersMax       = 10_000 // reservations, submissions or joins that wait at a queue
+
+	DependenciesMax = 100     // tasks that a task is after
+	HistoryMax      = 20      // attempts that ended, of a task, that are kept
+	historyText     = 2 << 10 // bytes of an error's message and stack there
+
+	PriorityMin = -1 << 15
+	PriorityMax = 1<<15 - 1
 
 	// reportMargin is how long the broker waits for a worker's report after the worker should have killed
 	// an attempt, before it ends the attempt by itself.
@@ -101,6 +115,15 @@ type Options struct {
 	Daemon           bool
 	FailOnWorkerLost bool
 	Labels           []string // keys and values in turn, by key
+
+	Priority     int16 // the least first
+	Deadline     pure.Wall
+	UniqueKey    string
+	FairnessKey  string
+	WorkerLabels []string // that the worker must have, as Labels
+	Exclusive    bool     // never two attempts at a time
+	After        []uint64 // tasks that have to end first
+	RunOnFailure bool     // although they fail
 }
 
 // DefaultOptions are those of a task that asks for nothing.
@@ -150,8 +173,45 @@ type TaskState struct {
 	LastError *Error
 
 	CancelGrace  time.Duration
+	Expiring     bool // its cancellation is its deadline's
 	Outcome      *Outcome
 	Acknowledged bool
+
+	History  []Attempt // that ended, the last ones; never changed, only replaced
+	Waits    []uint64  // while blocked: tasks that have to end first
+	Joined   uint64    // the task of the same unique key that it joined
+	Detached bool      // its submitter has left it to those that joined it
+}
+
+// Attempt is one that ended and did not bring the outcome.
+type Attempt struct {
+	Token     uint64
+	Worker    string
+	StartedAt pure.Wall
+	EndedAt   pure.Wall
+	End       End
+	Error     *Error
+}
+
+// Order is the order of a queue's ready tasks. The numbers are those of the API and of the journal.
+type Order uint8
+
+// Orders.
+const (
+	ByPriority Order = 1 // the least priority first, then the oldest
+	FIFO       Order = 2
+	LIFO       Order = 3
+)
+
+// Settings are what a queue's owner chooses.
+type Settings struct {
+	Order            Order
+	MaxSize          uint64 // tasks that may wait; 0 is without limit
+	MaxRunning       uint32
+	MaxRunningPerKey uint32
+	Rate             float64 // attempts begun per second; 0 is without limit
+	Burst            uint32
+	Defaults         *Options // timeout, retries and retention of tasks that do not say otherwise; nil if none
 }
 
 // QueueState is what of a queue is durable.
@@ -160,6 +220,16 @@ type QueueState struct {
 	Namespace string
 	Name      string
 	CreatedAt pure.Wall
+
+	Settings
+	Paused   bool // hands out nothing
+	Closed   bool // takes nothing
+	Deleting bool // goes when its tasks have
+
+	// Tasks with an id up to PurgedTo in one of PurgedStates (bits) are purged; where there are some, the
+	// sweep has not come to them yet.
+	PurgedTo     uint64
+	PurgedStates uint32
 }
 
 // CallState is what of a call is durable, but for its tasks.

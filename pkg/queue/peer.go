@@ -13,15 +13,15 @@ import (
 // It is there while there is something to know.
 type peer struct {
 	id       session.ID
-	attempts []*task            // in no order; a task knows its place
-	calls    []*call            // in no order
-	suspects map[*task]struct{} // tasks that were lost with it, to be absolved or convicted; checked when used
-	waiters  []*waiter          // reservations that it waits for
-	worker   *worker            // nil while no worker is connected
-	dead     bool               // the session has ended
-	closed   bool               // by its owner
-	endedAt  uint64             // the sequence of that record
-	swept    bool               // what it held is given up
+	attempts []*task              // in no order; a task knows its place
+	calls    []*call              // in no order
+	suspects map[*task]struct{}   // tasks that were lost with it, to be absolved or convicted; checked when used
+	waiters  map[*waiter]struct{} // reservations that it waits for
+	worker   *worker              // nil while no worker is connected
+	dead     bool                 // the session has ended
+	closed   bool                 // by its owner
+	endedAt  uint64               // the sequence of that record
+	swept    bool                 // what it held is given up
 }
 
 func (c *Core) peer(id session.ID) *peer {
@@ -139,7 +139,7 @@ func (c *Core) keeps(p *peer, a Held) bool {
 // endUnstarted takes back an attempt that its worker does not know: it never arrived.
 func (c *Core) endUnstarted(step *pure.Step, t *task) {
 	if t.State == Cancelling {
-		c.finish(step, t, &Outcome{State: Cancelled, End: EndReleased, Error: cancelledError})
+		c.finish(step, t, t.stopped(EndReleased))
 		return
 	}
 	c.retry(step, t, EndReleased, 0, t.Tries, nil)
@@ -154,6 +154,9 @@ func (c *Core) Disconnect(step *pure.Step, id session.ID, ttl time.Duration) {
 	}
 	c.removeWorker(p)
 	for _, t := range p.attempts {
+		if t.Options.Exclusive {
+			continue // it waits for the end of the session
+		}
 		grace := ttl // of an attempt of an earlier term, whose age nobody knows for sure
 		if t.since != 0 {
 			grace = min(max(time.Duration(step.Lease-t.since)/10, time.Second), ttl)
@@ -184,16 +187,6 @@ func (c *Core) absolve(step *pure.Step, p *peer) {
 	}
 }
 
-func without(ids []session.ID, id session.ID) []session.ID {
-	var out []session.ID
-	for _, x := range ids {
-		if x != id {
-			out = append(out, x)
-		}
-	}
-	return out
-}
-
 // SessionEnded gives up everything that a session held: attempts are lost (or released, if its owner
 // closed it), daemon tasks of its calls are cancelled. That follows in bulk work, and counts at once. The
 // reservations that it still waited for are returned: they are forgotten.
@@ -203,9 +196,12 @@ func (c *Core) SessionEnded(step *pure.Step, id session.ID, closed bool) (waiter
 		return nil
 	}
 	p.dead, p.closed, p.endedAt = true, closed, step.Seq
-	for len(p.waiters) > 0 {
-		waiters = append(waiters, p.waiters[0].id)
-		c.removeWaiter(p.waiters[0])
+	for w := range p.waiters {
+		waiters = append(waiters, w.id)
+	}
+	slices.Sort(waiters)
+	for _, w := range waiters {
+		c.removeWaiter(c.waiters[w])
 	}
 	c.removeWorker(p)
 	c.sweeps = append(c.sweeps, sweep{peer: p})

@@ -15,10 +15,15 @@ type (
 	// CallPut is a call's whole state, but for its tasks.
 	CallPut struct{ State CallState }
 
-	// CallAcknowledged says which outcomes the client has now.
+	// QueueDropped forgets a queue.
+	QueueDropped struct{ ID uint64 }
+
+	// CallAcknowledged says which outcomes the client has now. Kept are those whose tasks stay although
+	// nobody asked for retention: others wait for them.
 	CallAcknowledged struct {
 		ID     uint64
 		Ranges pure.Ranges
+		Kept   []uint64
 	}
 
 	// CallChanged assigns a call's few mutable fields.
@@ -49,12 +54,28 @@ type (
 	// TaskRetried ends an attempt after which the task waits again: until Next, or as a ready task if
 	// that is 0.
 	TaskRetried struct {
-		ID    uint64
-		End   End
-		Next  pure.Wall
-		Tries uint32
-		Error *Error
+		ID      uint64
+		End     End
+		Next    pure.Wall
+		Tries   uint32
+		Error   *Error
+		EndedAt pure.Wall
+		Worker  string
 	}
+
+	// TaskUnblocked says that a task waits for one less. State and Next are what follows.
+	TaskUnblocked struct {
+		ID         uint64
+		Dependency uint64
+		State      State
+		Next       pure.Wall
+	}
+
+	// TaskRevived makes a final task ready again. It belongs to no call any more.
+	TaskRevived struct{ ID uint64 }
+
+	// TaskDetached takes a task from its call; another is at its index.
+	TaskDetached struct{ ID uint64 }
 
 	// TaskReady makes a scheduled task ready.
 	TaskReady struct{ ID uint64 }
@@ -68,8 +89,9 @@ type (
 
 	// TaskCancelling begins the end of a running task.
 	TaskCancelling struct {
-		ID    uint64
-		Grace time.Duration
+		ID       uint64
+		Grace    time.Duration
+		Expiring bool
 	}
 
 	// TaskFinished ends a task. The outcome's Attempts, Token and StartedAt are the task's.

@@ -11,9 +11,10 @@ import (
 type waiter struct {
 	id       uint64
 	queue    *queue
-	kinds    []string // none is any
+	profile  *profile
 	tasksMax int
 	peer     *peer // that will hold them
+	place    int32 // in profile.waiters
 }
 
 // Reservation asks for tasks.
@@ -21,7 +22,8 @@ type Reservation struct {
 	Waiter    uint64 // the caller's name for it
 	Namespace string
 	Queue     string
-	Kinds     []string
+	Kinds     []string // none is any
+	Labels    []string // that whoever runs them has, as Options.Labels
 	TasksMax  int
 	Session   session.ID // that will hold them
 }
@@ -33,16 +35,23 @@ func (c *Core) Reserve(step *pure.Step, r Reservation) error {
 	if err != nil {
 		return err
 	}
-	if len(q.waiters) >= WaitersMax {
+	if q.waiting >= WaitersMax {
 		return pure.Refuse(pure.Overloaded, "too many reservations wait at the queue", "limit", WaitersMax)
 	}
-	w := &waiter{id: r.Waiter, queue: q, kinds: r.Kinds, tasksMax: r.TasksMax, peer: c.peer(r.Session)}
-	c.waiters[w.id] = w
-	q.waiters = append(q.waiters, w)
-	w.peer.waiters = append(w.peer.waiters, w)
-	if c.nextFor(w) != nil {
-		c.grant(step, w)
+	if q.Closed && q.size() == 0 {
+		return closed(q)
 	}
+	kinds := slices.Compact(slices.Sorted(slices.Values(r.Kinds)))
+	w := &waiter{id: r.Waiter, queue: q, profile: q.profile(kinds, r.Labels), tasksMax: r.TasksMax, peer: c.peer(r.Session)}
+	c.waiters[w.id] = w
+	c.arrivals++
+	w.profile.waiters.Set(w, pure.Key{B: c.arrivals})
+	q.waiting++
+	if w.peer.waiters == nil {
+		w.peer.waiters = map[*waiter]struct{}{}
+	}
+	w.peer.waiters[w] = struct{}{}
+	c.grant(step, w)
 	return nil
 }
 
@@ -58,8 +67,10 @@ func (c *Core) Forget(id uint64) bool {
 
 func (c *Core) removeWaiter(w *waiter) {
 	delete(c.waiters, w.id)
-	w.queue.waiters = slices.DeleteFunc(w.queue.waiters, func(o *waiter) bool { return o == w })
-	w.peer.waiters = slices.DeleteFunc(w.peer.waiters, func(o *waiter) bool { return o == w })
+	w.profile.waiters.Remove(w)
+	w.profile.forgetIfUnused()
+	w.queue.waiting--
+	delete(w.peer.waiters, w)
 	c.forget(w.peer)
 }
 
@@ -71,38 +82,6 @@ func (c *Core) GiveBack(step *pure.Step, id session.ID) {
 	}
 }
 
-// waiterFor returns the first reservation that takes tasks of a class.
-func (c *Core) waiterFor(k *class) *waiter {
-	for _, w := range k.queue.waiters {
-		if len(w.kinds) == 0 || slices.Contains(w.kinds, k.kind) {
-			return w
-		}
-	}
-	return nil
-}
-
-// nextFor returns the oldest ready task that a reservation takes.
-func (c *Core) nextFor(w *waiter) (oldest *task) {
-	consider := func(k *class) {
-		if k == nil {
-			return
-		}
-		if t, _, ok := k.ready.Min(); ok && (oldest == nil || t.ID < oldest.ID) {
-			oldest = t
-		}
-	}
-	if len(w.kinds) == 0 {
-		for _, k := range w.queue.classes { // the least of all: no order is needed
-			consider(k)
-		}
-		return oldest
-	}
-	for _, kind := range w.kinds {
-		consider(w.queue.classes[kind])
-	}
-	return oldest
-}
-
 // grantBytesMax bounds the bytes of a reservation's tasks, but for its first: the answer is one message.
 const grantBytesMax = 4 << 20
 
@@ -110,17 +89,17 @@ const grantBytesMax = 4 << 20
 func (c *Core) grant(step *pure.Step, w *waiter) {
 	var tasks []Assignment
 	bytes := int64(0)
-	for len(tasks) < w.tasksMax {
-		t := c.nextFor(w)
+	for len(tasks) < w.tasksMax && c.opens(step, w.queue) {
+		t := w.profile.next()
 		if t == nil {
 			break
+		}
+		if c.covered(step, t) {
+			continue
 		}
 		size := weight(&t.TaskState)
 		if bytes += size; bytes > grantBytesMax && bytes > size {
 			break
-		}
-		if c.cancelCovered(step, t) {
-			continue
 		}
 		c.dispatch(step, t, w.peer)
 		tasks = append(tasks, t.assignment())

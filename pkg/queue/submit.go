@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
@@ -8,59 +9,47 @@ import (
 
 // NewTask is a task to be accepted.
 type NewTask struct {
-	Index uint64 // in its call
-	Queue string
-	Spec  Spec
-}
-
-// CreateQueue makes a queue, or finds it.
-func (c *Core) CreateQueue(step *pure.Step, namespace, queueName string) {
-	c.makeQueue(step, namespace, queueName)
-}
-
-func (c *Core) makeQueue(step *pure.Step, namespace, queueName string) *queue {
-	if q := c.queueNames[name{namespace, queueName}]; q != nil {
-		return q
-	}
-	id := step.Next()
-	c.emit(step, &QueuePut{State: QueueState{ID: id, Namespace: namespace, Name: queueName, CreatedAt: step.Wall}})
-	return c.queues[id]
-}
-
-// findQueue finds a queue, and makes the default one.
-func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, *pure.Refusal) {
-	if queueName == "" {
-		queueName = DefaultQueue
-	}
-	if q := c.queueNames[name{namespace, queueName}]; q != nil {
-		return q, nil
-	}
-	if queueName == DefaultQueue {
-		return c.makeQueue(step, namespace, queueName), nil
-	}
-	return nil, pure.Refuse(pure.QueueNotFound, "there is no queue "+queueName+" in namespace "+namespace+
-		": create it first", "queue", queueName)
+	Index        uint64 // in its call
+	Queue        string
+	Spec         Spec
+	AfterIndexes []uint64 // tasks of its call that have to end first, besides Spec.Options.After
 }
 
 // Enqueue accepts tasks of a call, each on its own merits: the effects tell which, and why not. An index
-// that was accepted before is accepted again if the task is equal.
+// that was accepted before is accepted again if the task is equal. A task whose queue is full waits for room,
+// unless the call wants it refused.
 func (c *Core) Enqueue(step *pure.Step, callID uint64, tasks []NewTask) {
 	k := c.calls[callID]
 	var accepted pure.Ranges
 	for i := range tasks {
 		n := &tasks[i]
-		if err := c.enqueueOne(step, k, n); err != nil {
+		switch err := c.enqueueOne(step, k, n, true); {
+		case err == nil:
+			accepted.Add(n.Index, n.Index)
+		case err.Reason == pure.QueueFull && !k.rejects:
+			if err = c.waitInCall(step, k, n); err == nil {
+				continue
+			}
+			fallthrough
+		default:
 			step.Tell(&Rejected{Call: callID, Index: n.Index, Reason: err})
-			continue
 		}
-		accepted.Add(n.Index, n.Index)
 	}
 	if len(accepted) > 0 {
 		step.Tell(&Accepted{Call: callID, Ranges: accepted})
 	}
 }
 
-func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
+// tellEnqueued tells what became of one task.
+func (c *Core) tellEnqueued(step *pure.Step, k *call, n *NewTask, err *pure.Refusal) {
+	if err != nil {
+		step.Tell(&Rejected{Call: k.ID, Index: n.Index, Reason: err})
+		return
+	}
+	step.Tell(&Accepted{Call: k.ID, Ranges: pure.Ranges{{First: n.Index, Last: n.Index}}})
+}
+
+func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, fresh bool) *pure.Refusal {
 	if k == nil {
 		return callFinished("")
 	}
@@ -70,15 +59,56 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	switch {
 	case k.Finished:
 		return callFinished(k.Name)
-	case k.open >= CallTasksMax:
+	case k.open+len(k.waiting) >= CallTasksMax:
 		return pure.Refuse(pure.CallWindowFull, "too many tasks of the call are not acknowledged", "limit", CallTasksMax)
 	case k.bytes >= CallBytesMax:
 		return pure.Refuse(pure.CallWindowFull, "too many bytes of the call are not acknowledged", "limit", CallBytesMax)
 	case len(k.Accepted) >= CallRangesMax && !k.adjoins(n.Index):
 		return pure.Refuse(pure.CallSparse, "the indexes of the call's tasks have too many holes", "limit", CallRangesMax)
+	case fresh && k.waiting[n.Index] != nil:
+		return nil // it is on its way
 	}
-	_, err := c.put(step, k.Namespace, n, k, "")
+	if err := k.resolve(n); err != nil {
+		return err
+	}
+	_, _, err := c.put(step, k.Namespace, n, k, "", !fresh)
 	return err
+}
+
+// resolve turns indexes of the call into tasks.
+func (k *call) resolve(n *NewTask) *pure.Refusal {
+	if len(n.AfterIndexes) == 0 {
+		return nil
+	}
+	options := *DefaultOptions
+	if n.Spec.Options != nil {
+		options = *n.Spec.Options
+	}
+	options.After = slices.Clone(options.After)
+	for i, index := range n.AfterIndexes {
+		field := fmt.Sprintf("after_indexes[%d]", i)
+		t := k.byIndex[index]
+		switch {
+		case index >= n.Index:
+			return pure.Refuse(pure.InvalidField, field+": must be below the task's own index: tasks that are after one another in a circle never run",
+				"field", field, "index", index)
+		case t == nil:
+			return pure.Refuse(pure.TaskNotFound, "the call has no task at this index, or its outcome was acknowledged",
+				"field", field, "index", index)
+		}
+		options.After = append(options.After, t.ID)
+	}
+	n.AfterIndexes, n.Spec.Options = nil, &options
+	return nil
+}
+
+// waitInCall has a task of a call wait for room in its queue.
+func (c *Core) waitInCall(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
+	q, err := c.findQueue(step, k.Namespace, n.Queue)
+	if err != nil {
+		return err
+	}
+	return c.wait(&putter{queue: q, namespace: k.Namespace, task: *n, call: k})
 }
 
 // again answers for an index that was accepted before. If another client of the call has acknowledged its
@@ -111,71 +141,16 @@ func (k *call) adjoins(index uint64) bool {
 	return index > 0 && k.Accepted.Contains(index-1) || index+1 != 0 && k.Accepted.Contains(index+1)
 }
 
-// Submit accepts a task of its own.
-func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask) (uint64, error) {
-	if requestID != "" {
-		if t := c.requests[name{namespace, requestID}]; t != nil {
-			if !t.same(&n) {
-				return 0, pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", requestID)
-			}
-			return t.ID, nil
-		}
-	}
-	t, err := c.put(step, namespace, &n, nil, requestID)
-	if err != nil {
-		return 0, err
-	}
-	return t.ID, nil
-}
-
-func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string) (*task, *pure.Refusal) {
-	if c.bytesMax > 0 && c.bytes >= c.bytesMax {
-		return nil, pure.Refuse(pure.StateFull, "the broker holds as many bytes of tasks as it may", "limit", c.bytesMax)
-	}
-	q, err := c.findQueue(step, namespace, n.Queue)
-	if err != nil {
-		return nil, err
-	}
-	c.putState = TaskState{
-		Spec: n.Spec, ID: step.Next(), Queue: q.ID, Index: n.Index, RequestID: requestID,
-		CreatedAt: step.Wall, State: Ready,
-	}
-	if c.putState.Options == nil {
-		c.putState.Options = DefaultOptions
-	}
-	if k != nil {
-		c.putState.Call = k.ID
-	}
-	if n.Spec.RunAt > step.Wall {
-		c.putState.State, c.putState.Next = Scheduled, n.Spec.RunAt
-	}
-	c.rec.put = TaskPut{State: &c.putState}
-	c.emit(step, &c.rec.put)
-	return c.tasks[c.putState.ID], nil
-}
-
-// same tells whether a task was asked for in the same words.
-func (t *task) same(n *NewTask) bool {
-	queueName := n.Queue
-	if queueName == "" {
-		queueName = DefaultQueue
-	}
-	options := n.Spec.Options
-	if options == nil {
-		options = DefaultOptions
-	}
-	return t.queue.Name == queueName && t.Kind == n.Spec.Kind && t.RunAt == n.Spec.RunAt &&
-		t.Payload.Encoding == n.Spec.Payload.Encoding && string(t.Payload.Data) == string(n.Spec.Payload.Data) &&
-		t.Options.equal(options)
-}
-
+// equal tells whether options are the same.
 func (o *Options) equal(p *Options) bool {
 	if o == p {
 		return true
 	}
-	return slices.Equal(o.Labels, p.Labels) &&
+	return slices.Equal(o.Labels, p.Labels) && slices.Equal(o.WorkerLabels, p.WorkerLabels) && slices.Equal(o.After, p.After) &&
 		o.Timeout == p.Timeout && o.Grace == p.Grace && o.AttemptsMax == p.AttemptsMax &&
 		o.InitialBackoff == p.InitialBackoff && o.Multiplier == p.Multiplier && o.BackoffMax == p.BackoffMax &&
 		o.Jitter == p.Jitter && o.Retention == p.Retention && o.Daemon == p.Daemon &&
-		o.FailOnWorkerLost == p.FailOnWorkerLost
+		o.FailOnWorkerLost == p.FailOnWorkerLost && o.Priority == p.Priority && o.Deadline == p.Deadline &&
+		o.UniqueKey == p.UniqueKey && o.FairnessKey == p.FairnessKey && o.Exclusive == p.Exclusive &&
+		o.RunOnFailure == p.RunOnFailure
 }

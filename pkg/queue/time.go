@@ -18,6 +18,9 @@ func (c *Core) NextWall() (pure.Wall, bool) {
 // NextLease is when something is due in lease time.
 func (c *Core) NextLease() (pure.Lease, bool) {
 	_, key, ok := c.leases.Min()
+	if _, rate, waits := c.rates.Min(); waits && (!ok || rate.A < key.A) {
+		key, ok = rate, true
+	}
 	return pure.Lease(key.A), ok
 }
 
@@ -37,6 +40,7 @@ func (c *Core) Advance(step *pure.Step) {
 		}
 		c.wallDue(step, t)
 	}
+	c.ratesDue(step.Lease)
 	for !c.full(step) {
 		t, key, ok := c.leases.Min()
 		if !ok || key.A > int64(step.Lease) {
@@ -47,13 +51,17 @@ func (c *Core) Advance(step *pure.Step) {
 }
 
 func (c *Core) wallDue(step *pure.Step, t *task) {
-	switch {
+	switch deadline := t.Options.Deadline; {
+	case !t.State.Final() && deadline != 0 && deadline <= step.Wall:
+		c.expire(step, t)
 	case t.State == Scheduled:
 		c.emit(step, &TaskReady{ID: t.ID})
 		c.tellUpdate(step, t)
 	case t.call != nil && !t.call.Session.IsZero() && !t.Acknowledged:
 		// Its client lives and will take it: a slow reader loses nothing, nor does one that is coming back.
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(RetentionUnacknowledged)), B: t.ID})
+	case t.awaited > 0: // others are being told of its end
+		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
 		k := t.call
 		if !t.Acknowledged {
@@ -90,6 +98,9 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 			continue
 		}
 		c.startPatience(now, t)
+		if t.Options.Exclusive {
+			continue
+		}
 		if t.State == Cancelling {
 			t.timeoutAt = now.Add(t.CancelGrace + reportMargin)
 		}
@@ -97,6 +108,16 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 			t.graceAt = now.Add(d)
 		}
 		c.patience(t)
+	}
+	c.redepend()
+	for _, q := range c.byName {
+		q.paced = now.Add(q.interval() * time.Duration(max(q.Burst, 1)-1)) // the last term may have used it up
+		if q.PurgedTo > 0 {
+			c.sweeps = append(c.sweeps, sweep{purge: q})
+		}
+		if q.Deleting {
+			c.sweeps = append(c.sweeps, sweep{stop: q})
+		}
 	}
 	for _, id := range c.peerIDs() {
 		if _, _, alive := ttl(id); !alive {

@@ -92,6 +92,9 @@ type Filter struct {
 	Queue     string  // empty is any
 	States    []State // none is any
 	Call      string  // empty is any
+	Kind      string  // empty is any
+	Labels    []string
+	From, To  pure.Wall // of the acceptance: at or after From, before To; 0 is any
 }
 
 // examinedMax bounds the tasks that one page looks at, so that a listing never holds up the loop.
@@ -115,13 +118,24 @@ func (t *task) matches(f *Filter) bool {
 	return t.queue.Namespace == f.Namespace &&
 		(f.Queue == "" || t.queue.Name == f.Queue) &&
 		(len(f.States) == 0 || slices.Contains(f.States, t.State)) &&
-		(f.Call == "" || t.call != nil && t.call.Name == f.Call)
+		(f.Call == "" || t.call != nil && t.call.Name == f.Call) &&
+		(f.Kind == "" || t.Kind == f.Kind) &&
+		t.CreatedAt >= f.From && (f.To == 0 || t.CreatedAt < f.To) &&
+		hasLabels(t.Options.Labels, f.Labels)
 }
 
 // QueueView is a queue and its counts by state.
 type QueueView struct {
 	QueueState
 	Counts [states]uint64
+}
+
+// Unfinished is how many tasks have not ended.
+func (v *QueueView) Unfinished() (n uint64) {
+	for s := Scheduled; s < Succeeded; s++ {
+		n += v.Counts[s]
+	}
+	return n
 }
 
 // Queue returns a queue.
@@ -131,13 +145,14 @@ func (c *Core) Queue(namespace, queueName string) (QueueView, error) {
 	}
 	q := c.queueNames[name{namespace, queueName}]
 	switch {
-	case q != nil:
+	case q != nil && !q.Deleting:
 		return QueueView{q.QueueState, q.counts}, nil
 	case queueName == DefaultQueue:
-		return QueueView{QueueState: QueueState{Namespace: namespace, Name: DefaultQueue}}, nil
+		return QueueView{QueueState: QueueState{
+			Namespace: namespace, Name: DefaultQueue, Settings: Settings{Order: ByPriority},
+		}}, nil
 	}
-	return QueueView{}, pure.Refuse(pure.QueueNotFound, "there is no queue "+queueName+" in namespace "+namespace,
-		"queue", queueName)
+	return QueueView{}, noQueue(namespace, queueName)
 }
 
 // Queues returns a namespace's queues by name, those after a name, at most n, and whether there are more.
@@ -150,6 +165,9 @@ func (c *Core) Queues(namespace, after string, n int) ([]QueueView, bool) {
 	for _, q := range c.byName[from:] {
 		if q.Namespace != namespace {
 			break
+		}
+		if q.Deleting {
+			continue
 		}
 		if len(out) == n {
 			return out, true

@@ -26,7 +26,7 @@ type bench struct {
 func newBench(cfg Config) *bench {
 	cfg.SessionName = func(session.ID) string { return "" }
 	b := &bench{core: New(cfg)}
-	b.call, _ = b.core.Attach(b.step(), "n", "c", session.ID{1}, nil, false)
+	b.call, _ = b.core.Attach(b.step(), "n", "c", session.ID{1}, nil, false, false)
 	return b
 }
 
@@ -125,11 +125,16 @@ func TestTheStateHasSoManyBytes(t *testing.T) {
 	if got+uint64(refused[pure.StateFull]) != 20 || got < 9 || got > 11 {
 		t.Errorf("accepted %d, refused %v", got, refused)
 	}
-	if _, err := b.core.Submit(b.step(), "n", "", NewTask{Spec: Spec{Kind: "k"}}); err == nil {
+	if _, err := submitOne(b); err == nil {
 		t.Error("a task of its own is accepted")
 	}
 	b.settle(pure.Range{First: 0, Last: 5})
-	if _, err := b.core.Submit(b.step(), "n", "", NewTask{Spec: Spec{Kind: "k"}}); err != nil {
+	if _, err := submitOne(b); err != nil {
 		t.Error(err)
 	}
+}
+
+func submitOne(b *bench) (uint64, error) {
+	s, _, err := b.core.Submit(b.step(), "n", "", NewTask{Spec: Spec{Kind: "k"}}, 0)
+	return s.ID, err
 }

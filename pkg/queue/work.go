@@ -9,6 +9,10 @@ import (
 type sweep struct {
 	peer     *peer
 	suspects []*task // of the peer, still to be convicted
+	purge    *queue  // to be purged
+	stop     *queue  // whose held tasks are to be cancelled
+	ended    *task   // whose dependents are to be told
+	after    uint64  // of tasks by id: those up to this one are done
 	call     *call
 	at       int          // of the call: tasks from here on are done
 	indexes  *indexCancel // of the call: these alone
@@ -16,100 +20,83 @@ type sweep struct {
 
 // Pending tells whether there is work to do.
 func (c *Core) Pending() bool {
-	return len(c.sweeps) > 0 || len(c.dirtyClasses) > 0 || len(c.dirtyWorkers) > 0
+	return len(c.sweeps) > 0 || len(c.dirtyQueues) > 0 || len(c.dirtyProfiles) > 0 || len(c.dirtyWorkers) > 0
 }
 
 // Work hands out tasks and goes on with bulk work, up to about a thousand records a step. The caller
 // calls it after each command, and again while [Core.Pending].
 func (c *Core) Work(step *pure.Step) {
+	for c.Pending() {
+		if !c.workSweeps(step) || !c.workQueues(step) || !c.workProfiles(step) || !c.workWorkers(step) {
+			return
+		}
+	}
+}
+
+func (c *Core) workSweeps(step *pure.Step) bool {
 	for len(c.sweeps) > 0 {
 		if !c.runSweep(step, &c.sweeps[0]) {
-			return
+			return false
 		}
 		c.sweeps[0] = sweep{}
 		c.sweeps = c.sweeps[1:]
 	}
 	c.sweeps = nil
-	for len(c.dirtyClasses) > 0 {
-		k := c.dirtyClasses[0]
-		if !c.serve(step, k) {
-			return
+	return true
+}
+
+func (c *Core) workQueues(step *pure.Step) bool {
+	for len(c.dirtyQueues) > 0 {
+		q := c.dirtyQueues[0]
+		if !c.tend(step, q) {
+			return false
 		}
-		k.dirty = false
-		c.dirtyClasses = c.dirtyClasses[1:]
+		q.dirty = false
+		c.dirtyQueues = c.dirtyQueues[1:]
 	}
-	c.dirtyClasses = nil
+	c.dirtyQueues = nil
+	return true
+}
+
+func (c *Core) workProfiles(step *pure.Step) bool {
+	for len(c.dirtyProfiles) > 0 {
+		p := c.dirtyProfiles[0]
+		if !c.match(step, p) {
+			return false
+		}
+		p.dirty = false
+		c.dirtyProfiles = c.dirtyProfiles[1:]
+	}
+	c.dirtyProfiles = nil
+	return true
+}
+
+func (c *Core) workWorkers(step *pure.Step) bool {
 	for len(c.dirtyWorkers) > 0 {
 		w := c.dirtyWorkers[0]
 		if !c.fill(step, w) {
-			return
+			return false
 		}
 		w.dirty = false
 		c.dirtyWorkers = c.dirtyWorkers[1:]
 	}
 	c.dirtyWorkers = nil
+	return true
 }
 
 func (c *Core) full(step *pure.Step) bool { return step.Work() >= c.stepMax }
 
-// serve hands out a class's tasks in order, and tells whether it came to the end.
-func (c *Core) serve(step *pure.Step, k *class) bool {
-	for {
-		t, _, ok := k.ready.Min()
-		if !ok {
-			return true
-		}
-		if c.full(step) {
-			return false
-		}
-		if c.cancelCovered(step, t) {
-			continue
-		}
-		if w := c.waiterFor(k); w != nil {
-			c.grant(step, w)
-			continue
-		}
-		w := k.nextIdle()
-		if w == nil {
-			return true
-		}
-		c.assign(step, t, w)
-	}
-}
-
-// fill hands tasks to a worker with credit, the oldest first of all that it serves, and tells whether it
-// came to the end.
-func (c *Core) fill(step *pure.Step, w *worker) bool {
-	for w.credits > 0 {
-		t := w.oldest()
-		if t == nil {
-			return true
-		}
-		if c.full(step) {
-			return false
-		}
-		if !c.cancelCovered(step, t) {
-			c.assign(step, t, w)
-		}
-	}
-	return true
-}
-
-func (w *worker) oldest() (oldest *task) {
-	for _, s := range w.subs {
-		if t, _, ok := s.class.ready.Min(); ok && (oldest == nil || t.ID < oldest.ID) {
-			oldest = t
-		}
-	}
-	return oldest
-}
-
-// cancelCovered finishes a ready task that its call's cancellation covers: the sweep has not come to it.
-func (c *Core) cancelCovered(step *pure.Step, t *task) bool {
-	if !t.call.cancels(t) {
+// covered ends a ready task that a cancellation of its call or a purge of its queue covers: the sweep has not
+// come to it.
+func (c *Core) covered(step *pure.Step, t *task) bool {
+	switch {
+	case t.call.cancels(t):
+		c.cancelCalled(step, t, t.call.CancelGrace)
+	case t.queue.purges(t):
+		c.purgeOne(step, t)
+	default:
 		return false
 	}
-	c.cancel(step, t, t.call.CancelGrace)
 	return true
 }
 
@@ -121,10 +108,13 @@ func (c *Core) assign(step *pure.Step, t *task, w *worker) {
 
 // dispatch begins an attempt.
 func (c *Core) dispatch(step *pure.Step, t *task, p *peer) {
+	k := t.group.key
 	c.rec.dispatched = TaskDispatched{
 		ID: t.ID, Token: step.Next(), Session: p.id, StartedAt: step.Wall, Attempts: t.Attempts + 1,
 	}
 	c.emit(step, &c.rec.dispatched)
+	k.served()
+	t.queue.pace(step.Lease)
 	t.since = step.Lease
 	c.startPatience(step.Lease, t)
 	if t.watched > 0 || t.call != nil && t.call.updates {
@@ -133,7 +123,7 @@ func (c *Core) dispatch(step *pure.Step, t *task, p *peer) {
 }
 
 func (c *Core) startPatience(now pure.Lease, t *task) {
-	if t.Options.Timeout > 0 {
+	if t.Options.Timeout > 0 && !t.Options.Exclusive {
 		t.timeoutAt = now.Add(t.Options.Timeout + t.Options.Grace + reportMargin)
 		c.patience(t)
 	}
@@ -151,6 +141,14 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 	if s.peer != nil {
 		return c.sweepPeer(step, s)
 	}
+	switch {
+	case s.purge != nil:
+		return c.sweepPurge(step, s)
+	case s.stop != nil:
+		return c.sweepStop(step, s)
+	case s.ended != nil:
+		return c.sweepEnded(step, s)
+	}
 	if s.indexes != nil {
 		return c.sweepIndexes(step, s.call, s.indexes)
 	}
@@ -161,7 +159,7 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 		step.Look()
 		t := s.call.tasks[s.at-1]
 		if s.call.cancels(t) && !t.State.Final() {
-			c.cancel(step, t, s.call.CancelGrace)
+			c.cancelCalled(step, t, s.call.CancelGrace)
 		}
 	}
 	if c.calls[s.call.ID] == s.call {

@@ -176,8 +176,11 @@ func (c *Core) placeDue(s *Schedule) {
 func weight(s *State) int64 {
 	w := 256 + len(s.Name) + len(s.Cron) + len(s.Zone) + len(s.Task.Spec.Payload.Data) + len(s.Task.Spec.Kind)
 	if o := s.Task.Spec.Options; o != nil {
-		for _, label := range o.Labels {
-			w += len(label) + 2
+		w += len(o.UniqueKey) + len(o.FairnessKey)
+		for _, labels := range [][]string{o.Labels, o.WorkerLabels} {
+			for _, label := range labels {
+				w += len(label) + 2
+			}
 		}
 	}
 	return int64(w)

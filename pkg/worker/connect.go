@@ -4,8 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -25,6 +28,7 @@ const (
 // connect keeps a stream open until ctx ends or the worker has said goodbye. It returns an error only
 // if the broker never welcomed the worker and never will.
 func (w *Worker) connect(ctx context.Context) error {
+	var told complaint
 	for attempt, ever := 0, false; ; attempt++ {
 		welcomed, err := w.dialAndServe(ctx)
 		if ctx.Err() != nil || w.isLeaving() {
@@ -34,14 +38,14 @@ func (w *Worker) connect(ctx context.Context) error {
 			ever, attempt = true, 0
 		}
 		if !ever && hopeless(err) {
-			return err
+			return refused(err)
 		}
 		wait := redialWait(attempt)
 		level := slog.LevelDebug // the same over and over
-		if welcomed || attempt == 0 {
+		if told.due(time.Now(), welcomed || attempt == 0) {
 			level = slog.LevelInfo
 		}
-		w.log.Log(ctx, level, "no broker", "error", err, "redial_in", wait)
+		w.log.Log(ctx, level, "no broker, trying again", "broker", w.broker(), "error", plain(err), "redial_in", wait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -51,6 +55,64 @@ func (w *Worker) connect(ctx context.Context) error {
 		}
 	}
 }
+
+// complainEvery lies between two words about a broker that is still not there.
+const complainEvery = 30 * time.Second
+
+// complaint is when the absence of the broker was told last.
+type complaint struct{ last time.Time }
+
+// due reports whether it is to be told: at once when it is news, and then again and again.
+func (c *complaint) due(now time.Time, news bool) bool {
+	if !news && now.Sub(c.last) < complainEvery {
+		return false
+	}
+	c.last = now
+	return true
+}
+
+// broker is where the broker should be.
+func (w *Worker) broker() string {
+	if w.cfg.Conn != nil {
+		return w.cfg.Conn.Target()
+	}
+	return w.cfg.Broker
+}
+
+// plain is an error of gRPC without the frames that it puts around it.
+func plain(err error) string {
+	st, ok := status.FromError(err)
+	if !ok {
+		return err.Error()
+	}
+	text := st.Message()
+	if _, desc, found := strings.Cut(text, "connection error: desc = "); found {
+		if inner, err := strconv.Unquote(desc); err == nil {
+			text = inner
+		}
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(text, "transport: "), "Error while dialing: ")
+}
+
+// refusedError is what the broker said to a worker that it will not have.
+type refusedError struct{ status *status.Status }
+
+// refused makes one of the error of a stream.
+func refused(err error) error { return &refusedError{status.Convert(err)} }
+
+// Error implements error.
+func (e *refusedError) Error() string {
+	word := e.status.Code().String()
+	for _, d := range e.status.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			word = info.GetReason()
+		}
+	}
+	return "worker: the broker refuses this worker: " + word + ": " + e.status.Message()
+}
+
+// GRPCStatus makes status.Code and status.FromError work on the error.
+func (e *refusedError) GRPCStatus() *status.Status { return e.status }
 
 // redialWait is how long to wait before dialling again, after so many attempts in a row that failed: not
 // long for a broker that was restarted, and not all workers at once for one that was away.

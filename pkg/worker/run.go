@@ -38,13 +38,21 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-w.stopNow:
 	case <-ended: // the broker will not have this worker, so nothing runs
+		end()
+		w.close()
+		return refused
 	}
 	err := w.drain()
 	w.sayGoodbye(ended)
 	end()
 	<-ended
-	w.close(err)
-	return errors.Join(refused, err)
+	w.close()
+	if err = errors.Join(refused, err); err != nil {
+		w.log.Info("stopped", "error", err)
+	} else {
+		w.log.Info("stopped")
+	}
+	return err
 }
 
 // Stop ends Run at once: running attempts get no grace, their tasks are given back, and the broker
@@ -125,7 +133,7 @@ func (w *Worker) sayGoodbye(ended <-chan struct{}) {
 }
 
 // close gives everything back. Handlers that go on are left alone.
-func (w *Worker) close(undone error) {
+func (w *Worker) close() {
 	w.mu.Lock()
 	w.session.stopGrace()
 	idle := w.running == 0
@@ -138,7 +146,6 @@ func (w *Worker) close(undone error) {
 	if idle {
 		w.pool.wait()
 	}
-	w.log.Info("stopped", "error", undone)
 }
 
 // await waits for a condition that progress can bring about: at most so long, and no longer than until

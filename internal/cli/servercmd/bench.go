@@ -119,6 +119,11 @@ func (f *benchFlags) run(ctx context.Context, app *cli.App) error {
 		if fl, err = startBroker(ctx, app.Err, f.data, f.durability); err != nil {
 			return err
 		}
+	} else if c, err := app.Dial(ctx); err != nil { // before anything is started for it
+		return err
+	} else {
+		fl.addr = c.Addr()
+		_ = c.Close() // every client has its own
 	}
 	defer fl.stop()
 	slots := min(max(f.clients*f.inFlight/f.workers, 100), 100_000)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -69,11 +70,35 @@ func (f *brokerFlags) run(parent context.Context, app *cli.App) (err error) {
 	}
 	f.cfg.Logger = slog.New(slog.NewTextHandler(app.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	f.cfg.Ready = func(a broker.Addresses) { f.ready(app, a) }
-	return broker.Run(ctx, f.cfg)
+	return listenAdvice(broker.Run(ctx, f.cfg))
+}
+
+// listenAdvice names the flag of an address that cannot be had.
+func listenAdvice(err error) error {
+	e, ok := errors.AsType[*broker.ListenError](err)
+	switch {
+	case !ok:
+		return err
+	case e.HTTP:
+		return fmt.Errorf("%w (another one: --http ADDRESS; none: --http off)", err)
+	default:
+		return fmt.Errorf("%w (another one: --listen ADDRESS)", err)
+	}
+}
+
+// warnOpen warns of an address that others than this machine can reach.
+func warnOpen(app *cli.App, addr string) {
+	host, _, _ := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); ip == nil || ip.IsLoopback() {
+		return // no IP is a socket of the file system, which is this machine's too
+	}
+	app.Say("warning: %s can be reached from other machines, and there is no authentication yet: "+
+		"whoever reaches it can do everything, and run commands on the workers", addr)
 }
 
 // ready tells where the broker is, and what it may lose.
 func (f *brokerFlags) ready(app *cli.App, a broker.Addresses) {
+	warnOpen(app, a.GRPC)
 	if f.json {
 		if err := procs.PrintReady(app.Out, BrokerReady{GRPC: a.GRPC, HTTP: a.HTTP, Data: f.cfg.DataDir}); err != nil {
 			app.Say("%v", err)

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +18,6 @@ import (
 
 	"github.com/weftq/weft/internal/broker"
 	"github.com/weftq/weft/internal/cli"
-	"github.com/weftq/weft/internal/procs"
 )
 
 // The tests run the commands of cmd/weft in this process against a broker and a worker of their own. The
@@ -106,11 +106,13 @@ func (w *weftProgram) run(args ...string) run {
 	if w.stdout == nil {
 		w.stdout = &buffer{}
 	}
-	w.stderr = &buffer{}
+	if w.stderr == nil {
+		w.stderr = &buffer{}
+	}
 	app := &cli.App{Name: "weft", In: strings.NewReader(w.stdin), Out: w.stdout, Err: w.stderr, Signal: w.signals}
 	code := app.Execute(ctx, weft(app), append([]string{"--broker", w.broker}, args...))
 	r := run{code, w.stdout.String(), w.stderr.String()}
-	w.stdout = nil
+	w.stdout, w.stderr = nil, nil
 	return r
 }
 
@@ -206,8 +208,13 @@ func TestMap(t *testing.T) {
 	w.want(run{0, "hi a\nhi b c\n", ""}, "map", "--", "echo", "hi", ":::", "a", "b c")
 	w.want(run{0, "a-a\n", ""}, "map", "--", "echo", "{}-{}", ":::", "a")
 	w.want(run{0, "", ""}, "map", "--", "echo", ":::")
-	w.want(run{2, "2\n", ""}, "map", "--", "sh", "-c", "test $1 = 2 && echo 2", "sh", ":::", "1", "2", "3")
-	w.want(run{101, "", ""}, append([]string{"map", "--", "false", ":::"}, strings.Fields(strings.Repeat("x ", 150))...)...)
+	w.want(run{2, "2\n", "weft: task 0 (1): exit code 1\nweft: task 2 (3): exit code 3\nweft: 2 of 3 failed\n"},
+		"map", "--", "sh", "-c", "test $1 = 2 && echo 2 || exit $1", "sh", ":::", "1", "2", "3")
+	if r := w.run(append([]string{"map", "--", "false", ":::"}, strings.Fields(strings.Repeat("x ", 150))...)...); r.code != 101 ||
+		r.stdout != "" || !strings.HasSuffix(r.stderr, "weft: task 149 (x): exit code 1\nweft: 150 of 150 failed\n") {
+		t.Errorf("%+v", r)
+	}
+	w.want(run{0, "a\tx\nb\tx\nb\ty\n", ""}, "map", "--tag", "--shell", "--", "test {} = a && printf x || printf 'x\\ny'", ":::", "a", "b")
 	w.stdin = "one\ntwo\nthree\n"
 	w.want(run{0, "one\tin one\ntwo\tin two\nthree\tin three\n", ""}, "map", "--tag", "-j", "2", "--", "echo", "in")
 	w.stdin = "a\nb\x00c\x00"
@@ -249,9 +256,6 @@ func TestMapStdinFile(t *testing.T) {
 	}
 	w.want(run{0, "content of a\ncontent of b\n", ""},
 		"map", "--stdin-file", filepath.Join(dir, "{}"), "--", "sh", "-c", "cat", ":::", "a", "b")
-	if r := w.run("map", "--stdin-file", "{}", "--", "cat", ":::", filepath.Join(dir, "missing")); r.code != 125 {
-		t.Errorf("%+v", r)
-	}
 }
 
 // A map of a name that is run again gives the same without doing it again.
@@ -294,8 +298,18 @@ func TestSubmitWaitWatch(t *testing.T) {
 	if r = w.run("tasks", "-s", "failed", "-o", "name"); r.code != 0 || r.stdout != id+"\n" {
 		t.Errorf("%+v", r)
 	}
-	if r = w.run("tasks", "-s", "nonsense"); r.code != 2 {
+	w.want(run{0, id + "\n", ""}, "tasks", "-s", "TASK_STATE_FAILED,ready", "-o", "name")
+	w.want(run{2, "", "weft: --state nonsense: none of scheduled, ready, running, cancelling, succeeded, failed, cancelled\n"},
+		"tasks", "-s", "nonsense")
+	if r = w.run("tasks"); r.code != 0 || !strings.HasSuffix(r.stdout, "  sh -c 'echo out; echo err >&2; exit 4'\n") {
 		t.Errorf("%+v", r)
+	}
+	if r = w.run("tasks", "-o", "json"); r.code != 0 || !strings.Contains(r.stdout, `"echo out; echo err >&2; exit 4"`) {
+		t.Errorf("%+v", r)
+	}
+	for _, command := range [][]string{{"wait", id}, {"watch"}, {"task", "show"}} {
+		w.want(run{2, "", `weft: "no sense" is not the name of a task, which is a t and what follows it, as submit prints it ` +
+			"(the tasks of a call are listed by: weft tasks --call CALL -o name)\n"}, append(command, "no sense")...)
 	}
 	if r = w.run("wait", "tzzz"); r.code != 125 || !strings.Contains(r.stderr, "TASK_NOT_FOUND") {
 		t.Errorf("%+v", r)
@@ -333,12 +347,39 @@ func TestLocal(t *testing.T) {
 	w := &weftProgram{t: t, broker: "127.0.0.1:1"} // nobody is there
 	w.want(run{5, "here\n", ""}, "run", "--local", "--", "sh", "-c", "echo here; exit 5")
 	w.want(run{0, "a\nb\n", ""}, "map", "--local", "--", "echo", ":::", "a", "b")
-	if r := w.run("submit", "--local", "--", "sh", "-c", "exit 6"); r.code != 6 {
+	if r := w.run("submit", "--local", "--", "true"); r.code != 2 { // a task that outlives its command needs a broker that does
 		t.Errorf("%+v", r)
 	}
-	if r := w.run("workers"); r.code != 125 || !strings.Contains(r.stderr, "no broker at 127.0.0.1:1") {
-		t.Errorf("%+v", r)
+}
+
+// Without a broker everything that needs one fails at once and in one short line. Nobody is told to wait:
+// the five seconds that a silent address gets are not used up.
+func TestNoBroker(t *testing.T) {
+	w := &weftProgram{t: t, broker: "127.0.0.1:1"}
+	const none = "weft: no broker at 127.0.0.1:1: connection refused (start one: weft dev, or weft broker; or name another: --broker)\n"
+	begun := time.Now()
+	for _, args := range [][]string{
+		{"workers"},
+		{"run", "--", "true"},
+		{"map", "--", "echo", ":::", "a"},
+		{"submit", "--", "true"},
+		{"bench", "tasks"},
+	} {
+		w.want(run{125, "", none}, args...)
 	}
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("that took %v", took)
+	}
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	w.broker = web.Listener.Addr().String()
+	w.want(run{125, "", "weft: no broker at " + w.broker + ": it speaks HTTP, not gRPC (a broker's address is that of gRPC, " +
+		"127.0.0.1:9338 by default; its health checks are on port 9339)\n"}, "workers")
+	w.broker = "http://127.0.0.1:9339"
+	for _, args := range [][]string{{"workers"}, {"worker", "--allow", "true"}} {
+		w.want(run{2, "", "weft: --broker http://127.0.0.1:9339: an address is HOST:PORT, without http://, such as 127.0.0.1:9338\n"}, args...)
+	}
+	w.want(run{2, "", "weft: run: which command?\n"}, "run")
 }
 
 // A worker without an allow list does nothing and says what to type.
@@ -349,98 +390,22 @@ func TestWorkerWantsAnAllowList(t *testing.T) {
 	}
 }
 
-// The demo does real work in processes of its own, and leaves nothing.
-func TestDemo(t *testing.T) {
-	dir, tmp := t.TempDir(), t.TempDir()
-	for i := range 20 {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("file", i/2)), bytes.Repeat([]byte("weft"), 1000), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("TMPDIR", tmp)
+// A worker on a queue that there is not ends with one clear word.
+func TestWorkerOnAnUnknownQueue(t *testing.T) {
+	w := start(t)
+	w.want(run{125, "", "weft: worker for " + w.broker + "; allowed: true\n" +
+		"weft: the broker refuses this worker: QUEUE_NOT_FOUND: there is no queue nowhere in namespace default (weft queue create nowhere)\n"},
+		"worker", "--allow", "true", "-q", "nowhere")
+}
+
+// Defaults that say nothing are not in the help.
+func TestHelp(t *testing.T) {
 	w := &weftProgram{t: t}
-	r := w.run("demo", dir)
-	if r.code != 0 || !strings.Contains(r.stdout, "20 tasks in") || !strings.Contains(r.stdout, "0 failed") ||
-		!strings.Contains(r.stdout, "10 of 10 files have the same content") {
-		t.Fatalf("%+v", r)
-	}
-	wantEmpty(t, tmp)
-}
-
-// Whatever ends the demo ends its children, who clean up.
-func TestDemoInterrupted(t *testing.T) {
-	dir, tmp := t.TempDir(), t.TempDir()
-	for i := range 500 {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("weft"), 0o600); err != nil {
-			t.Fatal(err)
+	for _, command := range []string{"run", "map", "submit", "wait", "tasks", "worker", "broker", "bench tasks"} {
+		r := w.run(append(strings.Fields(command), "--help")...)
+		if r.code != 0 || strings.Contains(r.stdout, "(default [])") || strings.Contains(r.stdout, "(default true)") {
+			t.Errorf("%s: %+v", command, r)
 		}
-	}
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		var said buffer
-		p, err := procs.Start(procs.Command{Args: []string{"demo", dir}, Env: []string{"TMPDIR=" + tmp}, Stderr: &said})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var none struct{}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		_ = p.Ready(ctx, &none) // its first line: it starts its children now
-		if err := p.Signal(signal); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-p.Gone():
-		case <-ctx.Done():
-			t.Error("the signal does not end it")
-		}
-		cancel()
-		if err := p.Stop(time.Minute); err == nil || !strings.Contains(err.Error(), "130") {
-			t.Errorf("%v: it ended with %v: %s", signal, err, said.String())
-		}
-		wantEmpty(t, tmp)
-	}
-}
-
-// A demo that is killed leaves nothing either: its children see its end.
-func TestDemoKilled(t *testing.T) {
-	dir, tmp := t.TempDir(), t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("weft"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p, err := procs.Start(procs.Command{Args: []string{"demo", dir}, Env: []string{"TMPDIR=" + tmp}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, func() bool { return entries(t, tmp) > 0 }) // the broker's data
-	p.Kill()
-	waitFor(t, func() bool { return entries(t, tmp) == 0 })
-}
-
-// entries counts what is in a directory.
-func entries(t *testing.T, dir string) int {
-	t.Helper()
-	all, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(all)
-}
-
-// waitFor waits for what other processes do, which nothing tells.
-func waitFor(t *testing.T, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not happen")
-		}
-	}
-}
-
-// wantEmpty wants nothing left behind.
-func wantEmpty(t *testing.T, dir string) {
-	t.Helper()
-	left, err := os.ReadDir(dir)
-	if err != nil || len(left) > 0 {
-		t.Fatalf("left behind: %v, %v", left, err)
 	}
 }
 

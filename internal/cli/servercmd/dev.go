@@ -24,8 +24,9 @@ func newDev(app *cli.App) *cobra.Command {
 			defer cancel()
 			i, err := startInstance(app, cfg)
 			if err != nil {
-				return err
+				return listenAdvice(err)
 			}
+			warnOpen(app, i.addresses.GRPC)
 			welcome(app, i.addresses)
 			broken := make(chan error, 1)
 			go func() { broken <- i.ended() }()

@@ -3,11 +3,9 @@
 package workercmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -15,10 +13,12 @@ import (
 
 	"github.com/weftq/weft/internal/cli"
 	"github.com/weftq/weft/internal/procs"
-	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/worker"
 	"github.com/weftq/weft/pkg/worker/command"
 )
+
+// slotsMax is the most that a worker can have.
+const slotsMax = 100_000
 
 // flags are those of the command.
 type flags struct {
@@ -54,6 +54,9 @@ func New(app *cli.App) *cobra.Command {
 					"or, where everybody who reaches the broker may run anything as you:\n\n  %s --allow-any --allow-shell",
 					cmd.CommandPath(), cmd.CommandPath())
 			}
+			if cmd.Flags().Changed("slots") && (f.slots < 1 || f.slots > slotsMax) {
+				return cli.Usage("--slots %d: 1 to %d are possible", f.slots, slotsMax)
+			}
 			return run(cmd.Context(), app, &f)
 		},
 	}
@@ -65,6 +68,7 @@ func New(app *cli.App) *cobra.Command {
 	fs.BoolVar(&f.policy.AllowShell, "allow-shell", false, "lines of /bin/sh may run (run --shell)")
 	fs.StringVar(&f.name, "name", "", "a `name` for people (default host and process)")
 	fs.StringToStringVar(&f.labels, "label", nil, "`NAME=VALUE` for people")
+	fs.Lookup("label").DefValue = "" // else the help has a default of []
 	fs.DurationVar(&f.drain, "drain-timeout", worker.DrainTimeoutDefault, "how long running tasks may go on at the end")
 	fs.StringVar(&f.spoolDir, "spool", "", "`directory` for large output (default the system's for temporary files)")
 	fs.BoolVar(&f.json, "json", false, "print one line of JSON at the start, for programs")
@@ -74,7 +78,10 @@ func New(app *cli.App) *cobra.Command {
 
 // run works until the first signal and drains, or until the second.
 func run(parent context.Context, app *cli.App, f *flags) error {
-	addr := client.WithPort(cmp.Or(app.Broker(), os.Getenv(client.EnvBroker), client.DefaultBroker))
+	addr, err := app.BrokerAddr()
+	if err != nil {
+		return err
+	}
 	logger := app.ServerLogger()
 	if f.json { // a program's worker: what it tells a person is the program's business
 		logger = app.Logger()

@@ -16,13 +16,14 @@ const probeAfter = 100 * time.Millisecond
 // only after it. A nil on the channel means well.
 func (s *Stream) probe() <-chan error {
 	answer := make(chan error, 1)
-	go func() {
-		h := s.store.srv.Healthz(&server.HealthzOptions{Account: account, Stream: s.name})
-		if h.Status == "ok" {
-			answer <- nil
-			return
-		}
-		answer <- errors.New(h.Error)
-	}()
+	go func() { answer <- s.health() }()
 	return answer
+}
+
+func (s *Stream) healthz() error {
+	h := s.store.srv.Healthz(&server.HealthzOptions{Account: account, Stream: s.name})
+	if h.Status == "ok" {
+		return nil
+	}
+	return errors.New(h.Error)
 }

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -34,8 +35,13 @@ func startServer(cfg Config) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	srv.SetLoggerV2(serverLog{cfg.Logger}, false, false, false)
+	log := serverLog{cfg.Logger, &atomic.Pointer[string]{}}
+	srv.SetLoggerV2(log, false, false, false)
 	srv.Start()
+	if reason := log.fatal.Load(); reason != nil { // it would never be ready
+		stopServer(srv)
+		return nil, fmt.Errorf("jetstream: the embedded server in %s: %s", cfg.Dir, *reason)
+	}
 	if !srv.ReadyForConnections(startTimeout) {
 		stopServer(srv)
 		return nil, fmt.Errorf("jetstream: the embedded server was not ready within %v; its log says why", startTimeout)

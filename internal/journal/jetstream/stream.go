@@ -25,6 +25,7 @@ type Stream struct {
 	name    string
 	subject string
 	mark    *watermark
+	health  func() error // of the server's stream; may take as long as a write. Tests have one that hangs
 
 	writer    chan struct{} // holds a token while an append is under way
 	inbox     string        // what the subjects of acknowledgements begin with
@@ -52,6 +53,7 @@ func (st *Store) openStream(ctx context.Context, f *shardFiles) (*Stream, error)
 		inbox:   nats.NewInbox() + ".",
 		acks:    make(chan *nats.Msg, 64),
 	}
+	s.health = s.healthz
 	if err := s.begin(ctx, f); err != nil {
 		c.close()
 		return nil, fmt.Errorf("jetstream: stream %s: %w", s.name, err)
@@ -212,8 +214,13 @@ func (s *Stream) Purge(ctx context.Context, below uint64) error {
 		return nil
 	}
 	// A purge writes, too. If that has failed, the stream is frozen.
-	if sick := <-s.probe(); sick != nil {
-		err = fmt.Errorf("%w: %w", journal.ErrStoreFailed, sick)
+	select {
+	case sick := <-s.probe():
+		if sick != nil {
+			err = fmt.Errorf("%w: %w", journal.ErrStoreFailed, sick)
+		}
+	case <-ctx.Done(): // a server that hangs in a write says nothing of its health either
+		err = fmt.Errorf("%w, and nothing is known of the store's health: %w", err, context.Cause(ctx))
 	}
 	return s.failure("purge", err)
 }

@@ -79,6 +79,19 @@ const (
 	// [RESOURCE_EXHAUSTED] The indexes of the call's tasks have too many holes. An acknowledged index is no
 	// hole; metadata: limit.
 	ErrorReason_ERROR_REASON_CALL_SPARSE ErrorReason = 22
+	// [RESOURCE_EXHAUSTED] As many tasks wait in the queue as may; metadata: queue, limit.
+	ErrorReason_ERROR_REASON_QUEUE_FULL ErrorReason = 23
+	// [FAILED_PRECONDITION] The queue takes no more tasks, or has none left to hand out; metadata: queue.
+	ErrorReason_ERROR_REASON_QUEUE_CLOSED ErrorReason = 24
+	// [FAILED_PRECONDITION] The queue has tasks that have not ended, or that are ready; metadata: queue, tasks.
+	ErrorReason_ERROR_REASON_QUEUE_NOT_EMPTY ErrorReason = 25
+	// [ALREADY_EXISTS] A queue of this name has other settings; metadata: queue.
+	ErrorReason_ERROR_REASON_QUEUE_EXISTS ErrorReason = 26
+	// [ALREADY_EXISTS] A live task of this unique key has another kind or payload; metadata: task_id,
+	// unique_key.
+	ErrorReason_ERROR_REASON_UNIQUE_MISMATCH ErrorReason = 27
+	// [FAILED_PRECONDITION] The task has not ended, or succeeded; metadata: task_id, state.
+	ErrorReason_ERROR_REASON_TASK_NOT_FINAL ErrorReason = 28
 	// [NOT_FOUND] metadata: schedule.
 	ErrorReason_ERROR_REASON_SCHEDULE_NOT_FOUND ErrorReason = 40
 	// [ALREADY_EXISTS] There is a schedule of this name with another definition; metadata: schedule.
@@ -111,6 +124,12 @@ var (
 		20: "ERROR_REASON_OVERLOADED",
 		21: "ERROR_REASON_INTERNAL",
 		22: "ERROR_REASON_CALL_SPARSE",
+		23: "ERROR_REASON_QUEUE_FULL",
+		24: "ERROR_REASON_QUEUE_CLOSED",
+		25: "ERROR_REASON_QUEUE_NOT_EMPTY",
+		26: "ERROR_REASON_QUEUE_EXISTS",
+		27: "ERROR_REASON_UNIQUE_MISMATCH",
+		28: "ERROR_REASON_TASK_NOT_FINAL",
 		40: "ERROR_REASON_SCHEDULE_NOT_FOUND",
 		41: "ERROR_REASON_SCHEDULE_EXISTS",
 	}
@@ -138,6 +157,12 @@ var (
 		"ERROR_REASON_OVERLOADED":         20,
 		"ERROR_REASON_INTERNAL":           21,
 		"ERROR_REASON_CALL_SPARSE":        22,
+		"ERROR_REASON_QUEUE_FULL":         23,
+		"ERROR_REASON_QUEUE_CLOSED":       24,
+		"ERROR_REASON_QUEUE_NOT_EMPTY":    25,
+		"ERROR_REASON_QUEUE_EXISTS":       26,
+		"ERROR_REASON_UNIQUE_MISMATCH":    27,
+		"ERROR_REASON_TASK_NOT_FINAL":     28,
 		"ERROR_REASON_SCHEDULE_NOT_FOUND": 40,
 		"ERROR_REASON_SCHEDULE_EXISTS":    41,
 	}
@@ -174,7 +199,7 @@ var File_weft_v1_error_proto protoreflect.FileDescriptor
 
 const file_weft_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13weft/v1/error.proto\x12\aweft.v1*\xa0\x06\n" +
+	"\x13weft/v1/error.proto\x12\aweft.v1*\xe0\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -199,7 +224,13 @@ const file_weft_v1_error_proto_rawDesc = "" +
 	"\x18ERROR_REASON_OUTPUT_GONE\x10\x13\x12\x1b\n" +
 	"\x17ERROR_REASON_OVERLOADED\x10\x14\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x15\x12\x1c\n" +
-	"\x18ERROR_REASON_CALL_SPARSE\x10\x16\x12#\n" +
+	"\x18ERROR_REASON_CALL_SPARSE\x10\x16\x12\x1b\n" +
+	"\x17ERROR_REASON_QUEUE_FULL\x10\x17\x12\x1d\n" +
+	"\x19ERROR_REASON_QUEUE_CLOSED\x10\x18\x12 \n" +
+	"\x1cERROR_REASON_QUEUE_NOT_EMPTY\x10\x19\x12\x1d\n" +
+	"\x19ERROR_REASON_QUEUE_EXISTS\x10\x1a\x12 \n" +
+	"\x1cERROR_REASON_UNIQUE_MISMATCH\x10\x1b\x12\x1f\n" +
+	"\x1bERROR_REASON_TASK_NOT_FINAL\x10\x1c\x12#\n" +
 	"\x1fERROR_REASON_SCHEDULE_NOT_FOUND\x10(\x12 \n" +
 	"\x1cERROR_REASON_SCHEDULE_EXISTS\x10)B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 

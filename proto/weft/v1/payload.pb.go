@@ -294,7 +294,9 @@ type CommandResult struct {
 	UserTime *durationpb.Duration `protobuf:"bytes,5,opt,name=user_time,json=userTime,proto3" json:"user_time,omitempty"`
 	// CPU time in the kernel, likewise.
 	SystemTime *durationpb.Duration `protobuf:"bytes,6,opt,name=system_time,json=systemTime,proto3" json:"system_time,omitempty"`
-	// Largest resident size in bytes.
+	// Largest resident size in bytes, of the command or a child that it waited for. On Linux never less
+	// than the worker's own when it started the command: a new process begins as a copy of it, and the
+	// kernel counts that in. So it says something of commands that are larger than their worker.
 	MemoryBytesMax int64 `protobuf:"varint,7,opt,name=memory_bytes_max,json=memoryBytesMax,proto3" json:"memory_bytes_max,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

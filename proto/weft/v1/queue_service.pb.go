@@ -10,6 +10,8 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -23,6 +25,64 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// QueueOrder is the order of ready tasks. Fairness keys take turns whatever it is, and a task that comes
+// back from an attempt has its old place.
+type QueueOrder int32
+
+const (
+	// PRIORITY.
+	QueueOrder_QUEUE_ORDER_UNSPECIFIED QueueOrder = 0
+	// The least priority first, among equals the oldest: first in, first out if nobody sets a priority.
+	QueueOrder_QUEUE_ORDER_PRIORITY QueueOrder = 1
+	// The oldest first.
+	QueueOrder_QUEUE_ORDER_FIFO QueueOrder = 2
+	// The newest first.
+	QueueOrder_QUEUE_ORDER_LIFO QueueOrder = 3
+)
+
+// Enum value maps for QueueOrder.
+var (
+	QueueOrder_name = map[int32]string{
+		0: "QUEUE_ORDER_UNSPECIFIED",
+		1: "QUEUE_ORDER_PRIORITY",
+		2: "QUEUE_ORDER_FIFO",
+		3: "QUEUE_ORDER_LIFO",
+	}
+	QueueOrder_value = map[string]int32{
+		"QUEUE_ORDER_UNSPECIFIED": 0,
+		"QUEUE_ORDER_PRIORITY":    1,
+		"QUEUE_ORDER_FIFO":        2,
+		"QUEUE_ORDER_LIFO":        3,
+	}
+)
+
+func (x QueueOrder) Enum() *QueueOrder {
+	p := new(QueueOrder)
+	*p = x
+	return p
+}
+
+func (x QueueOrder) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (QueueOrder) Descriptor() protoreflect.EnumDescriptor {
+	return file_weft_v1_queue_service_proto_enumTypes[0].Descriptor()
+}
+
+func (QueueOrder) Type() protoreflect.EnumType {
+	return &file_weft_v1_queue_service_proto_enumTypes[0]
+}
+
+func (x QueueOrder) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use QueueOrder.Descriptor instead.
+func (QueueOrder) EnumDescriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{0}
+}
+
 // Queue is a named, ordered set of tasks.
 type Queue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -31,7 +91,26 @@ type Queue struct {
 	// When it was created; set by the broker.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Set by the broker.
-	Counts        *QueueCounts `protobuf:"bytes,3,opt,name=counts,proto3" json:"counts,omitempty"`
+	Counts *QueueCounts `protobuf:"bytes,3,opt,name=counts,proto3" json:"counts,omitempty"`
+	// In which order ready tasks are handed out. It can be changed while no task is ready.
+	Order QueueOrder `protobuf:"varint,4,opt,name=order,proto3,enum=weft.v1.QueueOrder" json:"order,omitempty"`
+	// How many tasks may wait (blocked, scheduled or ready); 0 is without limit. One that comes back from an
+	// attempt may exceed it, and it may be set below what waits now.
+	MaxSize uint64 `protobuf:"varint,5,opt,name=max_size,json=maxSize,proto3" json:"max_size,omitempty"`
+	// How many tasks may run at a time; 0 is without limit.
+	MaxRunning uint32 `protobuf:"varint,6,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"`
+	// How many tasks of one fairness key may run at a time; 0 is without limit.
+	MaxRunningPerKey uint32 `protobuf:"varint,7,opt,name=max_running_per_key,json=maxRunningPerKey,proto3" json:"max_running_per_key,omitempty"`
+	// How many attempts may begin in a time; unset is without limit.
+	RateLimit *RateLimit `protobuf:"bytes,8,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	// For tasks that do not say otherwise.
+	Defaults *TaskDefaults `protobuf:"bytes,9,opt,name=defaults,proto3" json:"defaults,omitempty"`
+	// Tasks are not handed out; set by PauseQueue and ResumeQueue.
+	Paused bool `protobuf:"varint,10,opt,name=paused,proto3" json:"paused,omitempty"`
+	// No more tasks are taken; set by CloseQueue and ReopenQueue.
+	Closed bool `protobuf:"varint,11,opt,name=closed,proto3" json:"closed,omitempty"`
+	// Tasks that have not ended; set by the broker.
+	Unfinished    uint64 `protobuf:"varint,12,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -87,6 +166,188 @@ func (x *Queue) GetCounts() *QueueCounts {
 	return nil
 }
 
+func (x *Queue) GetOrder() QueueOrder {
+	if x != nil {
+		return x.Order
+	}
+	return QueueOrder_QUEUE_ORDER_UNSPECIFIED
+}
+
+func (x *Queue) GetMaxSize() uint64 {
+	if x != nil {
+		return x.MaxSize
+	}
+	return 0
+}
+
+func (x *Queue) GetMaxRunning() uint32 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
+func (x *Queue) GetMaxRunningPerKey() uint32 {
+	if x != nil {
+		return x.MaxRunningPerKey
+	}
+	return 0
+}
+
+func (x *Queue) GetRateLimit() *RateLimit {
+	if x != nil {
+		return x.RateLimit
+	}
+	return nil
+}
+
+func (x *Queue) GetDefaults() *TaskDefaults {
+	if x != nil {
+		return x.Defaults
+	}
+	return nil
+}
+
+func (x *Queue) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Queue) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+func (x *Queue) GetUnfinished() uint64 {
+	if x != nil {
+		return x.Unfinished
+	}
+	return 0
+}
+
+// RateLimit is a token bucket: it fills at a rate, and each attempt takes one out.
+type RateLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Attempts begun per second, more than 0 and at most 1,000,000.
+	PerSecond float64 `protobuf:"fixed64,1,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
+	// How many may begin at once after a pause; default 1, at most 1,000,000.
+	Burst         uint32 `protobuf:"varint,2,opt,name=burst,proto3" json:"burst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RateLimit) GetPerSecond() float64 {
+	if x != nil {
+		return x.PerSecond
+	}
+	return 0
+}
+
+func (x *RateLimit) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+// TaskDefaults are taken by tasks that do not set the field of the same name.
+type TaskDefaults struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in TaskSpec.
+	Timeout *durationpb.Duration `protobuf:"bytes,1,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// As in TaskSpec.
+	Retry *RetryPolicy `protobuf:"bytes,2,opt,name=retry,proto3" json:"retry,omitempty"`
+	// As in TaskSpec.
+	Retention     *durationpb.Duration `protobuf:"bytes,3,opt,name=retention,proto3" json:"retention,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskDefaults) Reset() {
+	*x = TaskDefaults{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskDefaults) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskDefaults) ProtoMessage() {}
+
+func (x *TaskDefaults) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskDefaults.ProtoReflect.Descriptor instead.
+func (*TaskDefaults) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TaskDefaults) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *TaskDefaults) GetRetry() *RetryPolicy {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
+}
+
+func (x *TaskDefaults) GetRetention() *durationpb.Duration {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
 // QueueCounts counts a queue's tasks by state.
 type QueueCounts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -103,14 +364,18 @@ type QueueCounts struct {
 	// Ended badly and are still kept.
 	Failed uint64 `protobuf:"varint,6,opt,name=failed,proto3" json:"failed,omitempty"`
 	// Were cancelled and are still kept.
-	Cancelled     uint64 `protobuf:"varint,7,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	Cancelled uint64 `protobuf:"varint,7,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	// Wait for other tasks.
+	Blocked uint64 `protobuf:"varint,8,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	// Expired and are still kept.
+	Expired       uint64 `protobuf:"varint,9,opt,name=expired,proto3" json:"expired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueueCounts) Reset() {
 	*x = QueueCounts{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[1]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -122,7 +387,7 @@ func (x *QueueCounts) String() string {
 func (*QueueCounts) ProtoMessage() {}
 
 func (x *QueueCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[1]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -135,7 +400,7 @@ func (x *QueueCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueCounts.ProtoReflect.Descriptor instead.
 func (*QueueCounts) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{1}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *QueueCounts) GetScheduled() uint64 {
@@ -187,6 +452,20 @@ func (x *QueueCounts) GetCancelled() uint64 {
 	return 0
 }
 
+func (x *QueueCounts) GetBlocked() uint64 {
+	if x != nil {
+		return x.Blocked
+	}
+	return 0
+}
+
+func (x *QueueCounts) GetExpired() uint64 {
+	if x != nil {
+		return x.Expired
+	}
+	return 0
+}
+
 // CreateQueueRequest makes a queue.
 type CreateQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -200,7 +479,7 @@ type CreateQueueRequest struct {
 
 func (x *CreateQueueRequest) Reset() {
 	*x = CreateQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[2]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -212,7 +491,7 @@ func (x *CreateQueueRequest) String() string {
 func (*CreateQueueRequest) ProtoMessage() {}
 
 func (x *CreateQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[2]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -225,7 +504,7 @@ func (x *CreateQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateQueueRequest.ProtoReflect.Descriptor instead.
 func (*CreateQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{2}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateQueueRequest) GetNamespace() string {
@@ -253,7 +532,7 @@ type CreateQueueResponse struct {
 
 func (x *CreateQueueResponse) Reset() {
 	*x = CreateQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[3]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -265,7 +544,7 @@ func (x *CreateQueueResponse) String() string {
 func (*CreateQueueResponse) ProtoMessage() {}
 
 func (x *CreateQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[3]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -278,7 +557,7 @@ func (x *CreateQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateQueueResponse.ProtoReflect.Descriptor instead.
 func (*CreateQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{3}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateQueueResponse) GetQueue() *Queue {
@@ -301,7 +580,7 @@ type GetQueueRequest struct {
 
 func (x *GetQueueRequest) Reset() {
 	*x = GetQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[4]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -313,7 +592,7 @@ func (x *GetQueueRequest) String() string {
 func (*GetQueueRequest) ProtoMessage() {}
 
 func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[4]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -326,7 +605,7 @@ func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{4}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetQueueRequest) GetNamespace() string {
@@ -354,7 +633,7 @@ type GetQueueResponse struct {
 
 func (x *GetQueueResponse) Reset() {
 	*x = GetQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[5]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -366,7 +645,7 @@ func (x *GetQueueResponse) String() string {
 func (*GetQueueResponse) ProtoMessage() {}
 
 func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[5]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -379,7 +658,7 @@ func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{5}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetQueueResponse) GetQueue() *Queue {
@@ -404,7 +683,7 @@ type ListQueuesRequest struct {
 
 func (x *ListQueuesRequest) Reset() {
 	*x = ListQueuesRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[6]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +695,7 @@ func (x *ListQueuesRequest) String() string {
 func (*ListQueuesRequest) ProtoMessage() {}
 
 func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[6]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +708,7 @@ func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesRequest.ProtoReflect.Descriptor instead.
 func (*ListQueuesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{6}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListQueuesRequest) GetNamespace() string {
@@ -466,7 +745,7 @@ type ListQueuesResponse struct {
 
 func (x *ListQueuesResponse) Reset() {
 	*x = ListQueuesResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[7]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +757,7 @@ func (x *ListQueuesResponse) String() string {
 func (*ListQueuesResponse) ProtoMessage() {}
 
 func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[7]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +770,7 @@ func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesResponse.ProtoReflect.Descriptor instead.
 func (*ListQueuesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{7}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListQueuesResponse) GetQueues() []*Queue {
@@ -508,16 +787,994 @@ func (x *ListQueuesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// UpdateQueueRequest changes a queue's settings.
+type UpdateQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name and the settings.
+	Queue *Queue `protobuf:"bytes,2,opt,name=queue,proto3" json:"queue,omitempty"`
+	// Which settings; unset is all of them. Paths: order, max_size, max_running, max_running_per_key,
+	// rate_limit, defaults.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateQueueRequest) Reset() {
+	*x = UpdateQueueRequest{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateQueueRequest) ProtoMessage() {}
+
+func (x *UpdateQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateQueueRequest.ProtoReflect.Descriptor instead.
+func (*UpdateQueueRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateQueueRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *UpdateQueueRequest) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+func (x *UpdateQueueRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// UpdateQueueResponse has the queue.
+type UpdateQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateQueueResponse) Reset() {
+	*x = UpdateQueueResponse{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateQueueResponse) ProtoMessage() {}
+
+func (x *UpdateQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateQueueResponse.ProtoReflect.Descriptor instead.
+func (*UpdateQueueResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UpdateQueueResponse) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+// PauseQueueRequest pauses a queue.
+type PauseQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is "default".
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseQueueRequest) Reset() {
+	*x = PauseQueueRequest{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseQueueRequest) ProtoMessage() {}
+
+func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseQueueRequest.ProtoReflect.Descriptor instead.
+func (*PauseQueueRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PauseQueueRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *PauseQueueRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// PauseQueueResponse has the queue.
+type PauseQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseQueueResponse) Reset() {
+	*x = PauseQueueResponse{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseQueueResponse) ProtoMessage() {}
+
+func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseQueueResponse.ProtoReflect.Descriptor instead.
+func (*PauseQueueResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PauseQueueResponse) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+// ResumeQueueRequest resumes a queue.
+type ResumeQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is "default".
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeQueueRequest) Reset() {
+	*x = ResumeQueueRequest{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeQueueRequest) ProtoMessage() {}
+
+func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeQueueRequest.ProtoReflect.Descriptor instead.
+func (*ResumeQueueRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ResumeQueueRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ResumeQueueRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ResumeQueueResponse has the queue.
+type ResumeQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeQueueResponse) Reset() {
+	*x = ResumeQueueResponse{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeQueueResponse) ProtoMessage() {}
+
+func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeQueueResponse.ProtoReflect.Descriptor instead.
+func (*ResumeQueueResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ResumeQueueResponse) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+// CloseQueueRequest closes a queue.
+type CloseQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is "default".
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Cancel the tasks that wait.
+	Immediate     bool `protobuf:"varint,3,opt,name=immediate,proto3" json:"immediate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloseQueueRequest) Reset() {
+	*x = CloseQueueRequest{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloseQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloseQueueRequest) ProtoMessage() {}
+
+func (x *CloseQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloseQueueRequest.ProtoReflect.Descriptor instead.
+func (*CloseQueueRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CloseQueueRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *CloseQueueRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CloseQueueRequest) GetImmediate() bool {
+	if x != nil {
+		return x.Immediate
+	}
+	return false
+}
+
+// CloseQueueResponse has the queue.
+type CloseQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloseQueueResponse) Reset() {
+	*x = CloseQueueResponse{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloseQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloseQueueResponse) ProtoMessage() {}
+
+func (x *CloseQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloseQueueResponse.ProtoReflect.Descriptor instead.
+func (*CloseQueueResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CloseQueueResponse) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+// ReopenQueueRequest opens a queue again.
+type ReopenQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is "default".
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReopenQueueRequest) Reset() {
+	*x = ReopenQueueRequest{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReopenQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReopenQueueRequest) ProtoMessage() {}
+
+func (x *ReopenQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReopenQueueRequest.ProtoReflect.Descriptor instead.
+func (*ReopenQueueRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ReopenQueueRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ReopenQueueRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ReopenQueueResponse has the queue.
+type ReopenQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReopenQueueResponse) Reset() {
+	*x = ReopenQueueResponse{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReopenQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReopenQueueResponse) ProtoMessage() {}
+
+func (x *ReopenQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReopenQueueResponse.ProtoReflect.Descriptor instead.
+func (*ReopenQueueResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReopenQueueResponse) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+// PurgeQueueRequest empties a queue.
+type PurgeQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is "default".
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Tasks in these states; none is those that wait: SCHEDULED, BLOCKED and READY, which are cancelled. Those
+	// of a final state are forgotten, if no call is still to take their outcome.
+	States        []TaskState `protobuf:"varint,3,rep,packed,name=states,proto3,enum=weft.v1.TaskState" json:"states,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeQueueRequest) Reset() {
+	*x = PurgeQueueRequest{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeQueueRequest) ProtoMessage() {}
+
+func (x *PurgeQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeQueueRequest.ProtoReflect.Descriptor instead.
+func (*PurgeQueueRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PurgeQueueRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *PurgeQueueRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PurgeQueueRequest) GetStates() []TaskState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+// PurgeQueueResponse counts.
+type PurgeQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tasks that were in these states.
+	Tasks         uint64 `protobuf:"varint,1,opt,name=tasks,proto3" json:"tasks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeQueueResponse) Reset() {
+	*x = PurgeQueueResponse{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeQueueResponse) ProtoMessage() {}
+
+func (x *PurgeQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeQueueResponse.ProtoReflect.Descriptor instead.
+func (*PurgeQueueResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PurgeQueueResponse) GetTasks() uint64 {
+	if x != nil {
+		return x.Tasks
+	}
+	return 0
+}
+
+// DeleteQueueRequest removes a queue.
+type DeleteQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is "default".
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Also with tasks that have not ended: they are cancelled, and the queue is gone when they are.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteQueueRequest) Reset() {
+	*x = DeleteQueueRequest{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteQueueRequest) ProtoMessage() {}
+
+func (x *DeleteQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteQueueRequest.ProtoReflect.Descriptor instead.
+func (*DeleteQueueRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeleteQueueRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DeleteQueueRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteQueueRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// DeleteQueueResponse is empty.
+type DeleteQueueResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteQueueResponse) Reset() {
+	*x = DeleteQueueResponse{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteQueueResponse) ProtoMessage() {}
+
+func (x *DeleteQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteQueueResponse.ProtoReflect.Descriptor instead.
+func (*DeleteQueueResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{23}
+}
+
+// JoinQueueRequest waits for a queue's tasks.
+type JoinQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is "default".
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// How long to wait at most; unset is as long as the RPC lives.
+	Wait          *durationpb.Duration `protobuf:"bytes,3,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinQueueRequest) Reset() {
+	*x = JoinQueueRequest{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinQueueRequest) ProtoMessage() {}
+
+func (x *JoinQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinQueueRequest.ProtoReflect.Descriptor instead.
+func (*JoinQueueRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *JoinQueueRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *JoinQueueRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *JoinQueueRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+// JoinQueueResponse has the queue.
+type JoinQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now: `unfinished` is 0 unless the wait was over first.
+	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinQueueResponse) Reset() {
+	*x = JoinQueueResponse{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinQueueResponse) ProtoMessage() {}
+
+func (x *JoinQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinQueueResponse.ProtoReflect.Descriptor instead.
+func (*JoinQueueResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *JoinQueueResponse) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+// PeekQueueRequest looks at a queue's head.
+type PeekQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is "default".
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// At most so many; default 1, at most 100.
+	TasksMax      uint32 `protobuf:"varint,3,opt,name=tasks_max,json=tasksMax,proto3" json:"tasks_max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeekQueueRequest) Reset() {
+	*x = PeekQueueRequest{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeekQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeekQueueRequest) ProtoMessage() {}
+
+func (x *PeekQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeekQueueRequest.ProtoReflect.Descriptor instead.
+func (*PeekQueueRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PeekQueueRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *PeekQueueRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PeekQueueRequest) GetTasksMax() uint32 {
+	if x != nil {
+		return x.TasksMax
+	}
+	return 0
+}
+
+// PeekQueueResponse has the tasks.
+type PeekQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next ones, the first first.
+	Tasks         []*Task `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeekQueueResponse) Reset() {
+	*x = PeekQueueResponse{}
+	mi := &file_weft_v1_queue_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeekQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeekQueueResponse) ProtoMessage() {}
+
+func (x *PeekQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_queue_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeekQueueResponse.ProtoReflect.Descriptor instead.
+func (*PeekQueueResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PeekQueueResponse) GetTasks() []*Task {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
 var File_weft_v1_queue_service_proto protoreflect.FileDescriptor
 
 const file_weft_v1_queue_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1bweft/v1/queue_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x01\n" +
+	"\x1bweft/v1/queue_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12weft/v1/task.proto\"\xfb\x03\n" +
 	"\x05Queue\x123\n" +
 	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$R\x04name\x129\n" +
 	"\n" +
 	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12,\n" +
-	"\x06counts\x18\x03 \x01(\v2\x14.weft.v1.QueueCountsR\x06counts\"\xcf\x01\n" +
+	"\x06counts\x18\x03 \x01(\v2\x14.weft.v1.QueueCountsR\x06counts\x123\n" +
+	"\x05order\x18\x04 \x01(\x0e2\x13.weft.v1.QueueOrderB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05order\x12\x19\n" +
+	"\bmax_size\x18\x05 \x01(\x04R\amaxSize\x12\x1f\n" +
+	"\vmax_running\x18\x06 \x01(\rR\n" +
+	"maxRunning\x12-\n" +
+	"\x13max_running_per_key\x18\a \x01(\rR\x10maxRunningPerKey\x121\n" +
+	"\n" +
+	"rate_limit\x18\b \x01(\v2\x12.weft.v1.RateLimitR\trateLimit\x121\n" +
+	"\bdefaults\x18\t \x01(\v2\x15.weft.v1.TaskDefaultsR\bdefaults\x12\x16\n" +
+	"\x06paused\x18\n" +
+	" \x01(\bR\x06paused\x12\x16\n" +
+	"\x06closed\x18\v \x01(\bR\x06closed\x12\x1e\n" +
+	"\n" +
+	"unfinished\x18\f \x01(\x04R\n" +
+	"unfinished\"f\n" +
+	"\tRateLimit\x128\n" +
+	"\n" +
+	"per_second\x18\x01 \x01(\x01B\x19\xbaH\x16\x12\x14@\x01\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00R\tperSecond\x12\x1f\n" +
+	"\x05burst\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=R\x05burst\"\xca\x01\n" +
+	"\fTaskDefaults\x12D\n" +
+	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\atimeout\x12*\n" +
+	"\x05retry\x18\x02 \x01(\v2\x14.weft.v1.RetryPolicyR\x05retry\x12H\n" +
+	"\tretention\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\tretention\"\x83\x02\n" +
 	"\vQueueCounts\x12\x1c\n" +
 	"\tscheduled\x18\x01 \x01(\x04R\tscheduled\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
@@ -527,7 +1784,9 @@ const file_weft_v1_queue_service_proto_rawDesc = "" +
 	"cancelling\x12\x1c\n" +
 	"\tsucceeded\x18\x05 \x01(\x04R\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\x06 \x01(\x04R\x06failed\x12\x1c\n" +
-	"\tcancelled\x18\a \x01(\x04R\tcancelled\"\x81\x01\n" +
+	"\tcancelled\x18\a \x01(\x04R\tcancelled\x12\x18\n" +
+	"\ablocked\x18\b \x01(\x04R\ablocked\x12\x18\n" +
+	"\aexpired\x18\t \x01(\x04R\aexpired\"\x81\x01\n" +
 	"\x12CreateQueueRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12,\n" +
 	"\x05queue\x18\x02 \x01(\v2\x0e.weft.v1.QueueB\x06\xbaH\x03\xc8\x01\x01R\x05queue\";\n" +
@@ -545,12 +1804,81 @@ const file_weft_v1_queue_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tpageToken\"d\n" +
 	"\x12ListQueuesResponse\x12&\n" +
 	"\x06queues\x18\x01 \x03(\v2\x0e.weft.v1.QueueR\x06queues\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe0\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbe\x01\n" +
+	"\x12UpdateQueueRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12,\n" +
+	"\x05queue\x18\x02 \x01(\v2\x0e.weft.v1.QueueB\x06\xbaH\x03\xc8\x01\x01R\x05queue\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\";\n" +
+	"\x13UpdateQueueResponse\x12$\n" +
+	"\x05queue\x18\x01 \x01(\v2\x0e.weft.v1.QueueR\x05queue\"\x87\x01\n" +
+	"\x11PauseQueueRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
+	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04name\":\n" +
+	"\x12PauseQueueResponse\x12$\n" +
+	"\x05queue\x18\x01 \x01(\v2\x0e.weft.v1.QueueR\x05queue\"\x88\x01\n" +
+	"\x12ResumeQueueRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
+	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04name\";\n" +
+	"\x13ResumeQueueResponse\x12$\n" +
+	"\x05queue\x18\x01 \x01(\v2\x0e.weft.v1.QueueR\x05queue\"\xa5\x01\n" +
+	"\x11CloseQueueRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
+	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04name\x12\x1c\n" +
+	"\timmediate\x18\x03 \x01(\bR\timmediate\":\n" +
+	"\x12CloseQueueResponse\x12$\n" +
+	"\x05queue\x18\x01 \x01(\v2\x0e.weft.v1.QueueR\x05queue\"\x88\x01\n" +
+	"\x12ReopenQueueRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
+	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04name\";\n" +
+	"\x13ReopenQueueResponse\x12$\n" +
+	"\x05queue\x18\x01 \x01(\v2\x0e.weft.v1.QueueR\x05queue\"\xc4\x01\n" +
+	"\x11PurgeQueueRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
+	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04name\x12;\n" +
+	"\x06states\x18\x03 \x03(\x0e2\x12.weft.v1.TaskStateB\x0f\xbaH\f\x92\x01\t\x10\x10\"\x05\x82\x01\x02\x10\x01R\x06states\"*\n" +
+	"\x12PurgeQueueResponse\x12\x14\n" +
+	"\x05tasks\x18\x01 \x01(\x04R\x05tasks\"\x9e\x01\n" +
+	"\x12DeleteQueueRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
+	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04name\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\x15\n" +
+	"\x13DeleteQueueResponse\"\xbf\x01\n" +
+	"\x10JoinQueueRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
+	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04name\x127\n" +
+	"\x04wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\b\xbaH\x05\xaa\x01\x022\x00R\x04wait\"9\n" +
+	"\x11JoinQueueResponse\x12$\n" +
+	"\x05queue\x18\x01 \x01(\v2\x0e.weft.v1.QueueR\x05queue\"\xac\x01\n" +
+	"\x10PeekQueueRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
+	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04name\x12$\n" +
+	"\ttasks_max\x18\x03 \x01(\rB\a\xbaH\x04*\x02\x18dR\btasksMax\"8\n" +
+	"\x11PeekQueueResponse\x12#\n" +
+	"\x05tasks\x18\x01 \x03(\v2\r.weft.v1.TaskR\x05tasks*o\n" +
+	"\n" +
+	"QueueOrder\x12\x1b\n" +
+	"\x17QUEUE_ORDER_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14QUEUE_ORDER_PRIORITY\x10\x01\x12\x14\n" +
+	"\x10QUEUE_ORDER_FIFO\x10\x02\x12\x14\n" +
+	"\x10QUEUE_ORDER_LIFO\x10\x032\xe5\x06\n" +
 	"\fQueueService\x12H\n" +
 	"\vCreateQueue\x12\x1b.weft.v1.CreateQueueRequest\x1a\x1c.weft.v1.CreateQueueResponse\x12?\n" +
 	"\bGetQueue\x12\x18.weft.v1.GetQueueRequest\x1a\x19.weft.v1.GetQueueResponse\x12E\n" +
 	"\n" +
-	"ListQueues\x12\x1a.weft.v1.ListQueuesRequest\x1a\x1b.weft.v1.ListQueuesResponseB,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
+	"ListQueues\x12\x1a.weft.v1.ListQueuesRequest\x1a\x1b.weft.v1.ListQueuesResponse\x12H\n" +
+	"\vUpdateQueue\x12\x1b.weft.v1.UpdateQueueRequest\x1a\x1c.weft.v1.UpdateQueueResponse\x12E\n" +
+	"\n" +
+	"PauseQueue\x12\x1a.weft.v1.PauseQueueRequest\x1a\x1b.weft.v1.PauseQueueResponse\x12H\n" +
+	"\vResumeQueue\x12\x1b.weft.v1.ResumeQueueRequest\x1a\x1c.weft.v1.ResumeQueueResponse\x12E\n" +
+	"\n" +
+	"CloseQueue\x12\x1a.weft.v1.CloseQueueRequest\x1a\x1b.weft.v1.CloseQueueResponse\x12H\n" +
+	"\vReopenQueue\x12\x1b.weft.v1.ReopenQueueRequest\x1a\x1c.weft.v1.ReopenQueueResponse\x12E\n" +
+	"\n" +
+	"PurgeQueue\x12\x1a.weft.v1.PurgeQueueRequest\x1a\x1b.weft.v1.PurgeQueueResponse\x12H\n" +
+	"\vDeleteQueue\x12\x1b.weft.v1.DeleteQueueRequest\x1a\x1c.weft.v1.DeleteQueueResponse\x12B\n" +
+	"\tJoinQueue\x12\x19.weft.v1.JoinQueueRequest\x1a\x1a.weft.v1.JoinQueueResponse\x12B\n" +
+	"\tPeekQueue\x12\x19.weft.v1.PeekQueueRequest\x1a\x1a.weft.v1.PeekQueueResponseB,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 
 var (
 	file_weft_v1_queue_service_proto_rawDescOnce sync.Once
@@ -564,36 +1892,98 @@ func file_weft_v1_queue_service_proto_rawDescGZIP() []byte {
 	return file_weft_v1_queue_service_proto_rawDescData
 }
 
-var file_weft_v1_queue_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_weft_v1_queue_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_weft_v1_queue_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_weft_v1_queue_service_proto_goTypes = []any{
-	(*Queue)(nil),                 // 0: weft.v1.Queue
-	(*QueueCounts)(nil),           // 1: weft.v1.QueueCounts
-	(*CreateQueueRequest)(nil),    // 2: weft.v1.CreateQueueRequest
-	(*CreateQueueResponse)(nil),   // 3: weft.v1.CreateQueueResponse
-	(*GetQueueRequest)(nil),       // 4: weft.v1.GetQueueRequest
-	(*GetQueueResponse)(nil),      // 5: weft.v1.GetQueueResponse
-	(*ListQueuesRequest)(nil),     // 6: weft.v1.ListQueuesRequest
-	(*ListQueuesResponse)(nil),    // 7: weft.v1.ListQueuesResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(QueueOrder)(0),               // 0: weft.v1.QueueOrder
+	(*Queue)(nil),                 // 1: weft.v1.Queue
+	(*RateLimit)(nil),             // 2: weft.v1.RateLimit
+	(*TaskDefaults)(nil),          // 3: weft.v1.TaskDefaults
+	(*QueueCounts)(nil),           // 4: weft.v1.QueueCounts
+	(*CreateQueueRequest)(nil),    // 5: weft.v1.CreateQueueRequest
+	(*CreateQueueResponse)(nil),   // 6: weft.v1.CreateQueueResponse
+	(*GetQueueRequest)(nil),       // 7: weft.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),      // 8: weft.v1.GetQueueResponse
+	(*ListQueuesRequest)(nil),     // 9: weft.v1.ListQueuesRequest
+	(*ListQueuesResponse)(nil),    // 10: weft.v1.ListQueuesResponse
+	(*UpdateQueueRequest)(nil),    // 11: weft.v1.UpdateQueueRequest
+	(*UpdateQueueResponse)(nil),   // 12: weft.v1.UpdateQueueResponse
+	(*PauseQueueRequest)(nil),     // 13: weft.v1.PauseQueueRequest
+	(*PauseQueueResponse)(nil),    // 14: weft.v1.PauseQueueResponse
+	(*ResumeQueueRequest)(nil),    // 15: weft.v1.ResumeQueueRequest
+	(*ResumeQueueResponse)(nil),   // 16: weft.v1.ResumeQueueResponse
+	(*CloseQueueRequest)(nil),     // 17: weft.v1.CloseQueueRequest
+	(*CloseQueueResponse)(nil),    // 18: weft.v1.CloseQueueResponse
+	(*ReopenQueueRequest)(nil),    // 19: weft.v1.ReopenQueueRequest
+	(*ReopenQueueResponse)(nil),   // 20: weft.v1.ReopenQueueResponse
+	(*PurgeQueueRequest)(nil),     // 21: weft.v1.PurgeQueueRequest
+	(*PurgeQueueResponse)(nil),    // 22: weft.v1.PurgeQueueResponse
+	(*DeleteQueueRequest)(nil),    // 23: weft.v1.DeleteQueueRequest
+	(*DeleteQueueResponse)(nil),   // 24: weft.v1.DeleteQueueResponse
+	(*JoinQueueRequest)(nil),      // 25: weft.v1.JoinQueueRequest
+	(*JoinQueueResponse)(nil),     // 26: weft.v1.JoinQueueResponse
+	(*PeekQueueRequest)(nil),      // 27: weft.v1.PeekQueueRequest
+	(*PeekQueueResponse)(nil),     // 28: weft.v1.PeekQueueResponse
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(*RetryPolicy)(nil),           // 31: weft.v1.RetryPolicy
+	(*fieldmaskpb.FieldMask)(nil), // 32: google.protobuf.FieldMask
+	(TaskState)(0),                // 33: weft.v1.TaskState
+	(*Task)(nil),                  // 34: weft.v1.Task
 }
 var file_weft_v1_queue_service_proto_depIdxs = []int32{
-	8, // 0: weft.v1.Queue.created_at:type_name -> google.protobuf.Timestamp
-	1, // 1: weft.v1.Queue.counts:type_name -> weft.v1.QueueCounts
-	0, // 2: weft.v1.CreateQueueRequest.queue:type_name -> weft.v1.Queue
-	0, // 3: weft.v1.CreateQueueResponse.queue:type_name -> weft.v1.Queue
-	0, // 4: weft.v1.GetQueueResponse.queue:type_name -> weft.v1.Queue
-	0, // 5: weft.v1.ListQueuesResponse.queues:type_name -> weft.v1.Queue
-	2, // 6: weft.v1.QueueService.CreateQueue:input_type -> weft.v1.CreateQueueRequest
-	4, // 7: weft.v1.QueueService.GetQueue:input_type -> weft.v1.GetQueueRequest
-	6, // 8: weft.v1.QueueService.ListQueues:input_type -> weft.v1.ListQueuesRequest
-	3, // 9: weft.v1.QueueService.CreateQueue:output_type -> weft.v1.CreateQueueResponse
-	5, // 10: weft.v1.QueueService.GetQueue:output_type -> weft.v1.GetQueueResponse
-	7, // 11: weft.v1.QueueService.ListQueues:output_type -> weft.v1.ListQueuesResponse
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	29, // 0: weft.v1.Queue.created_at:type_name -> google.protobuf.Timestamp
+	4,  // 1: weft.v1.Queue.counts:type_name -> weft.v1.QueueCounts
+	0,  // 2: weft.v1.Queue.order:type_name -> weft.v1.QueueOrder
+	2,  // 3: weft.v1.Queue.rate_limit:type_name -> weft.v1.RateLimit
+	3,  // 4: weft.v1.Queue.defaults:type_name -> weft.v1.TaskDefaults
+	30, // 5: weft.v1.TaskDefaults.timeout:type_name -> google.protobuf.Duration
+	31, // 6: weft.v1.TaskDefaults.retry:type_name -> weft.v1.RetryPolicy
+	30, // 7: weft.v1.TaskDefaults.retention:type_name -> google.protobuf.Duration
+	1,  // 8: weft.v1.CreateQueueRequest.queue:type_name -> weft.v1.Queue
+	1,  // 9: weft.v1.CreateQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 10: weft.v1.GetQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 11: weft.v1.ListQueuesResponse.queues:type_name -> weft.v1.Queue
+	1,  // 12: weft.v1.UpdateQueueRequest.queue:type_name -> weft.v1.Queue
+	32, // 13: weft.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 14: weft.v1.UpdateQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 15: weft.v1.PauseQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 16: weft.v1.ResumeQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 17: weft.v1.CloseQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 18: weft.v1.ReopenQueueResponse.queue:type_name -> weft.v1.Queue
+	33, // 19: weft.v1.PurgeQueueRequest.states:type_name -> weft.v1.TaskState
+	30, // 20: weft.v1.JoinQueueRequest.wait:type_name -> google.protobuf.Duration
+	1,  // 21: weft.v1.JoinQueueResponse.queue:type_name -> weft.v1.Queue
+	34, // 22: weft.v1.PeekQueueResponse.tasks:type_name -> weft.v1.Task
+	5,  // 23: weft.v1.QueueService.CreateQueue:input_type -> weft.v1.CreateQueueRequest
+	7,  // 24: weft.v1.QueueService.GetQueue:input_type -> weft.v1.GetQueueRequest
+	9,  // 25: weft.v1.QueueService.ListQueues:input_type -> weft.v1.ListQueuesRequest
+	11, // 26: weft.v1.QueueService.UpdateQueue:input_type -> weft.v1.UpdateQueueRequest
+	13, // 27: weft.v1.QueueService.PauseQueue:input_type -> weft.v1.PauseQueueRequest
+	15, // 28: weft.v1.QueueService.ResumeQueue:input_type -> weft.v1.ResumeQueueRequest
+	17, // 29: weft.v1.QueueService.CloseQueue:input_type -> weft.v1.CloseQueueRequest
+	19, // 30: weft.v1.QueueService.ReopenQueue:input_type -> weft.v1.ReopenQueueRequest
+	21, // 31: weft.v1.QueueService.PurgeQueue:input_type -> weft.v1.PurgeQueueRequest
+	23, // 32: weft.v1.QueueService.DeleteQueue:input_type -> weft.v1.DeleteQueueRequest
+	25, // 33: weft.v1.QueueService.JoinQueue:input_type -> weft.v1.JoinQueueRequest
+	27, // 34: weft.v1.QueueService.PeekQueue:input_type -> weft.v1.PeekQueueRequest
+	6,  // 35: weft.v1.QueueService.CreateQueue:output_type -> weft.v1.CreateQueueResponse
+	8,  // 36: weft.v1.QueueService.GetQueue:output_type -> weft.v1.GetQueueResponse
+	10, // 37: weft.v1.QueueService.ListQueues:output_type -> weft.v1.ListQueuesResponse
+	12, // 38: weft.v1.QueueService.UpdateQueue:output_type -> weft.v1.UpdateQueueResponse
+	14, // 39: weft.v1.QueueService.PauseQueue:output_type -> weft.v1.PauseQueueResponse
+	16, // 40: weft.v1.QueueService.ResumeQueue:output_type -> weft.v1.ResumeQueueResponse
+	18, // 41: weft.v1.QueueService.CloseQueue:output_type -> weft.v1.CloseQueueResponse
+	20, // 42: weft.v1.QueueService.ReopenQueue:output_type -> weft.v1.ReopenQueueResponse
+	22, // 43: weft.v1.QueueService.PurgeQueue:output_type -> weft.v1.PurgeQueueResponse
+	24, // 44: weft.v1.QueueService.DeleteQueue:output_type -> weft.v1.DeleteQueueResponse
+	26, // 45: weft.v1.QueueService.JoinQueue:output_type -> weft.v1.JoinQueueResponse
+	28, // 46: weft.v1.QueueService.PeekQueue:output_type -> weft.v1.PeekQueueResponse
+	35, // [35:47] is the sub-list for method output_type
+	23, // [23:35] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_queue_service_proto_init() }
@@ -601,18 +1991,20 @@ func file_weft_v1_queue_service_proto_init() {
 	if File_weft_v1_queue_service_proto != nil {
 		return
 	}
+	file_weft_v1_task_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_queue_service_proto_rawDesc), len(file_weft_v1_queue_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   8,
+			NumEnums:      1,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_weft_v1_queue_service_proto_goTypes,
 		DependencyIndexes: file_weft_v1_queue_service_proto_depIdxs,
+		EnumInfos:         file_weft_v1_queue_service_proto_enumTypes,
 		MessageInfos:      file_weft_v1_queue_service_proto_msgTypes,
 	}.Build()
 	File_weft_v1_queue_service_proto = out.File

@@ -22,6 +22,15 @@ const (
 	QueueService_CreateQueue_FullMethodName = "/weft.v1.QueueService/CreateQueue"
 	QueueService_GetQueue_FullMethodName    = "/weft.v1.QueueService/GetQueue"
 	QueueService_ListQueues_FullMethodName  = "/weft.v1.QueueService/ListQueues"
+	QueueService_UpdateQueue_FullMethodName = "/weft.v1.QueueService/UpdateQueue"
+	QueueService_PauseQueue_FullMethodName  = "/weft.v1.QueueService/PauseQueue"
+	QueueService_ResumeQueue_FullMethodName = "/weft.v1.QueueService/ResumeQueue"
+	QueueService_CloseQueue_FullMethodName  = "/weft.v1.QueueService/CloseQueue"
+	QueueService_ReopenQueue_FullMethodName = "/weft.v1.QueueService/ReopenQueue"
+	QueueService_PurgeQueue_FullMethodName  = "/weft.v1.QueueService/PurgeQueue"
+	QueueService_DeleteQueue_FullMethodName = "/weft.v1.QueueService/DeleteQueue"
+	QueueService_JoinQueue_FullMethodName   = "/weft.v1.QueueService/JoinQueue"
+	QueueService_PeekQueue_FullMethodName   = "/weft.v1.QueueService/PeekQueue"
 )
 
 // QueueServiceClient is the client API for QueueService service.
@@ -30,14 +39,46 @@ const (
 //
 // QueueService manages queues. The queue "default" is in every namespace; the others are created.
 type QueueServiceClient interface {
-	// CreateQueue makes a queue, or finds it: it is idempotent.
-	// Errors: RESOURCE_EXHAUSTED / DISK_LOW.
+	// CreateQueue makes a queue, or finds one with the same settings: it is idempotent.
+	// Errors: ALREADY_EXISTS / QUEUE_EXISTS, RESOURCE_EXHAUSTED / DISK_LOW, STATE_FULL.
 	CreateQueue(ctx context.Context, in *CreateQueueRequest, opts ...grpc.CallOption) (*CreateQueueResponse, error)
 	// GetQueue returns a queue and its counts.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	GetQueue(ctx context.Context, in *GetQueueRequest, opts ...grpc.CallOption) (*GetQueueResponse, error)
 	// ListQueues lists the namespace's queues by name.
 	ListQueues(ctx context.Context, in *ListQueuesRequest, opts ...grpc.CallOption) (*ListQueuesResponse, error)
+	// UpdateQueue changes settings, all of them or those in update_mask.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, FAILED_PRECONDITION / QUEUE_NOT_EMPTY (the order, while tasks are
+	// ready).
+	UpdateQueue(ctx context.Context, in *UpdateQueueRequest, opts ...grpc.CallOption) (*UpdateQueueResponse, error)
+	// PauseQueue stops handing out tasks; those that run go on. Idempotent.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	PauseQueue(ctx context.Context, in *PauseQueueRequest, opts ...grpc.CallOption) (*PauseQueueResponse, error)
+	// ResumeQueue undoes PauseQueue. Idempotent.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	ResumeQueue(ctx context.Context, in *ResumeQueueRequest, opts ...grpc.CallOption) (*ResumeQueueResponse, error)
+	// CloseQueue is Python's shutdown: the queue takes no more tasks, and hands out those that wait until
+	// there are none; submissions and reservations are refused QUEUE_CLOSED then, also those that wait.
+	// `immediate` cancels the tasks that wait. It may be repeated.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	CloseQueue(ctx context.Context, in *CloseQueueRequest, opts ...grpc.CallOption) (*CloseQueueResponse, error)
+	// ReopenQueue undoes CloseQueue. Idempotent.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	ReopenQueue(ctx context.Context, in *ReopenQueueRequest, opts ...grpc.CallOption) (*ReopenQueueResponse, error)
+	// PurgeQueue cancels the tasks that wait, or forgets ended ones. It counts at once; a large queue is done
+	// in the background.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	PurgeQueue(ctx context.Context, in *PurgeQueueRequest, opts ...grpc.CallOption) (*PurgeQueueResponse, error)
+	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, FAILED_PRECONDITION / QUEUE_NOT_EMPTY.
+	DeleteQueue(ctx context.Context, in *DeleteQueueRequest, opts ...grpc.CallOption) (*DeleteQueueResponse, error)
+	// JoinQueue answers when every task of the queue has ended, or when `wait` is over.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, RESOURCE_EXHAUSTED / OVERLOADED.
+	JoinQueue(ctx context.Context, in *JoinQueueRequest, opts ...grpc.CallOption) (*JoinQueueResponse, error)
+	// PeekQueue shows the next ready tasks without taking them, in the order in which somebody who takes
+	// every kind would be given them.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	PeekQueue(ctx context.Context, in *PeekQueueRequest, opts ...grpc.CallOption) (*PeekQueueResponse, error)
 }
 
 type queueServiceClient struct {
@@ -78,20 +119,142 @@ func (c *queueServiceClient) ListQueues(ctx context.Context, in *ListQueuesReque
 	return out, nil
 }
 
+func (c *queueServiceClient) UpdateQueue(ctx context.Context, in *UpdateQueueRequest, opts ...grpc.CallOption) (*UpdateQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateQueueResponse)
+	err := c.cc.Invoke(ctx, QueueService_UpdateQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueServiceClient) PauseQueue(ctx context.Context, in *PauseQueueRequest, opts ...grpc.CallOption) (*PauseQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseQueueResponse)
+	err := c.cc.Invoke(ctx, QueueService_PauseQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueServiceClient) ResumeQueue(ctx context.Context, in *ResumeQueueRequest, opts ...grpc.CallOption) (*ResumeQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeQueueResponse)
+	err := c.cc.Invoke(ctx, QueueService_ResumeQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueServiceClient) CloseQueue(ctx context.Context, in *CloseQueueRequest, opts ...grpc.CallOption) (*CloseQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CloseQueueResponse)
+	err := c.cc.Invoke(ctx, QueueService_CloseQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueServiceClient) ReopenQueue(ctx context.Context, in *ReopenQueueRequest, opts ...grpc.CallOption) (*ReopenQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReopenQueueResponse)
+	err := c.cc.Invoke(ctx, QueueService_ReopenQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueServiceClient) PurgeQueue(ctx context.Context, in *PurgeQueueRequest, opts ...grpc.CallOption) (*PurgeQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeQueueResponse)
+	err := c.cc.Invoke(ctx, QueueService_PurgeQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueServiceClient) DeleteQueue(ctx context.Context, in *DeleteQueueRequest, opts ...grpc.CallOption) (*DeleteQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteQueueResponse)
+	err := c.cc.Invoke(ctx, QueueService_DeleteQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueServiceClient) JoinQueue(ctx context.Context, in *JoinQueueRequest, opts ...grpc.CallOption) (*JoinQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinQueueResponse)
+	err := c.cc.Invoke(ctx, QueueService_JoinQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueServiceClient) PeekQueue(ctx context.Context, in *PeekQueueRequest, opts ...grpc.CallOption) (*PeekQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PeekQueueResponse)
+	err := c.cc.Invoke(ctx, QueueService_PeekQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // QueueServiceServer is the server API for QueueService service.
 // All implementations must embed UnimplementedQueueServiceServer
 // for forward compatibility.
 //
 // QueueService manages queues. The queue "default" is in every namespace; the others are created.
 type QueueServiceServer interface {
-	// CreateQueue makes a queue, or finds it: it is idempotent.
-	// Errors: RESOURCE_EXHAUSTED / DISK_LOW.
+	// CreateQueue makes a queue, or finds one with the same settings: it is idempotent.
+	// Errors: ALREADY_EXISTS / QUEUE_EXISTS, RESOURCE_EXHAUSTED / DISK_LOW, STATE_FULL.
 	CreateQueue(context.Context, *CreateQueueRequest) (*CreateQueueResponse, error)
 	// GetQueue returns a queue and its counts.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	GetQueue(context.Context, *GetQueueRequest) (*GetQueueResponse, error)
 	// ListQueues lists the namespace's queues by name.
 	ListQueues(context.Context, *ListQueuesRequest) (*ListQueuesResponse, error)
+	// UpdateQueue changes settings, all of them or those in update_mask.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, FAILED_PRECONDITION / QUEUE_NOT_EMPTY (the order, while tasks are
+	// ready).
+	UpdateQueue(context.Context, *UpdateQueueRequest) (*UpdateQueueResponse, error)
+	// PauseQueue stops handing out tasks; those that run go on. Idempotent.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	PauseQueue(context.Context, *PauseQueueRequest) (*PauseQueueResponse, error)
+	// ResumeQueue undoes PauseQueue. Idempotent.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	ResumeQueue(context.Context, *ResumeQueueRequest) (*ResumeQueueResponse, error)
+	// CloseQueue is Python's shutdown: the queue takes no more tasks, and hands out those that wait until
+	// there are none; submissions and reservations are refused QUEUE_CLOSED then, also those that wait.
+	// `immediate` cancels the tasks that wait. It may be repeated.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	CloseQueue(context.Context, *CloseQueueRequest) (*CloseQueueResponse, error)
+	// ReopenQueue undoes CloseQueue. Idempotent.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	ReopenQueue(context.Context, *ReopenQueueRequest) (*ReopenQueueResponse, error)
+	// PurgeQueue cancels the tasks that wait, or forgets ended ones. It counts at once; a large queue is done
+	// in the background.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	PurgeQueue(context.Context, *PurgeQueueRequest) (*PurgeQueueResponse, error)
+	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, FAILED_PRECONDITION / QUEUE_NOT_EMPTY.
+	DeleteQueue(context.Context, *DeleteQueueRequest) (*DeleteQueueResponse, error)
+	// JoinQueue answers when every task of the queue has ended, or when `wait` is over.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, RESOURCE_EXHAUSTED / OVERLOADED.
+	JoinQueue(context.Context, *JoinQueueRequest) (*JoinQueueResponse, error)
+	// PeekQueue shows the next ready tasks without taking them, in the order in which somebody who takes
+	// every kind would be given them.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
+	PeekQueue(context.Context, *PeekQueueRequest) (*PeekQueueResponse, error)
 	mustEmbedUnimplementedQueueServiceServer()
 }
 
@@ -110,6 +273,33 @@ func (UnimplementedQueueServiceServer) GetQueue(context.Context, *GetQueueReques
 }
 func (UnimplementedQueueServiceServer) ListQueues(context.Context, *ListQueuesRequest) (*ListQueuesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQueues not implemented")
+}
+func (UnimplementedQueueServiceServer) UpdateQueue(context.Context, *UpdateQueueRequest) (*UpdateQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateQueue not implemented")
+}
+func (UnimplementedQueueServiceServer) PauseQueue(context.Context, *PauseQueueRequest) (*PauseQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseQueue not implemented")
+}
+func (UnimplementedQueueServiceServer) ResumeQueue(context.Context, *ResumeQueueRequest) (*ResumeQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeQueue not implemented")
+}
+func (UnimplementedQueueServiceServer) CloseQueue(context.Context, *CloseQueueRequest) (*CloseQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloseQueue not implemented")
+}
+func (UnimplementedQueueServiceServer) ReopenQueue(context.Context, *ReopenQueueRequest) (*ReopenQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReopenQueue not implemented")
+}
+func (UnimplementedQueueServiceServer) PurgeQueue(context.Context, *PurgeQueueRequest) (*PurgeQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeQueue not implemented")
+}
+func (UnimplementedQueueServiceServer) DeleteQueue(context.Context, *DeleteQueueRequest) (*DeleteQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteQueue not implemented")
+}
+func (UnimplementedQueueServiceServer) JoinQueue(context.Context, *JoinQueueRequest) (*JoinQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method JoinQueue not implemented")
+}
+func (UnimplementedQueueServiceServer) PeekQueue(context.Context, *PeekQueueRequest) (*PeekQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PeekQueue not implemented")
 }
 func (UnimplementedQueueServiceServer) mustEmbedUnimplementedQueueServiceServer() {}
 func (UnimplementedQueueServiceServer) testEmbeddedByValue()                      {}
@@ -186,6 +376,168 @@ func _QueueService_ListQueues_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _QueueService_UpdateQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueServiceServer).UpdateQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueService_UpdateQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueServiceServer).UpdateQueue(ctx, req.(*UpdateQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueService_PauseQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueServiceServer).PauseQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueService_PauseQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueServiceServer).PauseQueue(ctx, req.(*PauseQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueService_ResumeQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueServiceServer).ResumeQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueService_ResumeQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueServiceServer).ResumeQueue(ctx, req.(*ResumeQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueService_CloseQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloseQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueServiceServer).CloseQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueService_CloseQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueServiceServer).CloseQueue(ctx, req.(*CloseQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueService_ReopenQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReopenQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueServiceServer).ReopenQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueService_ReopenQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueServiceServer).ReopenQueue(ctx, req.(*ReopenQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueService_PurgeQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueServiceServer).PurgeQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueService_PurgeQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueServiceServer).PurgeQueue(ctx, req.(*PurgeQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueService_DeleteQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueServiceServer).DeleteQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueService_DeleteQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueServiceServer).DeleteQueue(ctx, req.(*DeleteQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueService_JoinQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(JoinQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueServiceServer).JoinQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueService_JoinQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueServiceServer).JoinQueue(ctx, req.(*JoinQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueService_PeekQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PeekQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueServiceServer).PeekQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueService_PeekQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueServiceServer).PeekQueue(ctx, req.(*PeekQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // QueueService_ServiceDesc is the grpc.ServiceDesc for QueueService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -204,6 +556,42 @@ var QueueService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListQueues",
 			Handler:    _QueueService_ListQueues_Handler,
+		},
+		{
+			MethodName: "UpdateQueue",
+			Handler:    _QueueService_UpdateQueue_Handler,
+		},
+		{
+			MethodName: "PauseQueue",
+			Handler:    _QueueService_PauseQueue_Handler,
+		},
+		{
+			MethodName: "ResumeQueue",
+			Handler:    _QueueService_ResumeQueue_Handler,
+		},
+		{
+			MethodName: "CloseQueue",
+			Handler:    _QueueService_CloseQueue_Handler,
+		},
+		{
+			MethodName: "ReopenQueue",
+			Handler:    _QueueService_ReopenQueue_Handler,
+		},
+		{
+			MethodName: "PurgeQueue",
+			Handler:    _QueueService_PurgeQueue_Handler,
+		},
+		{
+			MethodName: "DeleteQueue",
+			Handler:    _QueueService_DeleteQueue_Handler,
+		},
+		{
+			MethodName: "JoinQueue",
+			Handler:    _QueueService_JoinQueue_Handler,
+		},
+		{
+			MethodName: "PeekQueue",
+			Handler:    _QueueService_PeekQueue_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

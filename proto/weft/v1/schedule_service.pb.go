@@ -200,9 +200,10 @@ type Schedule struct {
 	Cron string `protobuf:"bytes,2,opt,name=cron,proto3" json:"cron,omitempty"`
 	// A time zone of the IANA database ("Europe/Berlin"); empty is UTC. At most 64 bytes.
 	TimeZone string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
-	// What to submit. run_at and daemon cannot be set, and there are at most 62 labels, none of them
-	// weft.schedule or weft.scheduled_at: a run's task has these two, with the schedule's name and the scheduled
-	// time (RFC 3339, UTC). The queue has to exist when the run is due.
+	// What to submit. run_at, deadline, after and daemon cannot be set, and there are at most 62 labels, none of
+	// them weft.schedule or weft.scheduled_at: a run's task has these two, with the schedule's name and the
+	// scheduled time (RFC 3339, UTC). The queue has to exist, and have room, when the run is due. With a
+	// unique_key a run joins the task of an earlier one that is not final.
 	Task *TaskSpec `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
 	// What becomes of missed runs.
 	CatchUp CatchUpPolicy `protobuf:"varint,5,opt,name=catch_up,json=catchUp,proto3,enum=weft.v1.CatchUpPolicy" json:"catch_up,omitempty"`
@@ -416,7 +417,7 @@ type ScheduleError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The scheduled time.
 	ScheduledAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=scheduled_at,json=scheduledAt,proto3" json:"scheduled_at,omitempty"`
-	// As submitting the task would have failed: QUEUE_NOT_FOUND, STATE_FULL, DISK_LOW, …
+	// As submitting the task would have failed: QUEUE_NOT_FOUND, QUEUE_FULL, STATE_FULL, …
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=weft.v1.ErrorReason" json:"reason,omitempty"`
 	// A sentence for people.
 	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`

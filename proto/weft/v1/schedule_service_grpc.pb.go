@@ -68,7 +68,7 @@ type ScheduleServiceClient interface {
 	// RunSchedule submits a run now, whether the schedule is paused, and whether its last run is over. Its
 	// scheduled times stay as they are. Idempotent by request_id for as long as the task is known.
 	// Errors: NOT_FOUND / SCHEDULE_NOT_FOUND, QUEUE_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
-	// RESOURCE_EXHAUSTED / STATE_FULL, DISK_LOW.
+	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL, STATE_FULL, DISK_LOW.
 	RunSchedule(ctx context.Context, in *RunScheduleRequest, opts ...grpc.CallOption) (*RunScheduleResponse, error)
 	// NextScheduleRuns returns the next scheduled times. Of a paused schedule they are those that it would have
 	// if it were resumed now.
@@ -212,7 +212,7 @@ type ScheduleServiceServer interface {
 	// RunSchedule submits a run now, whether the schedule is paused, and whether its last run is over. Its
 	// scheduled times stay as they are. Idempotent by request_id for as long as the task is known.
 	// Errors: NOT_FOUND / SCHEDULE_NOT_FOUND, QUEUE_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
-	// RESOURCE_EXHAUSTED / STATE_FULL, DISK_LOW.
+	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL, STATE_FULL, DISK_LOW.
 	RunSchedule(context.Context, *RunScheduleRequest) (*RunScheduleResponse, error)
 	// NextScheduleRuns returns the next scheduled times. Of a paused schedule they are those that it would have
 	// if it were resumed now.

@@ -24,6 +24,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// OnDependencyFailure says what becomes of a task when one that it is after does not succeed.
+type OnDependencyFailure int32
+
+const (
+	// CANCEL.
+	OnDependencyFailure_ON_DEPENDENCY_FAILURE_UNSPECIFIED OnDependencyFailure = 0
+	// It is cancelled, and so are those after it.
+	OnDependencyFailure_ON_DEPENDENCY_FAILURE_CANCEL OnDependencyFailure = 1
+	// It runs all the same, once all have ended.
+	OnDependencyFailure_ON_DEPENDENCY_FAILURE_RUN OnDependencyFailure = 2
+)
+
+// Enum value maps for OnDependencyFailure.
+var (
+	OnDependencyFailure_name = map[int32]string{
+		0: "ON_DEPENDENCY_FAILURE_UNSPECIFIED",
+		1: "ON_DEPENDENCY_FAILURE_CANCEL",
+		2: "ON_DEPENDENCY_FAILURE_RUN",
+	}
+	OnDependencyFailure_value = map[string]int32{
+		"ON_DEPENDENCY_FAILURE_UNSPECIFIED": 0,
+		"ON_DEPENDENCY_FAILURE_CANCEL":      1,
+		"ON_DEPENDENCY_FAILURE_RUN":         2,
+	}
+)
+
+func (x OnDependencyFailure) Enum() *OnDependencyFailure {
+	p := new(OnDependencyFailure)
+	*p = x
+	return p
+}
+
+func (x OnDependencyFailure) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OnDependencyFailure) Descriptor() protoreflect.EnumDescriptor {
+	return file_weft_v1_task_proto_enumTypes[0].Descriptor()
+}
+
+func (OnDependencyFailure) Type() protoreflect.EnumType {
+	return &file_weft_v1_task_proto_enumTypes[0]
+}
+
+func (x OnDependencyFailure) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OnDependencyFailure.Descriptor instead.
+func (OnDependencyFailure) EnumDescriptor() ([]byte, []int) {
+	return file_weft_v1_task_proto_rawDescGZIP(), []int{0}
+}
+
 // OnWorkerLost chooses between at least once and at most once.
 type OnWorkerLost int32
 
@@ -61,11 +114,11 @@ func (x OnWorkerLost) String() string {
 }
 
 func (OnWorkerLost) Descriptor() protoreflect.EnumDescriptor {
-	return file_weft_v1_task_proto_enumTypes[0].Descriptor()
+	return file_weft_v1_task_proto_enumTypes[1].Descriptor()
 }
 
 func (OnWorkerLost) Type() protoreflect.EnumType {
-	return &file_weft_v1_task_proto_enumTypes[0]
+	return &file_weft_v1_task_proto_enumTypes[1]
 }
 
 func (x OnWorkerLost) Number() protoreflect.EnumNumber {
@@ -74,7 +127,7 @@ func (x OnWorkerLost) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OnWorkerLost.Descriptor instead.
 func (OnWorkerLost) EnumDescriptor() ([]byte, []int) {
-	return file_weft_v1_task_proto_rawDescGZIP(), []int{0}
+	return file_weft_v1_task_proto_rawDescGZIP(), []int{1}
 }
 
 // TaskState is where a task is in its life.
@@ -85,18 +138,22 @@ const (
 	TaskState_TASK_STATE_UNSPECIFIED TaskState = 0
 	// Waits for its time: run_at, or the back-off after a failed attempt.
 	TaskState_TASK_STATE_SCHEDULED TaskState = 1
+	// Waits for other tasks: those it is after, or the one that it joined.
+	TaskState_TASK_STATE_BLOCKED TaskState = 2
 	// Waits for a worker.
-	TaskState_TASK_STATE_READY TaskState = 2
+	TaskState_TASK_STATE_READY TaskState = 3
 	// An attempt holds it.
-	TaskState_TASK_STATE_RUNNING TaskState = 3
-	// Cancelled, and its attempt has not reported its end yet.
-	TaskState_TASK_STATE_CANCELLING TaskState = 4
+	TaskState_TASK_STATE_RUNNING TaskState = 4
+	// Cancelled or expired, and its attempt has not reported its end yet.
+	TaskState_TASK_STATE_CANCELLING TaskState = 5
 	// Final: it has a result.
-	TaskState_TASK_STATE_SUCCEEDED TaskState = 5
-	// Final: it has an error.
-	TaskState_TASK_STATE_FAILED TaskState = 6
+	TaskState_TASK_STATE_SUCCEEDED TaskState = 6
+	// Final: it has an error. These are the dead letters.
+	TaskState_TASK_STATE_FAILED TaskState = 7
 	// Final: it was cancelled.
-	TaskState_TASK_STATE_CANCELLED TaskState = 7
+	TaskState_TASK_STATE_CANCELLED TaskState = 8
+	// Final: its deadline passed.
+	TaskState_TASK_STATE_EXPIRED TaskState = 9
 )
 
 // Enum value maps for TaskState.
@@ -104,22 +161,26 @@ var (
 	TaskState_name = map[int32]string{
 		0: "TASK_STATE_UNSPECIFIED",
 		1: "TASK_STATE_SCHEDULED",
-		2: "TASK_STATE_READY",
-		3: "TASK_STATE_RUNNING",
-		4: "TASK_STATE_CANCELLING",
-		5: "TASK_STATE_SUCCEEDED",
-		6: "TASK_STATE_FAILED",
-		7: "TASK_STATE_CANCELLED",
+		2: "TASK_STATE_BLOCKED",
+		3: "TASK_STATE_READY",
+		4: "TASK_STATE_RUNNING",
+		5: "TASK_STATE_CANCELLING",
+		6: "TASK_STATE_SUCCEEDED",
+		7: "TASK_STATE_FAILED",
+		8: "TASK_STATE_CANCELLED",
+		9: "TASK_STATE_EXPIRED",
 	}
 	TaskState_value = map[string]int32{
 		"TASK_STATE_UNSPECIFIED": 0,
 		"TASK_STATE_SCHEDULED":   1,
-		"TASK_STATE_READY":       2,
-		"TASK_STATE_RUNNING":     3,
-		"TASK_STATE_CANCELLING":  4,
-		"TASK_STATE_SUCCEEDED":   5,
-		"TASK_STATE_FAILED":      6,
-		"TASK_STATE_CANCELLED":   7,
+		"TASK_STATE_BLOCKED":     2,
+		"TASK_STATE_READY":       3,
+		"TASK_STATE_RUNNING":     4,
+		"TASK_STATE_CANCELLING":  5,
+		"TASK_STATE_SUCCEEDED":   6,
+		"TASK_STATE_FAILED":      7,
+		"TASK_STATE_CANCELLED":   8,
+		"TASK_STATE_EXPIRED":     9,
 	}
 )
 
@@ -134,11 +195,11 @@ func (x TaskState) String() string {
 }
 
 func (TaskState) Descriptor() protoreflect.EnumDescriptor {
-	return file_weft_v1_task_proto_enumTypes[1].Descriptor()
+	return file_weft_v1_task_proto_enumTypes[2].Descriptor()
 }
 
 func (TaskState) Type() protoreflect.EnumType {
-	return &file_weft_v1_task_proto_enumTypes[1]
+	return &file_weft_v1_task_proto_enumTypes[2]
 }
 
 func (x TaskState) Number() protoreflect.EnumNumber {
@@ -147,7 +208,7 @@ func (x TaskState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TaskState.Descriptor instead.
 func (TaskState) EnumDescriptor() ([]byte, []int) {
-	return file_weft_v1_task_proto_rawDescGZIP(), []int{1}
+	return file_weft_v1_task_proto_rawDescGZIP(), []int{2}
 }
 
 // AttemptEnd is the typed reason why an attempt ended.
@@ -203,11 +264,11 @@ func (x AttemptEnd) String() string {
 }
 
 func (AttemptEnd) Descriptor() protoreflect.EnumDescriptor {
-	return file_weft_v1_task_proto_enumTypes[2].Descriptor()
+	return file_weft_v1_task_proto_enumTypes[3].Descriptor()
 }
 
 func (AttemptEnd) Type() protoreflect.EnumType {
-	return &file_weft_v1_task_proto_enumTypes[2]
+	return &file_weft_v1_task_proto_enumTypes[3]
 }
 
 func (x AttemptEnd) Number() protoreflect.EnumNumber {
@@ -216,7 +277,7 @@ func (x AttemptEnd) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AttemptEnd.Descriptor instead.
 func (AttemptEnd) EnumDescriptor() ([]byte, []int) {
-	return file_weft_v1_task_proto_rawDescGZIP(), []int{2}
+	return file_weft_v1_task_proto_rawDescGZIP(), []int{3}
 }
 
 // View chooses how much of a task is returned.
@@ -225,7 +286,8 @@ type View int32
 const (
 	// BASIC in lists, FULL for a single task.
 	View_VIEW_UNSPECIFIED View = 0
-	// Without payload, command and result.
+	// Without payload and result; of a command only whether it is for the shell, and its first arguments:
+	// 256 bytes of them, and where more is left out the last one ends with "…".
 	View_VIEW_BASIC View = 1
 	// Everything.
 	View_VIEW_FULL View = 2
@@ -256,11 +318,11 @@ func (x View) String() string {
 }
 
 func (View) Descriptor() protoreflect.EnumDescriptor {
-	return file_weft_v1_task_proto_enumTypes[3].Descriptor()
+	return file_weft_v1_task_proto_enumTypes[4].Descriptor()
 }
 
 func (View) Type() protoreflect.EnumType {
-	return &file_weft_v1_task_proto_enumTypes[3]
+	return &file_weft_v1_task_proto_enumTypes[4]
 }
 
 func (x View) Number() protoreflect.EnumNumber {
@@ -269,7 +331,7 @@ func (x View) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use View.Descriptor instead.
 func (View) EnumDescriptor() ([]byte, []int) {
-	return file_weft_v1_task_proto_rawDescGZIP(), []int{3}
+	return file_weft_v1_task_proto_rawDescGZIP(), []int{4}
 }
 
 // TaskSpec is what a client asks for.
@@ -306,7 +368,31 @@ type TaskSpec struct {
 	// that nobody acknowledged stay 7 days. At most 90 days.
 	Retention *durationpb.Duration `protobuf:"bytes,11,opt,name=retention,proto3" json:"retention,omitempty"`
 	// What happens when the worker is lost during an attempt.
-	OnWorkerLost  OnWorkerLost `protobuf:"varint,12,opt,name=on_worker_lost,json=onWorkerLost,proto3,enum=weft.v1.OnWorkerLost" json:"on_worker_lost,omitempty"`
+	OnWorkerLost OnWorkerLost `protobuf:"varint,12,opt,name=on_worker_lost,json=onWorkerLost,proto3,enum=weft.v1.OnWorkerLost" json:"on_worker_lost,omitempty"`
+	// Of a queue's ready tasks (of one fairness key, if they have keys) the one with the least priority
+	// runs first, as in Python's PriorityQueue; among equals the oldest. -32,768 to 32,767. Queues of
+	// another order do not look at it.
+	Priority int32 `protobuf:"varint,13,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Not after this moment: a task that waits ends EXPIRED, one that runs is told to stop, as if it
+	// were cancelled, and ends EXPIRED. Unset is none.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// Tasks of the namespace that have to end first, by their ids; at most 100. They must be known.
+	// Errors: NOT_FOUND / TASK_NOT_FOUND.
+	After []string `protobuf:"bytes,15,rep,name=after,proto3" json:"after,omitempty"`
+	// What happens when one of them does not succeed.
+	OnDependencyFailure OnDependencyFailure `protobuf:"varint,16,opt,name=on_dependency_failure,json=onDependencyFailure,proto3,enum=weft.v1.OnDependencyFailure" json:"on_dependency_failure,omitempty"`
+	// While a task of this key is not final in the queue, another submission of the same kind and
+	// payload joins it: it ends as that one does. Any text of at most 256 bytes; empty is none.
+	// Errors: ALREADY_EXISTS / UNIQUE_MISMATCH.
+	UniqueKey string `protobuf:"bytes,17,opt,name=unique_key,json=uniqueKey,proto3" json:"unique_key,omitempty"`
+	// Keys take turns: a tenant, say, with a million tasks does not delay another's first one. A queue
+	// may bound how many tasks of one key run. Any text of at most 256 bytes.
+	FairnessKey string `protobuf:"bytes,18,opt,name=fairness_key,json=fairnessKey,proto3" json:"fairness_key,omitempty"`
+	// Only a worker that has all of these labels runs the task.
+	WorkerLabels map[string]string `protobuf:"bytes,19,rep,name=worker_labels,json=workerLabels,proto3" json:"worker_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Never two attempts at a time, whatever becomes of a worker: when its connection drops, the task
+	// waits for the end of its session before it runs elsewhere.
+	Exclusive     bool `protobuf:"varint,20,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +520,62 @@ func (x *TaskSpec) GetOnWorkerLost() OnWorkerLost {
 		return x.OnWorkerLost
 	}
 	return OnWorkerLost_ON_WORKER_LOST_UNSPECIFIED
+}
+
+func (x *TaskSpec) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *TaskSpec) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *TaskSpec) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *TaskSpec) GetOnDependencyFailure() OnDependencyFailure {
+	if x != nil {
+		return x.OnDependencyFailure
+	}
+	return OnDependencyFailure_ON_DEPENDENCY_FAILURE_UNSPECIFIED
+}
+
+func (x *TaskSpec) GetUniqueKey() string {
+	if x != nil {
+		return x.UniqueKey
+	}
+	return ""
+}
+
+func (x *TaskSpec) GetFairnessKey() string {
+	if x != nil {
+		return x.FairnessKey
+	}
+	return ""
+}
+
+func (x *TaskSpec) GetWorkerLabels() map[string]string {
+	if x != nil {
+		return x.WorkerLabels
+	}
+	return nil
+}
+
+func (x *TaskSpec) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
 }
 
 type isTaskSpec_Work interface {
@@ -615,7 +757,7 @@ func (x *TaskError) GetPermanent() bool {
 // Outcome is how a task ended, for ever.
 type Outcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// SUCCEEDED, FAILED or CANCELLED.
+	// SUCCEEDED, FAILED, CANCELLED or EXPIRED.
 	State TaskState `protobuf:"varint,1,opt,name=state,proto3,enum=weft.v1.TaskState" json:"state,omitempty"`
 	// How the last attempt ended; unspecified if there was none.
 	End AttemptEnd `protobuf:"varint,2,opt,name=end,proto3,enum=weft.v1.AttemptEnd" json:"end,omitempty"`
@@ -799,7 +941,13 @@ type Task struct {
 	// The call that submitted it, empty for a task of its own.
 	CallId string `protobuf:"bytes,12,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Its index in that call.
-	CallIndex     uint64 `protobuf:"varint,13,opt,name=call_index,json=callIndex,proto3" json:"call_index,omitempty"`
+	CallIndex uint64 `protobuf:"varint,13,opt,name=call_index,json=callIndex,proto3" json:"call_index,omitempty"`
+	// Earlier attempts that did not bring the outcome, oldest first, the last 20. Not in lists.
+	EarlierAttempts []*Attempt `protobuf:"bytes,14,rep,name=earlier_attempts,json=earlierAttempts,proto3" json:"earlier_attempts,omitempty"`
+	// While BLOCKED: the tasks that have not ended yet.
+	WaitsFor []string `protobuf:"bytes,15,rep,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
+	// The task of the same unique key that this one joined.
+	JoinedTaskId  string `protobuf:"bytes,16,opt,name=joined_task_id,json=joinedTaskId,proto3" json:"joined_task_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -925,6 +1073,27 @@ func (x *Task) GetCallIndex() uint64 {
 	return 0
 }
 
+func (x *Task) GetEarlierAttempts() []*Attempt {
+	if x != nil {
+		return x.EarlierAttempts
+	}
+	return nil
+}
+
+func (x *Task) GetWaitsFor() []string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return nil
+}
+
+func (x *Task) GetJoinedTaskId() string {
+	if x != nil {
+		return x.JoinedTaskId
+	}
+	return ""
+}
+
 // Attempt is one run of a task.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -933,7 +1102,13 @@ type Attempt struct {
 	// The holder's name.
 	Worker string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
 	// When it was handed out.
-	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// Why it ended, if it has.
+	End AttemptEnd `protobuf:"varint,4,opt,name=end,proto3,enum=weft.v1.AttemptEnd" json:"end,omitempty"`
+	// When it ended, if it has.
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// What went wrong, if anything did. Stack and message are cut to 2 KiB.
+	Error         *TaskError `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -989,11 +1164,33 @@ func (x *Attempt) GetStartedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Attempt) GetEnd() AttemptEnd {
+	if x != nil {
+		return x.End
+	}
+	return AttemptEnd_ATTEMPT_END_UNSPECIFIED
+}
+
+func (x *Attempt) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *Attempt) GetError() *TaskError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_weft_v1_task_proto protoreflect.FileDescriptor
 
 const file_weft_v1_task_proto_rawDesc = "" +
 	"\n" +
-	"\x12weft/v1/task.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15weft/v1/payload.proto\"\x89\x06\n" +
+	"\x12weft/v1/task.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15weft/v1/payload.proto\"\xb4\n" +
+	"\n" +
 	"\bTaskSpec\x125\n" +
 	"\x05queue\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x05queue\x123\n" +
 	"\x04kind\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04kind\x12,\n" +
@@ -1008,8 +1205,20 @@ const file_weft_v1_task_proto_rawDesc = "" +
 	"\x06labels\x18\n" +
 	" \x03(\v2\x1d.weft.v1.TaskSpec.LabelsEntryB-\xbaH*\x9a\x01'\x10@\"\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$*\x05r\x03(\x80\bR\x06labels\x12H\n" +
 	"\tretention\x18\v \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\tretention\x12E\n" +
-	"\x0eon_worker_lost\x18\f \x01(\x0e2\x15.weft.v1.OnWorkerLostB\b\xbaH\x05\x82\x01\x02\x10\x01R\fonWorkerLost\x1a9\n" +
+	"\x0eon_worker_lost\x18\f \x01(\x0e2\x15.weft.v1.OnWorkerLostB\b\xbaH\x05\x82\x01\x02\x10\x01R\fonWorkerLost\x120\n" +
+	"\bpriority\x18\r \x01(\x05B\x14\xbaH\x11\x1a\x0f\x18\xff\xff\x01(\x80\x80\xfe\xff\xff\xff\xff\xff\xff\x01R\bpriority\x126\n" +
+	"\bdeadline\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x125\n" +
+	"\x05after\x18\x0f \x03(\tB\x1f\xbaH\x1c\x92\x01\x19\x10d\"\x15r\x132\x11^t[0-9a-z]{1,13}$R\x05after\x12Z\n" +
+	"\x15on_dependency_failure\x18\x10 \x01(\x0e2\x1c.weft.v1.OnDependencyFailureB\b\xbaH\x05\x82\x01\x02\x10\x01R\x13onDependencyFailure\x12'\n" +
+	"\n" +
+	"unique_key\x18\x11 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tuniqueKey\x12+\n" +
+	"\ffairness_key\x18\x12 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\vfairnessKey\x12w\n" +
+	"\rworker_labels\x18\x13 \x03(\v2#.weft.v1.TaskSpec.WorkerLabelsEntryB-\xbaH*\x9a\x01'\x10\x10\"\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$*\x05r\x03(\x80\x02R\fworkerLabels\x12\x1c\n" +
+	"\texclusive\x18\x14 \x01(\bR\texclusive\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
+	"\x11WorkerLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
 	"\x04work\"\xc8\x02\n" +
@@ -1041,7 +1250,7 @@ const file_weft_v1_task_proto_rawDesc = "" +
 	"\vfinished_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishedAtB\b\n" +
-	"\x06result\"\x81\x04\n" +
+	"\x06result\"\x81\x05\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12%\n" +
@@ -1059,25 +1268,37 @@ const file_weft_v1_task_proto_rawDesc = "" +
 	"\aoutcome\x18\v \x01(\v2\x10.weft.v1.OutcomeR\aoutcome\x12\x17\n" +
 	"\acall_id\x18\f \x01(\tR\x06callId\x12\x1d\n" +
 	"\n" +
-	"call_index\x18\r \x01(\x04R\tcallIndex\"r\n" +
+	"call_index\x18\r \x01(\x04R\tcallIndex\x12;\n" +
+	"\x10earlier_attempts\x18\x0e \x03(\v2\x10.weft.v1.AttemptR\x0fearlierAttempts\x12\x1b\n" +
+	"\twaits_for\x18\x0f \x03(\tR\bwaitsFor\x12$\n" +
+	"\x0ejoined_task_id\x18\x10 \x01(\tR\fjoinedTaskId\"\xfa\x01\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x129\n" +
 	"\n" +
-	"started_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt*a\n" +
+	"started_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12%\n" +
+	"\x03end\x18\x04 \x01(\x0e2\x13.weft.v1.AttemptEndR\x03end\x125\n" +
+	"\bended_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12(\n" +
+	"\x05error\x18\x06 \x01(\v2\x12.weft.v1.TaskErrorR\x05error*}\n" +
+	"\x13OnDependencyFailure\x12%\n" +
+	"!ON_DEPENDENCY_FAILURE_UNSPECIFIED\x10\x00\x12 \n" +
+	"\x1cON_DEPENDENCY_FAILURE_CANCEL\x10\x01\x12\x1d\n" +
+	"\x19ON_DEPENDENCY_FAILURE_RUN\x10\x02*a\n" +
 	"\fOnWorkerLost\x12\x1e\n" +
 	"\x1aON_WORKER_LOST_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ON_WORKER_LOST_RETRY\x10\x01\x12\x17\n" +
-	"\x13ON_WORKER_LOST_FAIL\x10\x02*\xd5\x01\n" +
+	"\x13ON_WORKER_LOST_FAIL\x10\x02*\x85\x02\n" +
 	"\tTaskState\x12\x1a\n" +
 	"\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
-	"\x14TASK_STATE_SCHEDULED\x10\x01\x12\x14\n" +
-	"\x10TASK_STATE_READY\x10\x02\x12\x16\n" +
-	"\x12TASK_STATE_RUNNING\x10\x03\x12\x19\n" +
-	"\x15TASK_STATE_CANCELLING\x10\x04\x12\x18\n" +
-	"\x14TASK_STATE_SUCCEEDED\x10\x05\x12\x15\n" +
-	"\x11TASK_STATE_FAILED\x10\x06\x12\x18\n" +
-	"\x14TASK_STATE_CANCELLED\x10\a*\xc3\x01\n" +
+	"\x14TASK_STATE_SCHEDULED\x10\x01\x12\x16\n" +
+	"\x12TASK_STATE_BLOCKED\x10\x02\x12\x14\n" +
+	"\x10TASK_STATE_READY\x10\x03\x12\x16\n" +
+	"\x12TASK_STATE_RUNNING\x10\x04\x12\x19\n" +
+	"\x15TASK_STATE_CANCELLING\x10\x05\x12\x18\n" +
+	"\x14TASK_STATE_SUCCEEDED\x10\x06\x12\x15\n" +
+	"\x11TASK_STATE_FAILED\x10\a\x12\x18\n" +
+	"\x14TASK_STATE_CANCELLED\x10\b\x12\x16\n" +
+	"\x12TASK_STATE_EXPIRED\x10\t*\xc3\x01\n" +
 	"\n" +
 	"AttemptEnd\x12\x1b\n" +
 	"\x17ATTEMPT_END_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -1105,58 +1326,67 @@ func file_weft_v1_task_proto_rawDescGZIP() []byte {
 	return file_weft_v1_task_proto_rawDescData
 }
 
-var file_weft_v1_task_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weft_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_weft_v1_task_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_weft_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_weft_v1_task_proto_goTypes = []any{
-	(OnWorkerLost)(0),             // 0: weft.v1.OnWorkerLost
-	(TaskState)(0),                // 1: weft.v1.TaskState
-	(AttemptEnd)(0),               // 2: weft.v1.AttemptEnd
-	(View)(0),                     // 3: weft.v1.View
-	(*TaskSpec)(nil),              // 4: weft.v1.TaskSpec
-	(*RetryPolicy)(nil),           // 5: weft.v1.RetryPolicy
-	(*TaskError)(nil),             // 6: weft.v1.TaskError
-	(*Outcome)(nil),               // 7: weft.v1.Outcome
-	(*Task)(nil),                  // 8: weft.v1.Task
-	(*Attempt)(nil),               // 9: weft.v1.Attempt
-	nil,                           // 10: weft.v1.TaskSpec.LabelsEntry
-	(*Payload)(nil),               // 11: weft.v1.Payload
-	(*Command)(nil),               // 12: weft.v1.Command
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(*CommandResult)(nil),         // 15: weft.v1.CommandResult
+	(OnDependencyFailure)(0),      // 0: weft.v1.OnDependencyFailure
+	(OnWorkerLost)(0),             // 1: weft.v1.OnWorkerLost
+	(TaskState)(0),                // 2: weft.v1.TaskState
+	(AttemptEnd)(0),               // 3: weft.v1.AttemptEnd
+	(View)(0),                     // 4: weft.v1.View
+	(*TaskSpec)(nil),              // 5: weft.v1.TaskSpec
+	(*RetryPolicy)(nil),           // 6: weft.v1.RetryPolicy
+	(*TaskError)(nil),             // 7: weft.v1.TaskError
+	(*Outcome)(nil),               // 8: weft.v1.Outcome
+	(*Task)(nil),                  // 9: weft.v1.Task
+	(*Attempt)(nil),               // 10: weft.v1.Attempt
+	nil,                           // 11: weft.v1.TaskSpec.LabelsEntry
+	nil,                           // 12: weft.v1.TaskSpec.WorkerLabelsEntry
+	(*Payload)(nil),               // 13: weft.v1.Payload
+	(*Command)(nil),               // 14: weft.v1.Command
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*CommandResult)(nil),         // 17: weft.v1.CommandResult
 }
 var file_weft_v1_task_proto_depIdxs = []int32{
-	11, // 0: weft.v1.TaskSpec.payload:type_name -> weft.v1.Payload
-	12, // 1: weft.v1.TaskSpec.command:type_name -> weft.v1.Command
-	13, // 2: weft.v1.TaskSpec.run_at:type_name -> google.protobuf.Timestamp
-	14, // 3: weft.v1.TaskSpec.timeout:type_name -> google.protobuf.Duration
-	14, // 4: weft.v1.TaskSpec.grace:type_name -> google.protobuf.Duration
-	5,  // 5: weft.v1.TaskSpec.retry:type_name -> weft.v1.RetryPolicy
-	10, // 6: weft.v1.TaskSpec.labels:type_name -> weft.v1.TaskSpec.LabelsEntry
-	14, // 7: weft.v1.TaskSpec.retention:type_name -> google.protobuf.Duration
-	0,  // 8: weft.v1.TaskSpec.on_worker_lost:type_name -> weft.v1.OnWorkerLost
-	14, // 9: weft.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	14, // 10: weft.v1.RetryPolicy.backoff_max:type_name -> google.protobuf.Duration
-	1,  // 11: weft.v1.Outcome.state:type_name -> weft.v1.TaskState
-	2,  // 12: weft.v1.Outcome.end:type_name -> weft.v1.AttemptEnd
-	11, // 13: weft.v1.Outcome.payload:type_name -> weft.v1.Payload
-	15, // 14: weft.v1.Outcome.command:type_name -> weft.v1.CommandResult
-	6,  // 15: weft.v1.Outcome.error:type_name -> weft.v1.TaskError
-	13, // 16: weft.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
-	13, // 17: weft.v1.Outcome.finished_at:type_name -> google.protobuf.Timestamp
-	4,  // 18: weft.v1.Task.spec:type_name -> weft.v1.TaskSpec
-	1,  // 19: weft.v1.Task.state:type_name -> weft.v1.TaskState
-	13, // 20: weft.v1.Task.created_at:type_name -> google.protobuf.Timestamp
-	13, // 21: weft.v1.Task.scheduled_at:type_name -> google.protobuf.Timestamp
-	9,  // 22: weft.v1.Task.attempt:type_name -> weft.v1.Attempt
-	6,  // 23: weft.v1.Task.last_error:type_name -> weft.v1.TaskError
-	7,  // 24: weft.v1.Task.outcome:type_name -> weft.v1.Outcome
-	13, // 25: weft.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	13, // 0: weft.v1.TaskSpec.payload:type_name -> weft.v1.Payload
+	14, // 1: weft.v1.TaskSpec.command:type_name -> weft.v1.Command
+	15, // 2: weft.v1.TaskSpec.run_at:type_name -> google.protobuf.Timestamp
+	16, // 3: weft.v1.TaskSpec.timeout:type_name -> google.protobuf.Duration
+	16, // 4: weft.v1.TaskSpec.grace:type_name -> google.protobuf.Duration
+	6,  // 5: weft.v1.TaskSpec.retry:type_name -> weft.v1.RetryPolicy
+	11, // 6: weft.v1.TaskSpec.labels:type_name -> weft.v1.TaskSpec.LabelsEntry
+	16, // 7: weft.v1.TaskSpec.retention:type_name -> google.protobuf.Duration
+	1,  // 8: weft.v1.TaskSpec.on_worker_lost:type_name -> weft.v1.OnWorkerLost
+	15, // 9: weft.v1.TaskSpec.deadline:type_name -> google.protobuf.Timestamp
+	0,  // 10: weft.v1.TaskSpec.on_dependency_failure:type_name -> weft.v1.OnDependencyFailure
+	12, // 11: weft.v1.TaskSpec.worker_labels:type_name -> weft.v1.TaskSpec.WorkerLabelsEntry
+	16, // 12: weft.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	16, // 13: weft.v1.RetryPolicy.backoff_max:type_name -> google.protobuf.Duration
+	2,  // 14: weft.v1.Outcome.state:type_name -> weft.v1.TaskState
+	3,  // 15: weft.v1.Outcome.end:type_name -> weft.v1.AttemptEnd
+	13, // 16: weft.v1.Outcome.payload:type_name -> weft.v1.Payload
+	17, // 17: weft.v1.Outcome.command:type_name -> weft.v1.CommandResult
+	7,  // 18: weft.v1.Outcome.error:type_name -> weft.v1.TaskError
+	15, // 19: weft.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
+	15, // 20: weft.v1.Outcome.finished_at:type_name -> google.protobuf.Timestamp
+	5,  // 21: weft.v1.Task.spec:type_name -> weft.v1.TaskSpec
+	2,  // 22: weft.v1.Task.state:type_name -> weft.v1.TaskState
+	15, // 23: weft.v1.Task.created_at:type_name -> google.protobuf.Timestamp
+	15, // 24: weft.v1.Task.scheduled_at:type_name -> google.protobuf.Timestamp
+	10, // 25: weft.v1.Task.attempt:type_name -> weft.v1.Attempt
+	7,  // 26: weft.v1.Task.last_error:type_name -> weft.v1.TaskError
+	8,  // 27: weft.v1.Task.outcome:type_name -> weft.v1.Outcome
+	10, // 28: weft.v1.Task.earlier_attempts:type_name -> weft.v1.Attempt
+	15, // 29: weft.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	3,  // 30: weft.v1.Attempt.end:type_name -> weft.v1.AttemptEnd
+	15, // 31: weft.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	7,  // 32: weft.v1.Attempt.error:type_name -> weft.v1.TaskError
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_task_proto_init() }
@@ -1178,8 +1408,8 @@ func file_weft_v1_task_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_task_proto_rawDesc), len(file_weft_v1_task_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   7,
+			NumEnums:      5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -11,6 +11,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -22,6 +23,465 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// SubmitTasksRequest submits tasks.
+type SubmitTasksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Chosen by the client to make the request safe to repeat.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The tasks, 1 to 1,000; together at most 4 MiB.
+	Tasks         []*TaskSpec `protobuf:"bytes,3,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitTasksRequest) Reset() {
+	*x = SubmitTasksRequest{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitTasksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitTasksRequest) ProtoMessage() {}
+
+func (x *SubmitTasksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitTasksRequest.ProtoReflect.Descriptor instead.
+func (*SubmitTasksRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SubmitTasksRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SubmitTasksRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SubmitTasksRequest) GetTasks() []*TaskSpec {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+// SubmitTasksResponse tells what became of each.
+type SubmitTasksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the request.
+	Results       []*SubmitTasksResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitTasksResponse) Reset() {
+	*x = SubmitTasksResponse{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitTasksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitTasksResponse) ProtoMessage() {}
+
+func (x *SubmitTasksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitTasksResponse.ProtoReflect.Descriptor instead.
+func (*SubmitTasksResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SubmitTasksResponse) GetResults() []*SubmitTasksResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// SubmitTasksResult is what became of one task.
+type SubmitTasksResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broker's name for it; empty if it was refused.
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// A live task of the same unique key was joined.
+	Joined bool `protobuf:"varint,2,opt,name=joined,proto3" json:"joined,omitempty"`
+	// Why it was refused, if it was.
+	Reason ErrorReason `protobuf:"varint,3,opt,name=reason,proto3,enum=weft.v1.ErrorReason" json:"reason,omitempty"`
+	// That in a sentence.
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Details of the reason, as in ErrorInfo.
+	Metadata      map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitTasksResult) Reset() {
+	*x = SubmitTasksResult{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitTasksResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitTasksResult) ProtoMessage() {}
+
+func (x *SubmitTasksResult) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitTasksResult.ProtoReflect.Descriptor instead.
+func (*SubmitTasksResult) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SubmitTasksResult) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *SubmitTasksResult) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
+}
+
+func (x *SubmitTasksResult) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *SubmitTasksResult) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *SubmitTasksResult) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+// RetryTasksRequest names tasks to be tried again.
+type RetryTasksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Which tasks, at most 1,000.
+	TaskIds []string `protobuf:"bytes,2,rep,name=task_ids,json=taskIds,proto3" json:"task_ids,omitempty"`
+	// Instead of task_ids: the failed tasks of this queue, oldest first.
+	Queue string `protobuf:"bytes,3,opt,name=queue,proto3" json:"queue,omitempty"`
+	// With queue: only of this kind.
+	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	// With queue: from an earlier response.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryTasksRequest) Reset() {
+	*x = RetryTasksRequest{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryTasksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryTasksRequest) ProtoMessage() {}
+
+func (x *RetryTasksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryTasksRequest.ProtoReflect.Descriptor instead.
+func (*RetryTasksRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RetryTasksRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RetryTasksRequest) GetTaskIds() []string {
+	if x != nil {
+		return x.TaskIds
+	}
+	return nil
+}
+
+func (x *RetryTasksRequest) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *RetryTasksRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *RetryTasksRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// RetryTasksResponse counts.
+type RetryTasksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tasks that are ready again.
+	Tasks uint32 `protobuf:"varint,1,opt,name=tasks,proto3" json:"tasks,omitempty"`
+	// Not empty when there may be more: go on with it.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryTasksResponse) Reset() {
+	*x = RetryTasksResponse{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryTasksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryTasksResponse) ProtoMessage() {}
+
+func (x *RetryTasksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryTasksResponse.ProtoReflect.Descriptor instead.
+func (*RetryTasksResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RetryTasksResponse) GetTasks() uint32 {
+	if x != nil {
+		return x.Tasks
+	}
+	return 0
+}
+
+func (x *RetryTasksResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ExplainTaskRequest asks about a task.
+type ExplainTaskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Which task.
+	TaskId        string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainTaskRequest) Reset() {
+	*x = ExplainTaskRequest{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainTaskRequest) ProtoMessage() {}
+
+func (x *ExplainTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainTaskRequest.ProtoReflect.Descriptor instead.
+func (*ExplainTaskRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ExplainTaskRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ExplainTaskRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+// ExplainTaskResponse is the answer.
+type ExplainTaskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the task is.
+	State TaskState `protobuf:"varint,1,opt,name=state,proto3,enum=weft.v1.TaskState" json:"state,omitempty"`
+	// A word for programs: "no_worker", "no_kind", "no_labels", "workers_busy", "queue_paused",
+	// "queue_limit", "key_limit", "rate_limit", "waits_for_task", "waits_for_time", "waits_for_turn",
+	// "joined", "worker_suspected", "running", "cancelling", "final".
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why, in a sentence.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// What to do about it, if there is something.
+	Advice        string `protobuf:"bytes,4,opt,name=advice,proto3" json:"advice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainTaskResponse) Reset() {
+	*x = ExplainTaskResponse{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainTaskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainTaskResponse) ProtoMessage() {}
+
+func (x *ExplainTaskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainTaskResponse.ProtoReflect.Descriptor instead.
+func (*ExplainTaskResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ExplainTaskResponse) GetState() TaskState {
+	if x != nil {
+		return x.State
+	}
+	return TaskState_TASK_STATE_UNSPECIFIED
+}
+
+func (x *ExplainTaskResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ExplainTaskResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ExplainTaskResponse) GetAdvice() string {
+	if x != nil {
+		return x.Advice
+	}
+	return ""
+}
 
 // ExecuteRequest is a frame from the client. The first one attaches; each later one may carry any of
 // the other fields. At most 1,000 tasks and 8 MiB a frame.
@@ -46,7 +506,7 @@ type ExecuteRequest struct {
 
 func (x *ExecuteRequest) Reset() {
 	*x = ExecuteRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[0]
+	mi := &file_weft_v1_task_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -58,7 +518,7 @@ func (x *ExecuteRequest) String() string {
 func (*ExecuteRequest) ProtoMessage() {}
 
 func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[0]
+	mi := &file_weft_v1_task_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -71,7 +531,7 @@ func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{0}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ExecuteRequest) GetAttach() *ExecuteAttach {
@@ -134,14 +594,17 @@ type ExecuteAttach struct {
 	// order and apart from each other.
 	Acknowledged []*IndexRange `protobuf:"bytes,6,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
 	// Also tell when tasks begin and fall back to waiting.
-	Updates       bool `protobuf:"varint,7,opt,name=updates,proto3" json:"updates,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Updates bool `protobuf:"varint,7,opt,name=updates,proto3" json:"updates,omitempty"`
+	// What becomes of a task whose queue is full: rejected at once with QUEUE_FULL when set; else it waits
+	// for room, in order, and is accepted then.
+	RejectWhenFull bool `protobuf:"varint,8,opt,name=reject_when_full,json=rejectWhenFull,proto3" json:"reject_when_full,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ExecuteAttach) Reset() {
 	*x = ExecuteAttach{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[1]
+	mi := &file_weft_v1_task_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -153,7 +616,7 @@ func (x *ExecuteAttach) String() string {
 func (*ExecuteAttach) ProtoMessage() {}
 
 func (x *ExecuteAttach) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[1]
+	mi := &file_weft_v1_task_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -166,7 +629,7 @@ func (x *ExecuteAttach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteAttach.ProtoReflect.Descriptor instead.
 func (*ExecuteAttach) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{1}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExecuteAttach) GetNamespace() string {
@@ -218,6 +681,13 @@ func (x *ExecuteAttach) GetUpdates() bool {
 	return false
 }
 
+func (x *ExecuteAttach) GetRejectWhenFull() bool {
+	if x != nil {
+		return x.RejectWhenFull
+	}
+	return false
+}
+
 // ExecuteTask is a task at its place in the call. The same index again with an equal task is
 // accepted again and changes nothing.
 type ExecuteTask struct {
@@ -225,14 +695,17 @@ type ExecuteTask struct {
 	// Chosen by the client, best without holes: the broker remembers ranges.
 	Index uint64 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	// What to run.
-	Spec          *TaskSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	Spec *TaskSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	// Tasks of this call that have to end first, as TaskSpec.after. Each index is below the task's own, so
+	// that there is no cycle; at most 100 together with `after`.
+	AfterIndexes  []uint64 `protobuf:"varint,3,rep,packed,name=after_indexes,json=afterIndexes,proto3" json:"after_indexes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExecuteTask) Reset() {
 	*x = ExecuteTask{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[2]
+	mi := &file_weft_v1_task_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -244,7 +717,7 @@ func (x *ExecuteTask) String() string {
 func (*ExecuteTask) ProtoMessage() {}
 
 func (x *ExecuteTask) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[2]
+	mi := &file_weft_v1_task_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -257,7 +730,7 @@ func (x *ExecuteTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteTask.ProtoReflect.Descriptor instead.
 func (*ExecuteTask) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{2}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExecuteTask) GetIndex() uint64 {
@@ -270,6 +743,13 @@ func (x *ExecuteTask) GetIndex() uint64 {
 func (x *ExecuteTask) GetSpec() *TaskSpec {
 	if x != nil {
 		return x.Spec
+	}
+	return nil
+}
+
+func (x *ExecuteTask) GetAfterIndexes() []uint64 {
+	if x != nil {
+		return x.AfterIndexes
 	}
 	return nil
 }
@@ -287,7 +767,7 @@ type ExecuteCancel struct {
 
 func (x *ExecuteCancel) Reset() {
 	*x = ExecuteCancel{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[3]
+	mi := &file_weft_v1_task_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +779,7 @@ func (x *ExecuteCancel) String() string {
 func (*ExecuteCancel) ProtoMessage() {}
 
 func (x *ExecuteCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[3]
+	mi := &file_weft_v1_task_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +792,7 @@ func (x *ExecuteCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteCancel.ProtoReflect.Descriptor instead.
 func (*ExecuteCancel) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{3}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExecuteCancel) GetRange() *IndexRange {
@@ -342,7 +822,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[4]
+	mi := &file_weft_v1_task_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +834,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[4]
+	mi := &file_weft_v1_task_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +847,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{4}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IndexRange) GetFirst() uint64 {
@@ -405,7 +885,7 @@ type ExecuteResponse struct {
 
 func (x *ExecuteResponse) Reset() {
 	*x = ExecuteResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[5]
+	mi := &file_weft_v1_task_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -417,7 +897,7 @@ func (x *ExecuteResponse) String() string {
 func (*ExecuteResponse) ProtoMessage() {}
 
 func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[5]
+	mi := &file_weft_v1_task_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -430,7 +910,7 @@ func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{5}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExecuteResponse) GetAttached() *ExecuteAttached {
@@ -494,7 +974,7 @@ type ExecuteAttached struct {
 
 func (x *ExecuteAttached) Reset() {
 	*x = ExecuteAttached{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[6]
+	mi := &file_weft_v1_task_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +986,7 @@ func (x *ExecuteAttached) String() string {
 func (*ExecuteAttached) ProtoMessage() {}
 
 func (x *ExecuteAttached) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[6]
+	mi := &file_weft_v1_task_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +999,7 @@ func (x *ExecuteAttached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteAttached.ProtoReflect.Descriptor instead.
 func (*ExecuteAttached) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{6}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExecuteAttached) GetSessionId() string {
@@ -574,7 +1054,7 @@ type ExecuteRejection struct {
 
 func (x *ExecuteRejection) Reset() {
 	*x = ExecuteRejection{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[7]
+	mi := &file_weft_v1_task_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +1066,7 @@ func (x *ExecuteRejection) String() string {
 func (*ExecuteRejection) ProtoMessage() {}
 
 func (x *ExecuteRejection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[7]
+	mi := &file_weft_v1_task_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +1079,7 @@ func (x *ExecuteRejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteRejection.ProtoReflect.Descriptor instead.
 func (*ExecuteRejection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{7}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExecuteRejection) GetIndex() uint64 {
@@ -651,7 +1131,7 @@ type ExecuteUpdate struct {
 
 func (x *ExecuteUpdate) Reset() {
 	*x = ExecuteUpdate{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[8]
+	mi := &file_weft_v1_task_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +1143,7 @@ func (x *ExecuteUpdate) String() string {
 func (*ExecuteUpdate) ProtoMessage() {}
 
 func (x *ExecuteUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[8]
+	mi := &file_weft_v1_task_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +1156,7 @@ func (x *ExecuteUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteUpdate.ProtoReflect.Descriptor instead.
 func (*ExecuteUpdate) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{8}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExecuteUpdate) GetIndex() uint64 {
@@ -736,7 +1216,7 @@ type ExecuteOutcome struct {
 
 func (x *ExecuteOutcome) Reset() {
 	*x = ExecuteOutcome{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[9]
+	mi := &file_weft_v1_task_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +1228,7 @@ func (x *ExecuteOutcome) String() string {
 func (*ExecuteOutcome) ProtoMessage() {}
 
 func (x *ExecuteOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[9]
+	mi := &file_weft_v1_task_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +1241,7 @@ func (x *ExecuteOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteOutcome.ProtoReflect.Descriptor instead.
 func (*ExecuteOutcome) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{9}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExecuteOutcome) GetIndex() uint64 {
@@ -795,14 +1275,16 @@ type SubmitTaskRequest struct {
 	// What to run. Needed unless `command` is set.
 	Task *TaskSpec `protobuf:"bytes,3,opt,name=task,proto3" json:"task,omitempty"`
 	// Short for a task with nothing but a command.
-	Command       *Command `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
+	Command *Command `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
+	// How long to wait for room in a queue that is full: unset is not at all, at most 1 h.
+	Wait          *durationpb.Duration `protobuf:"bytes,5,opt,name=wait,proto3" json:"wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubmitTaskRequest) Reset() {
 	*x = SubmitTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[10]
+	mi := &file_weft_v1_task_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +1296,7 @@ func (x *SubmitTaskRequest) String() string {
 func (*SubmitTaskRequest) ProtoMessage() {}
 
 func (x *SubmitTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[10]
+	mi := &file_weft_v1_task_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +1309,7 @@ func (x *SubmitTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTaskRequest.ProtoReflect.Descriptor instead.
 func (*SubmitTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{10}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubmitTaskRequest) GetNamespace() string {
@@ -858,18 +1340,27 @@ func (x *SubmitTaskRequest) GetCommand() *Command {
 	return nil
 }
 
+func (x *SubmitTaskRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
 // SubmitTaskResponse names the task.
 type SubmitTaskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The broker's name for it.
-	TaskId        string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// A live task of the same unique key was joined: task_id is that one's.
+	Joined        bool `protobuf:"varint,2,opt,name=joined,proto3" json:"joined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubmitTaskResponse) Reset() {
 	*x = SubmitTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[11]
+	mi := &file_weft_v1_task_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1372,7 @@ func (x *SubmitTaskResponse) String() string {
 func (*SubmitTaskResponse) ProtoMessage() {}
 
 func (x *SubmitTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[11]
+	mi := &file_weft_v1_task_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +1385,7 @@ func (x *SubmitTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTaskResponse.ProtoReflect.Descriptor instead.
 func (*SubmitTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{11}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SubmitTaskResponse) GetTaskId() string {
@@ -902,6 +1393,13 @@ func (x *SubmitTaskResponse) GetTaskId() string {
 		return x.TaskId
 	}
 	return ""
+}
+
+func (x *SubmitTaskResponse) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
 }
 
 // GetTaskRequest asks for a task.
@@ -919,7 +1417,7 @@ type GetTaskRequest struct {
 
 func (x *GetTaskRequest) Reset() {
 	*x = GetTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[12]
+	mi := &file_weft_v1_task_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1429,7 @@ func (x *GetTaskRequest) String() string {
 func (*GetTaskRequest) ProtoMessage() {}
 
 func (x *GetTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[12]
+	mi := &file_weft_v1_task_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1442,7 @@ func (x *GetTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskRequest.ProtoReflect.Descriptor instead.
 func (*GetTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{12}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetTaskRequest) GetNamespace() string {
@@ -979,7 +1477,7 @@ type GetTaskResponse struct {
 
 func (x *GetTaskResponse) Reset() {
 	*x = GetTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[13]
+	mi := &file_weft_v1_task_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1489,7 @@ func (x *GetTaskResponse) String() string {
 func (*GetTaskResponse) ProtoMessage() {}
 
 func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[13]
+	mi := &file_weft_v1_task_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1502,7 @@ func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskResponse.ProtoReflect.Descriptor instead.
 func (*GetTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{13}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetTaskResponse) GetTask() *Task {
@@ -1030,14 +1528,22 @@ type ListTasksRequest struct {
 	// From the previous page.
 	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Default BASIC.
-	View          View `protobuf:"varint,7,opt,name=view,proto3,enum=weft.v1.View" json:"view,omitempty"`
+	View View `protobuf:"varint,7,opt,name=view,proto3,enum=weft.v1.View" json:"view,omitempty"`
+	// Only of this kind.
+	Kind string `protobuf:"bytes,8,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Only with all of these labels.
+	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Only those accepted at or after this moment.
+	CreatedAfter *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_after,json=createdAfter,proto3" json:"created_after,omitempty"`
+	// Only those accepted before this moment.
+	CreatedBefore *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=created_before,json=createdBefore,proto3" json:"created_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[14]
+	mi := &file_weft_v1_task_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1555,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[14]
+	mi := &file_weft_v1_task_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1568,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{14}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListTasksRequest) GetNamespace() string {
@@ -1114,6 +1620,34 @@ func (x *ListTasksRequest) GetView() View {
 	return View_VIEW_UNSPECIFIED
 }
 
+func (x *ListTasksRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ListTasksRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *ListTasksRequest) GetCreatedAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAfter
+	}
+	return nil
+}
+
+func (x *ListTasksRequest) GetCreatedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedBefore
+	}
+	return nil
+}
+
 // ListTasksResponse is a page of tasks.
 type ListTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1127,7 +1661,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[15]
+	mi := &file_weft_v1_task_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1673,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[15]
+	mi := &file_weft_v1_task_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1686,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{15}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListTasksResponse) GetTasks() []*Task {
@@ -1184,7 +1718,7 @@ type WaitTaskRequest struct {
 
 func (x *WaitTaskRequest) Reset() {
 	*x = WaitTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[16]
+	mi := &file_weft_v1_task_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1730,7 @@ func (x *WaitTaskRequest) String() string {
 func (*WaitTaskRequest) ProtoMessage() {}
 
 func (x *WaitTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[16]
+	mi := &file_weft_v1_task_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1743,7 @@ func (x *WaitTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTaskRequest.ProtoReflect.Descriptor instead.
 func (*WaitTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{16}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WaitTaskRequest) GetNamespace() string {
@@ -1244,7 +1778,7 @@ type WaitTaskResponse struct {
 
 func (x *WaitTaskResponse) Reset() {
 	*x = WaitTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[17]
+	mi := &file_weft_v1_task_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1790,7 @@ func (x *WaitTaskResponse) String() string {
 func (*WaitTaskResponse) ProtoMessage() {}
 
 func (x *WaitTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[17]
+	mi := &file_weft_v1_task_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1803,7 @@ func (x *WaitTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTaskResponse.ProtoReflect.Descriptor instead.
 func (*WaitTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{17}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WaitTaskResponse) GetTask() *Task {
@@ -1300,7 +1834,7 @@ type WatchTaskRequest struct {
 
 func (x *WatchTaskRequest) Reset() {
 	*x = WatchTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[18]
+	mi := &file_weft_v1_task_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1846,7 @@ func (x *WatchTaskRequest) String() string {
 func (*WatchTaskRequest) ProtoMessage() {}
 
 func (x *WatchTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[18]
+	mi := &file_weft_v1_task_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1859,7 @@ func (x *WatchTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskRequest.ProtoReflect.Descriptor instead.
 func (*WatchTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{18}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchTaskRequest) GetNamespace() string {
@@ -1386,7 +1920,7 @@ type WatchTaskResponse struct {
 
 func (x *WatchTaskResponse) Reset() {
 	*x = WatchTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[19]
+	mi := &file_weft_v1_task_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1932,7 @@ func (x *WatchTaskResponse) String() string {
 func (*WatchTaskResponse) ProtoMessage() {}
 
 func (x *WatchTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[19]
+	mi := &file_weft_v1_task_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1945,7 @@ func (x *WatchTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskResponse.ProtoReflect.Descriptor instead.
 func (*WatchTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{19}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchTaskResponse) GetEvent() isWatchTaskResponse_Event {
@@ -1472,7 +2006,7 @@ type CancelTaskRequest struct {
 
 func (x *CancelTaskRequest) Reset() {
 	*x = CancelTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[20]
+	mi := &file_weft_v1_task_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +2018,7 @@ func (x *CancelTaskRequest) String() string {
 func (*CancelTaskRequest) ProtoMessage() {}
 
 func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[20]
+	mi := &file_weft_v1_task_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +2031,7 @@ func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskRequest.ProtoReflect.Descriptor instead.
 func (*CancelTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{20}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CancelTaskRequest) GetNamespace() string {
@@ -1532,7 +2066,7 @@ type CancelTaskResponse struct {
 
 func (x *CancelTaskResponse) Reset() {
 	*x = CancelTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[21]
+	mi := &file_weft_v1_task_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +2078,7 @@ func (x *CancelTaskResponse) String() string {
 func (*CancelTaskResponse) ProtoMessage() {}
 
 func (x *CancelTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[21]
+	mi := &file_weft_v1_task_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +2091,7 @@ func (x *CancelTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskResponse.ProtoReflect.Descriptor instead.
 func (*CancelTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{21}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CancelTaskResponse) GetState() TaskState {
@@ -1582,7 +2116,7 @@ type CancelCallRequest struct {
 
 func (x *CancelCallRequest) Reset() {
 	*x = CancelCallRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[22]
+	mi := &file_weft_v1_task_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +2128,7 @@ func (x *CancelCallRequest) String() string {
 func (*CancelCallRequest) ProtoMessage() {}
 
 func (x *CancelCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[22]
+	mi := &file_weft_v1_task_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +2141,7 @@ func (x *CancelCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCallRequest.ProtoReflect.Descriptor instead.
 func (*CancelCallRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{22}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CancelCallRequest) GetNamespace() string {
@@ -1643,7 +2177,7 @@ type CancelCallResponse struct {
 
 func (x *CancelCallResponse) Reset() {
 	*x = CancelCallResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[23]
+	mi := &file_weft_v1_task_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +2189,7 @@ func (x *CancelCallResponse) String() string {
 func (*CancelCallResponse) ProtoMessage() {}
 
 func (x *CancelCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[23]
+	mi := &file_weft_v1_task_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +2202,7 @@ func (x *CancelCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCallResponse.ProtoReflect.Descriptor instead.
 func (*CancelCallResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{23}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CancelCallResponse) GetTasks() uint64 {
@@ -1696,14 +2230,16 @@ type ReserveTasksRequest struct {
 	// Hold the tasks by this session.
 	SessionId string `protobuf:"bytes,7,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Chosen by the client to make the request safe to repeat.
-	RequestId     string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What the one who runs the tasks offers: also tasks that ask for these labels (worker_labels).
+	Labels        map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReserveTasksRequest) Reset() {
 	*x = ReserveTasksRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[24]
+	mi := &file_weft_v1_task_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +2251,7 @@ func (x *ReserveTasksRequest) String() string {
 func (*ReserveTasksRequest) ProtoMessage() {}
 
 func (x *ReserveTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[24]
+	mi := &file_weft_v1_task_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +2264,7 @@ func (x *ReserveTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveTasksRequest.ProtoReflect.Descriptor instead.
 func (*ReserveTasksRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{24}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReserveTasksRequest) GetNamespace() string {
@@ -1787,6 +2323,13 @@ func (x *ReserveTasksRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *ReserveTasksRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
 // ReserveTasksResponse has the tasks, none if none was there in time.
 type ReserveTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1802,7 +2345,7 @@ type ReserveTasksResponse struct {
 
 func (x *ReserveTasksResponse) Reset() {
 	*x = ReserveTasksResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[25]
+	mi := &file_weft_v1_task_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +2357,7 @@ func (x *ReserveTasksResponse) String() string {
 func (*ReserveTasksResponse) ProtoMessage() {}
 
 func (x *ReserveTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[25]
+	mi := &file_weft_v1_task_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +2370,7 @@ func (x *ReserveTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveTasksResponse.ProtoReflect.Descriptor instead.
 func (*ReserveTasksResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{25}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReserveTasksResponse) GetTasks() []*Assignment {
@@ -1883,7 +2426,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[26]
+	mi := &file_weft_v1_task_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2438,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[26]
+	mi := &file_weft_v1_task_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2451,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{26}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Assignment) GetTaskId() string {
@@ -2025,7 +2568,7 @@ type RenewTaskRequest struct {
 
 func (x *RenewTaskRequest) Reset() {
 	*x = RenewTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[27]
+	mi := &file_weft_v1_task_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2580,7 @@ func (x *RenewTaskRequest) String() string {
 func (*RenewTaskRequest) ProtoMessage() {}
 
 func (x *RenewTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[27]
+	mi := &file_weft_v1_task_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2593,7 @@ func (x *RenewTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewTaskRequest.ProtoReflect.Descriptor instead.
 func (*RenewTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{27}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RenewTaskRequest) GetNamespace() string {
@@ -2085,7 +2628,7 @@ type RenewTaskResponse struct {
 
 func (x *RenewTaskResponse) Reset() {
 	*x = RenewTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[28]
+	mi := &file_weft_v1_task_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2640,7 @@ func (x *RenewTaskResponse) String() string {
 func (*RenewTaskResponse) ProtoMessage() {}
 
 func (x *RenewTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[28]
+	mi := &file_weft_v1_task_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2653,7 @@ func (x *RenewTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewTaskResponse.ProtoReflect.Descriptor instead.
 func (*RenewTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{28}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RenewTaskResponse) GetLease() *durationpb.Duration {
@@ -2142,7 +2685,7 @@ type CompleteTaskRequest struct {
 
 func (x *CompleteTaskRequest) Reset() {
 	*x = CompleteTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[29]
+	mi := &file_weft_v1_task_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2697,7 @@ func (x *CompleteTaskRequest) String() string {
 func (*CompleteTaskRequest) ProtoMessage() {}
 
 func (x *CompleteTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[29]
+	mi := &file_weft_v1_task_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2710,7 @@ func (x *CompleteTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteTaskRequest.ProtoReflect.Descriptor instead.
 func (*CompleteTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{29}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CompleteTaskRequest) GetNamespace() string {
@@ -2243,7 +2786,7 @@ type CompleteTaskResponse struct {
 
 func (x *CompleteTaskResponse) Reset() {
 	*x = CompleteTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[30]
+	mi := &file_weft_v1_task_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2798,7 @@ func (x *CompleteTaskResponse) String() string {
 func (*CompleteTaskResponse) ProtoMessage() {}
 
 func (x *CompleteTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[30]
+	mi := &file_weft_v1_task_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2811,7 @@ func (x *CompleteTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteTaskResponse.ProtoReflect.Descriptor instead.
 func (*CompleteTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{30}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{37}
 }
 
 // FailTaskRequest ends an attempt with an error.
@@ -2288,7 +2831,7 @@ type FailTaskRequest struct {
 
 func (x *FailTaskRequest) Reset() {
 	*x = FailTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[31]
+	mi := &file_weft_v1_task_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2843,7 @@ func (x *FailTaskRequest) String() string {
 func (*FailTaskRequest) ProtoMessage() {}
 
 func (x *FailTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[31]
+	mi := &file_weft_v1_task_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2856,7 @@ func (x *FailTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailTaskRequest.ProtoReflect.Descriptor instead.
 func (*FailTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{31}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FailTaskRequest) GetNamespace() string {
@@ -2355,7 +2898,7 @@ type FailTaskResponse struct {
 
 func (x *FailTaskResponse) Reset() {
 	*x = FailTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[32]
+	mi := &file_weft_v1_task_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2910,7 @@ func (x *FailTaskResponse) String() string {
 func (*FailTaskResponse) ProtoMessage() {}
 
 func (x *FailTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[32]
+	mi := &file_weft_v1_task_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2923,7 @@ func (x *FailTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailTaskResponse.ProtoReflect.Descriptor instead.
 func (*FailTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{32}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FailTaskResponse) GetState() TaskState {
@@ -2405,7 +2948,7 @@ type ReleaseTaskRequest struct {
 
 func (x *ReleaseTaskRequest) Reset() {
 	*x = ReleaseTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[33]
+	mi := &file_weft_v1_task_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2960,7 @@ func (x *ReleaseTaskRequest) String() string {
 func (*ReleaseTaskRequest) ProtoMessage() {}
 
 func (x *ReleaseTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[33]
+	mi := &file_weft_v1_task_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2973,7 @@ func (x *ReleaseTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseTaskRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{33}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReleaseTaskRequest) GetNamespace() string {
@@ -2463,7 +3006,7 @@ type ReleaseTaskResponse struct {
 
 func (x *ReleaseTaskResponse) Reset() {
 	*x = ReleaseTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[34]
+	mi := &file_weft_v1_task_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2475,7 +3018,7 @@ func (x *ReleaseTaskResponse) String() string {
 func (*ReleaseTaskResponse) ProtoMessage() {}
 
 func (x *ReleaseTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[34]
+	mi := &file_weft_v1_task_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2488,21 +3031,55 @@ func (x *ReleaseTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseTaskResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{34}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{41}
 }
 
 var File_weft_v1_task_service_proto protoreflect.FileDescriptor
 
 const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1aweft/v1/task_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13weft/v1/error.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\"\x8d\x02\n" +
+	"\x1aweft/v1/task_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weft/v1/error.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\"\xb2\x01\n" +
+	"\x12SubmitTasksRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12'\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\xc8\x01R\trequestId\x124\n" +
+	"\x05tasks\x18\x03 \x03(\v2\x11.weft.v1.TaskSpecB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x05tasks\"K\n" +
+	"\x13SubmitTasksResponse\x124\n" +
+	"\aresults\x18\x01 \x03(\v2\x1a.weft.v1.SubmitTasksResultR\aresults\"\x8f\x02\n" +
+	"\x11SubmitTasksResult\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n" +
+	"\x06joined\x18\x02 \x01(\bR\x06joined\x12,\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x14.weft.v1.ErrorReasonR\x06reason\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12D\n" +
+	"\bmetadata\x18\x05 \x03(\v2(.weft.v1.SubmitTasksResult.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x02\n" +
+	"\x11RetryTasksRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12;\n" +
+	"\btask_ids\x18\x02 \x03(\tB \xbaH\x1d\x92\x01\x1a\x10\xe8\a\"\x15r\x132\x11^t[0-9a-z]{1,13}$R\ataskIds\x125\n" +
+	"\x05queue\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x05queue\x123\n" +
+	"\x04kind\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04kind\x12'\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tpageToken\"R\n" +
+	"\x12RetryTasksResponse\x12\x14\n" +
+	"\x05tasks\x18\x01 \x01(\rR\x05tasks\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x86\x01\n" +
+	"\x12ExplainTaskRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
+	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\"\x89\x01\n" +
+	"\x13ExplainTaskResponse\x12(\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x12.weft.v1.TaskStateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice\"\x8d\x02\n" +
 	"\x0eExecuteRequest\x12.\n" +
 	"\x06attach\x18\x01 \x01(\v2\x16.weft.v1.ExecuteAttachR\x06attach\x12*\n" +
 	"\x05tasks\x18\x02 \x03(\v2\x14.weft.v1.ExecuteTaskR\x05tasks\x127\n" +
 	"\facknowledged\x18\x03 \x03(\v2\x13.weft.v1.IndexRangeR\facknowledged\x120\n" +
 	"\acancels\x18\x04 \x03(\v2\x16.weft.v1.ExecuteCancelR\acancels\x12\x16\n" +
 	"\x06finish\x18\x05 \x01(\bR\x06finish\x12\x1c\n" +
-	"\theartbeat\x18\x06 \x01(\x04R\theartbeat\"\x8c\x02\n" +
+	"\theartbeat\x18\x06 \x01(\x04R\theartbeat\"\xb6\x02\n" +
 	"\rExecuteAttach\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x1d\n" +
@@ -2512,10 +3089,12 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"sessionTtl\x12\x16\n" +
 	"\x06client\x18\x05 \x01(\tR\x06client\x127\n" +
 	"\facknowledged\x18\x06 \x03(\v2\x13.weft.v1.IndexRangeR\facknowledged\x12\x18\n" +
-	"\aupdates\x18\a \x01(\bR\aupdates\"J\n" +
+	"\aupdates\x18\a \x01(\bR\aupdates\x12(\n" +
+	"\x10reject_when_full\x18\b \x01(\bR\x0erejectWhenFull\"o\n" +
 	"\vExecuteTask\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12%\n" +
-	"\x04spec\x18\x02 \x01(\v2\x11.weft.v1.TaskSpecR\x04spec\"k\n" +
+	"\x04spec\x18\x02 \x01(\v2\x11.weft.v1.TaskSpecR\x04spec\x12#\n" +
+	"\rafter_indexes\x18\x03 \x03(\x04R\fafterIndexes\"k\n" +
 	"\rExecuteCancel\x12)\n" +
 	"\x05range\x18\x01 \x01(\v2\x13.weft.v1.IndexRangeR\x05range\x12/\n" +
 	"\x05grace\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"6\n" +
@@ -2556,21 +3135,24 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x0eExecuteOutcome\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12*\n" +
-	"\aoutcome\x18\x03 \x01(\v2\x10.weft.v1.OutcomeR\aoutcome\"\xce\x01\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x10.weft.v1.OutcomeR\aoutcome\"\x8c\x02\n" +
 	"\x11SubmitTaskRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12'\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\trequestId\x12%\n" +
 	"\x04task\x18\x03 \x01(\v2\x11.weft.v1.TaskSpecR\x04task\x12*\n" +
-	"\acommand\x18\x04 \x01(\v2\x10.weft.v1.CommandR\acommand\"-\n" +
+	"\acommand\x18\x04 \x01(\v2\x10.weft.v1.CommandR\acommand\x12<\n" +
+	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\x90\x1c2\x00R\x04wait\"E\n" +
 	"\x12SubmitTaskResponse\x12\x17\n" +
-	"\atask_id\x18\x01 \x01(\tR\x06taskId\"\xaf\x01\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n" +
+	"\x06joined\x18\x02 \x01(\bR\x06joined\"\xaf\x01\n" +
 	"\x0eGetTaskRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12+\n" +
 	"\x04view\x18\x03 \x01(\x0e2\r.weft.v1.ViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\"4\n" +
 	"\x0fGetTaskResponse\x12!\n" +
-	"\x04task\x18\x01 \x01(\v2\r.weft.v1.TaskR\x04task\"\xfc\x02\n" +
+	"\x04task\x18\x01 \x01(\v2\r.weft.v1.TaskR\x04task\"\xde\x05\n" +
 	"\x10ListTasksRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x125\n" +
 	"\x05queue\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x05queue\x12;\n" +
@@ -2579,7 +3161,15 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x05 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tpageToken\x12+\n" +
-	"\x04view\x18\a \x01(\x0e2\r.weft.v1.ViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\"`\n" +
+	"\x04view\x18\a \x01(\x0e2\r.weft.v1.ViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\x123\n" +
+	"\x04kind\x18\b \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04kind\x12l\n" +
+	"\x06labels\x18\t \x03(\v2%.weft.v1.ListTasksRequest.LabelsEntryB-\xbaH*\x9a\x01'\x10@\"\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$*\x05r\x03(\x80\bR\x06labels\x12?\n" +
+	"\rcreated_after\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\fcreatedAfter\x12A\n" +
+	"\x0ecreated_before\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\rcreatedBefore\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"`\n" +
 	"\x11ListTasksResponse\x12#\n" +
 	"\x05tasks\x18\x01 \x03(\v2\r.weft.v1.TaskR\x05tasks\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbc\x01\n" +
@@ -2613,7 +3203,7 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\x90\x1c2\x00R\x05grace\"*\n" +
 	"\x12CancelCallResponse\x12\x14\n" +
-	"\x05tasks\x18\x01 \x01(\x04R\x05tasks\"\xc2\x03\n" +
+	"\x05tasks\x18\x01 \x01(\x04R\x05tasks\"\xee\x04\n" +
 	"\x13ReserveTasksRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x125\n" +
 	"\x05queue\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x05queue\x12<\n" +
@@ -2626,7 +3216,11 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\a \x01(\tB\a\xbaH\x04r\x02(@R\tsessionId\x12'\n" +
 	"\n" +
-	"request_id\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\trequestId\"\x91\x01\n" +
+	"request_id\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\trequestId\x12o\n" +
+	"\x06labels\x18\t \x03(\v2(.weft.v1.ReserveTasksRequest.LabelsEntryB-\xbaH*\x9a\x01'\x10@\"\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$*\x05r\x03(\x80\bR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x91\x01\n" +
 	"\x14ReserveTasksResponse\x12)\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x13.weft.v1.AssignmentR\x05tasks\x12\x1d\n" +
 	"\n" +
@@ -2674,11 +3268,12 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12\x1d\n" +
 	"\x05token\x18\x03 \x01(\x04B\a\xbaH\x042\x02 \x00R\x05token\"\x15\n" +
-	"\x13ReleaseTaskResponse2\x96\a\n" +
+	"\x13ReleaseTaskResponse2\xf1\b\n" +
 	"\vTaskService\x12@\n" +
 	"\aExecute\x12\x17.weft.v1.ExecuteRequest\x1a\x18.weft.v1.ExecuteResponse(\x010\x01\x12E\n" +
 	"\n" +
-	"SubmitTask\x12\x1a.weft.v1.SubmitTaskRequest\x1a\x1b.weft.v1.SubmitTaskResponse\x12<\n" +
+	"SubmitTask\x12\x1a.weft.v1.SubmitTaskRequest\x1a\x1b.weft.v1.SubmitTaskResponse\x12H\n" +
+	"\vSubmitTasks\x12\x1b.weft.v1.SubmitTasksRequest\x1a\x1c.weft.v1.SubmitTasksResponse\x12<\n" +
 	"\aGetTask\x12\x17.weft.v1.GetTaskRequest\x1a\x18.weft.v1.GetTaskResponse\x12B\n" +
 	"\tListTasks\x12\x19.weft.v1.ListTasksRequest\x1a\x1a.weft.v1.ListTasksResponse\x12?\n" +
 	"\bWaitTask\x12\x18.weft.v1.WaitTaskRequest\x1a\x19.weft.v1.WaitTaskResponse\x12D\n" +
@@ -2691,7 +3286,10 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\tRenewTask\x12\x19.weft.v1.RenewTaskRequest\x1a\x1a.weft.v1.RenewTaskResponse\x12K\n" +
 	"\fCompleteTask\x12\x1c.weft.v1.CompleteTaskRequest\x1a\x1d.weft.v1.CompleteTaskResponse\x12?\n" +
 	"\bFailTask\x12\x18.weft.v1.FailTaskRequest\x1a\x19.weft.v1.FailTaskResponse\x12H\n" +
-	"\vReleaseTask\x12\x1b.weft.v1.ReleaseTaskRequest\x1a\x1c.weft.v1.ReleaseTaskResponseB,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
+	"\vReleaseTask\x12\x1b.weft.v1.ReleaseTaskRequest\x1a\x1c.weft.v1.ReleaseTaskResponse\x12E\n" +
+	"\n" +
+	"RetryTasks\x12\x1a.weft.v1.RetryTasksRequest\x1a\x1b.weft.v1.RetryTasksResponse\x12H\n" +
+	"\vExplainTask\x12\x1b.weft.v1.ExplainTaskRequest\x1a\x1c.weft.v1.ExplainTaskResponseB,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 
 var (
 	file_weft_v1_task_service_proto_rawDescOnce sync.Once
@@ -2705,138 +3303,165 @@ func file_weft_v1_task_service_proto_rawDescGZIP() []byte {
 	return file_weft_v1_task_service_proto_rawDescData
 }
 
-var file_weft_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_weft_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_weft_v1_task_service_proto_goTypes = []any{
-	(*ExecuteRequest)(nil),       // 0: weft.v1.ExecuteRequest
-	(*ExecuteAttach)(nil),        // 1: weft.v1.ExecuteAttach
-	(*ExecuteTask)(nil),          // 2: weft.v1.ExecuteTask
-	(*ExecuteCancel)(nil),        // 3: weft.v1.ExecuteCancel
-	(*IndexRange)(nil),           // 4: weft.v1.IndexRange
-	(*ExecuteResponse)(nil),      // 5: weft.v1.ExecuteResponse
-	(*ExecuteAttached)(nil),      // 6: weft.v1.ExecuteAttached
-	(*ExecuteRejection)(nil),     // 7: weft.v1.ExecuteRejection
-	(*ExecuteUpdate)(nil),        // 8: weft.v1.ExecuteUpdate
-	(*ExecuteOutcome)(nil),       // 9: weft.v1.ExecuteOutcome
-	(*SubmitTaskRequest)(nil),    // 10: weft.v1.SubmitTaskRequest
-	(*SubmitTaskResponse)(nil),   // 11: weft.v1.SubmitTaskResponse
-	(*GetTaskRequest)(nil),       // 12: weft.v1.GetTaskRequest
-	(*GetTaskResponse)(nil),      // 13: weft.v1.GetTaskResponse
-	(*ListTasksRequest)(nil),     // 14: weft.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),    // 15: weft.v1.ListTasksResponse
-	(*WaitTaskRequest)(nil),      // 16: weft.v1.WaitTaskRequest
-	(*WaitTaskResponse)(nil),     // 17: weft.v1.WaitTaskResponse
-	(*WatchTaskRequest)(nil),     // 18: weft.v1.WatchTaskRequest
-	(*WatchTaskResponse)(nil),    // 19: weft.v1.WatchTaskResponse
-	(*CancelTaskRequest)(nil),    // 20: weft.v1.CancelTaskRequest
-	(*CancelTaskResponse)(nil),   // 21: weft.v1.CancelTaskResponse
-	(*CancelCallRequest)(nil),    // 22: weft.v1.CancelCallRequest
-	(*CancelCallResponse)(nil),   // 23: weft.v1.CancelCallResponse
-	(*ReserveTasksRequest)(nil),  // 24: weft.v1.ReserveTasksRequest
-	(*ReserveTasksResponse)(nil), // 25: weft.v1.ReserveTasksResponse
-	(*Assignment)(nil),           // 26: weft.v1.Assignment
-	(*RenewTaskRequest)(nil),     // 27: weft.v1.RenewTaskRequest
-	(*RenewTaskResponse)(nil),    // 28: weft.v1.RenewTaskResponse
-	(*CompleteTaskRequest)(nil),  // 29: weft.v1.CompleteTaskRequest
-	(*CompleteTaskResponse)(nil), // 30: weft.v1.CompleteTaskResponse
-	(*FailTaskRequest)(nil),      // 31: weft.v1.FailTaskRequest
-	(*FailTaskResponse)(nil),     // 32: weft.v1.FailTaskResponse
-	(*ReleaseTaskRequest)(nil),   // 33: weft.v1.ReleaseTaskRequest
-	(*ReleaseTaskResponse)(nil),  // 34: weft.v1.ReleaseTaskResponse
-	nil,                          // 35: weft.v1.ExecuteRejection.MetadataEntry
-	nil,                          // 36: weft.v1.Assignment.LabelsEntry
-	(*durationpb.Duration)(nil),  // 37: google.protobuf.Duration
-	(*TaskSpec)(nil),             // 38: weft.v1.TaskSpec
-	(ErrorReason)(0),             // 39: weft.v1.ErrorReason
-	(TaskState)(0),               // 40: weft.v1.TaskState
-	(*Outcome)(nil),              // 41: weft.v1.Outcome
-	(*Command)(nil),              // 42: weft.v1.Command
-	(View)(0),                    // 43: weft.v1.View
-	(*Task)(nil),                 // 44: weft.v1.Task
-	(*OutputChunk)(nil),          // 45: weft.v1.OutputChunk
-	(*Payload)(nil),              // 46: weft.v1.Payload
-	(*CommandResult)(nil),        // 47: weft.v1.CommandResult
-	(*TaskError)(nil),            // 48: weft.v1.TaskError
+	(*SubmitTasksRequest)(nil),    // 0: weft.v1.SubmitTasksRequest
+	(*SubmitTasksResponse)(nil),   // 1: weft.v1.SubmitTasksResponse
+	(*SubmitTasksResult)(nil),     // 2: weft.v1.SubmitTasksResult
+	(*RetryTasksRequest)(nil),     // 3: weft.v1.RetryTasksRequest
+	(*RetryTasksResponse)(nil),    // 4: weft.v1.RetryTasksResponse
+	(*ExplainTaskRequest)(nil),    // 5: weft.v1.ExplainTaskRequest
+	(*ExplainTaskResponse)(nil),   // 6: weft.v1.ExplainTaskResponse
+	(*ExecuteRequest)(nil),        // 7: weft.v1.ExecuteRequest
+	(*ExecuteAttach)(nil),         // 8: weft.v1.ExecuteAttach
+	(*ExecuteTask)(nil),           // 9: weft.v1.ExecuteTask
+	(*ExecuteCancel)(nil),         // 10: weft.v1.ExecuteCancel
+	(*IndexRange)(nil),            // 11: weft.v1.IndexRange
+	(*ExecuteResponse)(nil),       // 12: weft.v1.ExecuteResponse
+	(*ExecuteAttached)(nil),       // 13: weft.v1.ExecuteAttached
+	(*ExecuteRejection)(nil),      // 14: weft.v1.ExecuteRejection
+	(*ExecuteUpdate)(nil),         // 15: weft.v1.ExecuteUpdate
+	(*ExecuteOutcome)(nil),        // 16: weft.v1.ExecuteOutcome
+	(*SubmitTaskRequest)(nil),     // 17: weft.v1.SubmitTaskRequest
+	(*SubmitTaskResponse)(nil),    // 18: weft.v1.SubmitTaskResponse
+	(*GetTaskRequest)(nil),        // 19: weft.v1.GetTaskRequest
+	(*GetTaskResponse)(nil),       // 20: weft.v1.GetTaskResponse
+	(*ListTasksRequest)(nil),      // 21: weft.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),     // 22: weft.v1.ListTasksResponse
+	(*WaitTaskRequest)(nil),       // 23: weft.v1.WaitTaskRequest
+	(*WaitTaskResponse)(nil),      // 24: weft.v1.WaitTaskResponse
+	(*WatchTaskRequest)(nil),      // 25: weft.v1.WatchTaskRequest
+	(*WatchTaskResponse)(nil),     // 26: weft.v1.WatchTaskResponse
+	(*CancelTaskRequest)(nil),     // 27: weft.v1.CancelTaskRequest
+	(*CancelTaskResponse)(nil),    // 28: weft.v1.CancelTaskResponse
+	(*CancelCallRequest)(nil),     // 29: weft.v1.CancelCallRequest
+	(*CancelCallResponse)(nil),    // 30: weft.v1.CancelCallResponse
+	(*ReserveTasksRequest)(nil),   // 31: weft.v1.ReserveTasksRequest
+	(*ReserveTasksResponse)(nil),  // 32: weft.v1.ReserveTasksResponse
+	(*Assignment)(nil),            // 33: weft.v1.Assignment
+	(*RenewTaskRequest)(nil),      // 34: weft.v1.RenewTaskRequest
+	(*RenewTaskResponse)(nil),     // 35: weft.v1.RenewTaskResponse
+	(*CompleteTaskRequest)(nil),   // 36: weft.v1.CompleteTaskRequest
+	(*CompleteTaskResponse)(nil),  // 37: weft.v1.CompleteTaskResponse
+	(*FailTaskRequest)(nil),       // 38: weft.v1.FailTaskRequest
+	(*FailTaskResponse)(nil),      // 39: weft.v1.FailTaskResponse
+	(*ReleaseTaskRequest)(nil),    // 40: weft.v1.ReleaseTaskRequest
+	(*ReleaseTaskResponse)(nil),   // 41: weft.v1.ReleaseTaskResponse
+	nil,                           // 42: weft.v1.SubmitTasksResult.MetadataEntry
+	nil,                           // 43: weft.v1.ExecuteRejection.MetadataEntry
+	nil,                           // 44: weft.v1.ListTasksRequest.LabelsEntry
+	nil,                           // 45: weft.v1.ReserveTasksRequest.LabelsEntry
+	nil,                           // 46: weft.v1.Assignment.LabelsEntry
+	(*TaskSpec)(nil),              // 47: weft.v1.TaskSpec
+	(ErrorReason)(0),              // 48: weft.v1.ErrorReason
+	(TaskState)(0),                // 49: weft.v1.TaskState
+	(*durationpb.Duration)(nil),   // 50: google.protobuf.Duration
+	(*Outcome)(nil),               // 51: weft.v1.Outcome
+	(*Command)(nil),               // 52: weft.v1.Command
+	(View)(0),                     // 53: weft.v1.View
+	(*Task)(nil),                  // 54: weft.v1.Task
+	(*timestamppb.Timestamp)(nil), // 55: google.protobuf.Timestamp
+	(*OutputChunk)(nil),           // 56: weft.v1.OutputChunk
+	(*Payload)(nil),               // 57: weft.v1.Payload
+	(*CommandResult)(nil),         // 58: weft.v1.CommandResult
+	(*TaskError)(nil),             // 59: weft.v1.TaskError
 }
 var file_weft_v1_task_service_proto_depIdxs = []int32{
-	1,  // 0: weft.v1.ExecuteRequest.attach:type_name -> weft.v1.ExecuteAttach
-	2,  // 1: weft.v1.ExecuteRequest.tasks:type_name -> weft.v1.ExecuteTask
-	4,  // 2: weft.v1.ExecuteRequest.acknowledged:type_name -> weft.v1.IndexRange
-	3,  // 3: weft.v1.ExecuteRequest.cancels:type_name -> weft.v1.ExecuteCancel
-	37, // 4: weft.v1.ExecuteAttach.session_ttl:type_name -> google.protobuf.Duration
-	4,  // 5: weft.v1.ExecuteAttach.acknowledged:type_name -> weft.v1.IndexRange
-	38, // 6: weft.v1.ExecuteTask.spec:type_name -> weft.v1.TaskSpec
-	4,  // 7: weft.v1.ExecuteCancel.range:type_name -> weft.v1.IndexRange
-	37, // 8: weft.v1.ExecuteCancel.grace:type_name -> google.protobuf.Duration
-	6,  // 9: weft.v1.ExecuteResponse.attached:type_name -> weft.v1.ExecuteAttached
-	4,  // 10: weft.v1.ExecuteResponse.accepted:type_name -> weft.v1.IndexRange
-	7,  // 11: weft.v1.ExecuteResponse.rejected:type_name -> weft.v1.ExecuteRejection
-	8,  // 12: weft.v1.ExecuteResponse.updates:type_name -> weft.v1.ExecuteUpdate
-	9,  // 13: weft.v1.ExecuteResponse.outcomes:type_name -> weft.v1.ExecuteOutcome
-	37, // 14: weft.v1.ExecuteAttached.session_ttl:type_name -> google.protobuf.Duration
-	4,  // 15: weft.v1.ExecuteAttached.accepted:type_name -> weft.v1.IndexRange
-	39, // 16: weft.v1.ExecuteRejection.reason:type_name -> weft.v1.ErrorReason
-	35, // 17: weft.v1.ExecuteRejection.metadata:type_name -> weft.v1.ExecuteRejection.MetadataEntry
-	40, // 18: weft.v1.ExecuteUpdate.state:type_name -> weft.v1.TaskState
-	41, // 19: weft.v1.ExecuteOutcome.outcome:type_name -> weft.v1.Outcome
-	38, // 20: weft.v1.SubmitTaskRequest.task:type_name -> weft.v1.TaskSpec
-	42, // 21: weft.v1.SubmitTaskRequest.command:type_name -> weft.v1.Command
-	43, // 22: weft.v1.GetTaskRequest.view:type_name -> weft.v1.View
-	44, // 23: weft.v1.GetTaskResponse.task:type_name -> weft.v1.Task
-	40, // 24: weft.v1.ListTasksRequest.states:type_name -> weft.v1.TaskState
-	43, // 25: weft.v1.ListTasksRequest.view:type_name -> weft.v1.View
-	44, // 26: weft.v1.ListTasksResponse.tasks:type_name -> weft.v1.Task
-	37, // 27: weft.v1.WaitTaskRequest.wait:type_name -> google.protobuf.Duration
-	44, // 28: weft.v1.WaitTaskResponse.task:type_name -> weft.v1.Task
-	44, // 29: weft.v1.WatchTaskResponse.task:type_name -> weft.v1.Task
-	45, // 30: weft.v1.WatchTaskResponse.output:type_name -> weft.v1.OutputChunk
-	37, // 31: weft.v1.CancelTaskRequest.grace:type_name -> google.protobuf.Duration
-	40, // 32: weft.v1.CancelTaskResponse.state:type_name -> weft.v1.TaskState
-	37, // 33: weft.v1.CancelCallRequest.grace:type_name -> google.protobuf.Duration
-	37, // 34: weft.v1.ReserveTasksRequest.lease:type_name -> google.protobuf.Duration
-	37, // 35: weft.v1.ReserveTasksRequest.wait:type_name -> google.protobuf.Duration
-	26, // 36: weft.v1.ReserveTasksResponse.tasks:type_name -> weft.v1.Assignment
-	37, // 37: weft.v1.ReserveTasksResponse.lease:type_name -> google.protobuf.Duration
-	46, // 38: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
-	42, // 39: weft.v1.Assignment.command:type_name -> weft.v1.Command
-	37, // 40: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
-	37, // 41: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
-	36, // 42: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
-	37, // 43: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
-	46, // 44: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
-	47, // 45: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
-	48, // 46: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
-	40, // 47: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
-	0,  // 48: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
-	10, // 49: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
-	12, // 50: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
-	14, // 51: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
-	16, // 52: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
-	18, // 53: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
-	20, // 54: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
-	22, // 55: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
-	24, // 56: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
-	27, // 57: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
-	29, // 58: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
-	31, // 59: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
-	33, // 60: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
-	5,  // 61: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
-	11, // 62: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
-	13, // 63: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
-	15, // 64: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
-	17, // 65: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
-	19, // 66: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
-	21, // 67: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
-	23, // 68: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
-	25, // 69: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
-	28, // 70: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
-	30, // 71: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
-	32, // 72: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
-	34, // 73: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
-	61, // [61:74] is the sub-list for method output_type
-	48, // [48:61] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	47, // 0: weft.v1.SubmitTasksRequest.tasks:type_name -> weft.v1.TaskSpec
+	2,  // 1: weft.v1.SubmitTasksResponse.results:type_name -> weft.v1.SubmitTasksResult
+	48, // 2: weft.v1.SubmitTasksResult.reason:type_name -> weft.v1.ErrorReason
+	42, // 3: weft.v1.SubmitTasksResult.metadata:type_name -> weft.v1.SubmitTasksResult.MetadataEntry
+	49, // 4: weft.v1.ExplainTaskResponse.state:type_name -> weft.v1.TaskState
+	8,  // 5: weft.v1.ExecuteRequest.attach:type_name -> weft.v1.ExecuteAttach
+	9,  // 6: weft.v1.ExecuteRequest.tasks:type_name -> weft.v1.ExecuteTask
+	11, // 7: weft.v1.ExecuteRequest.acknowledged:type_name -> weft.v1.IndexRange
+	10, // 8: weft.v1.ExecuteRequest.cancels:type_name -> weft.v1.ExecuteCancel
+	50, // 9: weft.v1.ExecuteAttach.session_ttl:type_name -> google.protobuf.Duration
+	11, // 10: weft.v1.ExecuteAttach.acknowledged:type_name -> weft.v1.IndexRange
+	47, // 11: weft.v1.ExecuteTask.spec:type_name -> weft.v1.TaskSpec
+	11, // 12: weft.v1.ExecuteCancel.range:type_name -> weft.v1.IndexRange
+	50, // 13: weft.v1.ExecuteCancel.grace:type_name -> google.protobuf.Duration
+	13, // 14: weft.v1.ExecuteResponse.attached:type_name -> weft.v1.ExecuteAttached
+	11, // 15: weft.v1.ExecuteResponse.accepted:type_name -> weft.v1.IndexRange
+	14, // 16: weft.v1.ExecuteResponse.rejected:type_name -> weft.v1.ExecuteRejection
+	15, // 17: weft.v1.ExecuteResponse.updates:type_name -> weft.v1.ExecuteUpdate
+	16, // 18: weft.v1.ExecuteResponse.outcomes:type_name -> weft.v1.ExecuteOutcome
+	50, // 19: weft.v1.ExecuteAttached.session_ttl:type_name -> google.protobuf.Duration
+	11, // 20: weft.v1.ExecuteAttached.accepted:type_name -> weft.v1.IndexRange
+	48, // 21: weft.v1.ExecuteRejection.reason:type_name -> weft.v1.ErrorReason
+	43, // 22: weft.v1.ExecuteRejection.metadata:type_name -> weft.v1.ExecuteRejection.MetadataEntry
+	49, // 23: weft.v1.ExecuteUpdate.state:type_name -> weft.v1.TaskState
+	51, // 24: weft.v1.ExecuteOutcome.outcome:type_name -> weft.v1.Outcome
+	47, // 25: weft.v1.SubmitTaskRequest.task:type_name -> weft.v1.TaskSpec
+	52, // 26: weft.v1.SubmitTaskRequest.command:type_name -> weft.v1.Command
+	50, // 27: weft.v1.SubmitTaskRequest.wait:type_name -> google.protobuf.Duration
+	53, // 28: weft.v1.GetTaskRequest.view:type_name -> weft.v1.View
+	54, // 29: weft.v1.GetTaskResponse.task:type_name -> weft.v1.Task
+	49, // 30: weft.v1.ListTasksRequest.states:type_name -> weft.v1.TaskState
+	53, // 31: weft.v1.ListTasksRequest.view:type_name -> weft.v1.View
+	44, // 32: weft.v1.ListTasksRequest.labels:type_name -> weft.v1.ListTasksRequest.LabelsEntry
+	55, // 33: weft.v1.ListTasksRequest.created_after:type_name -> google.protobuf.Timestamp
+	55, // 34: weft.v1.ListTasksRequest.created_before:type_name -> google.protobuf.Timestamp
+	54, // 35: weft.v1.ListTasksResponse.tasks:type_name -> weft.v1.Task
+	50, // 36: weft.v1.WaitTaskRequest.wait:type_name -> google.protobuf.Duration
+	54, // 37: weft.v1.WaitTaskResponse.task:type_name -> weft.v1.Task
+	54, // 38: weft.v1.WatchTaskResponse.task:type_name -> weft.v1.Task
+	56, // 39: weft.v1.WatchTaskResponse.output:type_name -> weft.v1.OutputChunk
+	50, // 40: weft.v1.CancelTaskRequest.grace:type_name -> google.protobuf.Duration
+	49, // 41: weft.v1.CancelTaskResponse.state:type_name -> weft.v1.TaskState
+	50, // 42: weft.v1.CancelCallRequest.grace:type_name -> google.protobuf.Duration
+	50, // 43: weft.v1.ReserveTasksRequest.lease:type_name -> google.protobuf.Duration
+	50, // 44: weft.v1.ReserveTasksRequest.wait:type_name -> google.protobuf.Duration
+	45, // 45: weft.v1.ReserveTasksRequest.labels:type_name -> weft.v1.ReserveTasksRequest.LabelsEntry
+	33, // 46: weft.v1.ReserveTasksResponse.tasks:type_name -> weft.v1.Assignment
+	50, // 47: weft.v1.ReserveTasksResponse.lease:type_name -> google.protobuf.Duration
+	57, // 48: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
+	52, // 49: weft.v1.Assignment.command:type_name -> weft.v1.Command
+	50, // 50: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
+	50, // 51: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
+	46, // 52: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
+	50, // 53: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
+	57, // 54: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
+	58, // 55: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
+	59, // 56: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
+	49, // 57: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
+	7,  // 58: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
+	17, // 59: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
+	0,  // 60: weft.v1.TaskService.SubmitTasks:input_type -> weft.v1.SubmitTasksRequest
+	19, // 61: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
+	21, // 62: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
+	23, // 63: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
+	25, // 64: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
+	27, // 65: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
+	29, // 66: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
+	31, // 67: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
+	34, // 68: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
+	36, // 69: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
+	38, // 70: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
+	40, // 71: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
+	3,  // 72: weft.v1.TaskService.RetryTasks:input_type -> weft.v1.RetryTasksRequest
+	5,  // 73: weft.v1.TaskService.ExplainTask:input_type -> weft.v1.ExplainTaskRequest
+	12, // 74: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
+	18, // 75: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
+	1,  // 76: weft.v1.TaskService.SubmitTasks:output_type -> weft.v1.SubmitTasksResponse
+	20, // 77: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
+	22, // 78: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
+	24, // 79: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
+	26, // 80: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
+	28, // 81: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
+	30, // 82: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
+	32, // 83: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
+	35, // 84: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
+	37, // 85: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
+	39, // 86: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
+	41, // 87: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
+	4,  // 88: weft.v1.TaskService.RetryTasks:output_type -> weft.v1.RetryTasksResponse
+	6,  // 89: weft.v1.TaskService.ExplainTask:output_type -> weft.v1.ExplainTaskResponse
+	74, // [74:90] is the sub-list for method output_type
+	58, // [58:74] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_task_service_proto_init() }
@@ -2847,15 +3472,15 @@ func file_weft_v1_task_service_proto_init() {
 	file_weft_v1_error_proto_init()
 	file_weft_v1_payload_proto_init()
 	file_weft_v1_task_proto_init()
-	file_weft_v1_task_service_proto_msgTypes[19].OneofWrappers = []any{
+	file_weft_v1_task_service_proto_msgTypes[26].OneofWrappers = []any{
 		(*WatchTaskResponse_Task)(nil),
 		(*WatchTaskResponse_Output)(nil),
 	}
-	file_weft_v1_task_service_proto_msgTypes[26].OneofWrappers = []any{
+	file_weft_v1_task_service_proto_msgTypes[33].OneofWrappers = []any{
 		(*Assignment_Payload)(nil),
 		(*Assignment_Command)(nil),
 	}
-	file_weft_v1_task_service_proto_msgTypes[29].OneofWrappers = []any{
+	file_weft_v1_task_service_proto_msgTypes[36].OneofWrappers = []any{
 		(*CompleteTaskRequest_Result)(nil),
 		(*CompleteTaskRequest_Command)(nil),
 	}
@@ -2865,7 +3490,7 @@ func file_weft_v1_task_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_task_service_proto_rawDesc), len(file_weft_v1_task_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

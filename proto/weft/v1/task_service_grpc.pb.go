@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	TaskService_Execute_FullMethodName      = "/weft.v1.TaskService/Execute"
 	TaskService_SubmitTask_FullMethodName   = "/weft.v1.TaskService/SubmitTask"
+	TaskService_SubmitTasks_FullMethodName  = "/weft.v1.TaskService/SubmitTasks"
 	TaskService_GetTask_FullMethodName      = "/weft.v1.TaskService/GetTask"
 	TaskService_ListTasks_FullMethodName    = "/weft.v1.TaskService/ListTasks"
 	TaskService_WaitTask_FullMethodName     = "/weft.v1.TaskService/WaitTask"
@@ -32,6 +33,8 @@ const (
 	TaskService_CompleteTask_FullMethodName = "/weft.v1.TaskService/CompleteTask"
 	TaskService_FailTask_FullMethodName     = "/weft.v1.TaskService/FailTask"
 	TaskService_ReleaseTask_FullMethodName  = "/weft.v1.TaskService/ReleaseTask"
+	TaskService_RetryTasks_FullMethodName   = "/weft.v1.TaskService/RetryTasks"
+	TaskService_ExplainTask_FullMethodName  = "/weft.v1.TaskService/ExplainTask"
 )
 
 // TaskServiceClient is the client API for TaskService service.
@@ -53,9 +56,15 @@ type TaskServiceClient interface {
 	Execute(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecuteRequest, ExecuteResponse], error)
 	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
 	// says otherwise. Idempotent by request_id for as long as the task is known.
-	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
-	// RESOURCE_EXHAUSTED / PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.
+	// With `wait` it waits for room in a queue that is full.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
+	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,
+	// PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.
 	SubmitTask(ctx context.Context, in *SubmitTaskRequest, opts ...grpc.CallOption) (*SubmitTaskResponse, error)
+	// SubmitTasks submits up to 1,000 tasks, each on its own merits: the response tells for each what
+	// SubmitTask would. Idempotent by request_id, as each task of its own.
+	// Errors: INVALID_ARGUMENT / INVALID_FIELD, RESOURCE_EXHAUSTED / DISK_LOW.
+	SubmitTasks(ctx context.Context, in *SubmitTasksRequest, opts ...grpc.CallOption) (*SubmitTasksResponse, error)
 	// GetTask returns a task as it is now.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.
 	GetTask(ctx context.Context, in *GetTaskRequest, opts ...grpc.CallOption) (*GetTaskResponse, error)
@@ -81,8 +90,9 @@ type TaskServiceClient interface {
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
 	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
 	// Idempotent by request_id for as long as that session lives.
+	// A queue that is closed and has no task left that waits says so at once.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
-	// RESOURCE_EXHAUSTED / OVERLOADED.
+	// FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(ctx context.Context, in *ReserveTasksRequest, opts ...grpc.CallOption) (*ReserveTasksResponse, error)
 	// RenewTask prolongs the session that holds the task.
 	// Errors: FAILED_PRECONDITION / LEASE_LOST, NOT_FOUND / TASK_NOT_FOUND.
@@ -98,6 +108,14 @@ type TaskServiceClient interface {
 	// ReleaseTask gives the task back unfinished; it keeps its place in the queue and is charged nothing.
 	// Errors: as CompleteTask.
 	ReleaseTask(ctx context.Context, in *ReleaseTaskRequest, opts ...grpc.CallOption) (*ReleaseTaskResponse, error)
+	// RetryTasks makes tasks that failed, were cancelled or expired ready again, with all their tries: the
+	// ones named, or the failed ones of a queue. A task that was one of a call belongs to none from then on.
+	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
+	// QUEUE_CLOSED. Of several named tasks none is changed then.
+	RetryTasks(ctx context.Context, in *RetryTasksRequest, opts ...grpc.CallOption) (*RetryTasksResponse, error)
+	// ExplainTask says in a sentence why a task does not run, and what to do about it.
+	// Errors: NOT_FOUND / TASK_NOT_FOUND.
+	ExplainTask(ctx context.Context, in *ExplainTaskRequest, opts ...grpc.CallOption) (*ExplainTaskResponse, error)
 }
 
 type taskServiceClient struct {
@@ -125,6 +143,16 @@ func (c *taskServiceClient) SubmitTask(ctx context.Context, in *SubmitTaskReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SubmitTaskResponse)
 	err := c.cc.Invoke(ctx, TaskService_SubmitTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *taskServiceClient) SubmitTasks(ctx context.Context, in *SubmitTasksRequest, opts ...grpc.CallOption) (*SubmitTasksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SubmitTasksResponse)
+	err := c.cc.Invoke(ctx, TaskService_SubmitTasks_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -250,6 +278,26 @@ func (c *taskServiceClient) ReleaseTask(ctx context.Context, in *ReleaseTaskRequ
 	return out, nil
 }
 
+func (c *taskServiceClient) RetryTasks(ctx context.Context, in *RetryTasksRequest, opts ...grpc.CallOption) (*RetryTasksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetryTasksResponse)
+	err := c.cc.Invoke(ctx, TaskService_RetryTasks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *taskServiceClient) ExplainTask(ctx context.Context, in *ExplainTaskRequest, opts ...grpc.CallOption) (*ExplainTaskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainTaskResponse)
+	err := c.cc.Invoke(ctx, TaskService_ExplainTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TaskServiceServer is the server API for TaskService service.
 // All implementations must embed UnimplementedTaskServiceServer
 // for forward compatibility.
@@ -269,9 +317,15 @@ type TaskServiceServer interface {
 	Execute(grpc.BidiStreamingServer[ExecuteRequest, ExecuteResponse]) error
 	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
 	// says otherwise. Idempotent by request_id for as long as the task is known.
-	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
-	// RESOURCE_EXHAUSTED / PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.
+	// With `wait` it waits for room in a queue that is full.
+	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
+	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,
+	// PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.
 	SubmitTask(context.Context, *SubmitTaskRequest) (*SubmitTaskResponse, error)
+	// SubmitTasks submits up to 1,000 tasks, each on its own merits: the response tells for each what
+	// SubmitTask would. Idempotent by request_id, as each task of its own.
+	// Errors: INVALID_ARGUMENT / INVALID_FIELD, RESOURCE_EXHAUSTED / DISK_LOW.
+	SubmitTasks(context.Context, *SubmitTasksRequest) (*SubmitTasksResponse, error)
 	// GetTask returns a task as it is now.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.
 	GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error)
@@ -297,8 +351,9 @@ type TaskServiceServer interface {
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
 	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
 	// Idempotent by request_id for as long as that session lives.
+	// A queue that is closed and has no task left that waits says so at once.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
-	// RESOURCE_EXHAUSTED / OVERLOADED.
+	// FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(context.Context, *ReserveTasksRequest) (*ReserveTasksResponse, error)
 	// RenewTask prolongs the session that holds the task.
 	// Errors: FAILED_PRECONDITION / LEASE_LOST, NOT_FOUND / TASK_NOT_FOUND.
@@ -314,6 +369,14 @@ type TaskServiceServer interface {
 	// ReleaseTask gives the task back unfinished; it keeps its place in the queue and is charged nothing.
 	// Errors: as CompleteTask.
 	ReleaseTask(context.Context, *ReleaseTaskRequest) (*ReleaseTaskResponse, error)
+	// RetryTasks makes tasks that failed, were cancelled or expired ready again, with all their tries: the
+	// ones named, or the failed ones of a queue. A task that was one of a call belongs to none from then on.
+	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
+	// QUEUE_CLOSED. Of several named tasks none is changed then.
+	RetryTasks(context.Context, *RetryTasksRequest) (*RetryTasksResponse, error)
+	// ExplainTask says in a sentence why a task does not run, and what to do about it.
+	// Errors: NOT_FOUND / TASK_NOT_FOUND.
+	ExplainTask(context.Context, *ExplainTaskRequest) (*ExplainTaskResponse, error)
 	mustEmbedUnimplementedTaskServiceServer()
 }
 
@@ -329,6 +392,9 @@ func (UnimplementedTaskServiceServer) Execute(grpc.BidiStreamingServer[ExecuteRe
 }
 func (UnimplementedTaskServiceServer) SubmitTask(context.Context, *SubmitTaskRequest) (*SubmitTaskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SubmitTask not implemented")
+}
+func (UnimplementedTaskServiceServer) SubmitTasks(context.Context, *SubmitTasksRequest) (*SubmitTasksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SubmitTasks not implemented")
 }
 func (UnimplementedTaskServiceServer) GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTask not implemented")
@@ -362,6 +428,12 @@ func (UnimplementedTaskServiceServer) FailTask(context.Context, *FailTaskRequest
 }
 func (UnimplementedTaskServiceServer) ReleaseTask(context.Context, *ReleaseTaskRequest) (*ReleaseTaskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleaseTask not implemented")
+}
+func (UnimplementedTaskServiceServer) RetryTasks(context.Context, *RetryTasksRequest) (*RetryTasksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryTasks not implemented")
+}
+func (UnimplementedTaskServiceServer) ExplainTask(context.Context, *ExplainTaskRequest) (*ExplainTaskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainTask not implemented")
 }
 func (UnimplementedTaskServiceServer) mustEmbedUnimplementedTaskServiceServer() {}
 func (UnimplementedTaskServiceServer) testEmbeddedByValue()                     {}
@@ -405,6 +477,24 @@ func _TaskService_SubmitTask_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TaskServiceServer).SubmitTask(ctx, req.(*SubmitTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TaskService_SubmitTasks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubmitTasksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).SubmitTasks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_SubmitTasks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).SubmitTasks(ctx, req.(*SubmitTasksRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -600,6 +690,42 @@ func _TaskService_ReleaseTask_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TaskService_RetryTasks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryTasksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).RetryTasks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_RetryTasks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).RetryTasks(ctx, req.(*RetryTasksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TaskService_ExplainTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).ExplainTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_ExplainTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).ExplainTask(ctx, req.(*ExplainTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TaskService_ServiceDesc is the grpc.ServiceDesc for TaskService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -610,6 +736,10 @@ var TaskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SubmitTask",
 			Handler:    _TaskService_SubmitTask_Handler,
+		},
+		{
+			MethodName: "SubmitTasks",
+			Handler:    _TaskService_SubmitTasks_Handler,
 		},
 		{
 			MethodName: "GetTask",
@@ -650,6 +780,14 @@ var TaskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReleaseTask",
 			Handler:    _TaskService_ReleaseTask_Handler,
+		},
+		{
+			MethodName: "RetryTasks",
+			Handler:    _TaskService_RetryTasks_Handler,
+		},
+		{
+			MethodName: "ExplainTask",
+			Handler:    _TaskService_ExplainTask_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

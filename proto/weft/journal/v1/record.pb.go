@@ -53,6 +53,10 @@ type Record struct {
 	//	*Record_TaskDropped
 	//	*Record_TaskLosses
 	//	*Record_TaskReady
+	//	*Record_QueueDropped
+	//	*Record_TaskUnblocked
+	//	*Record_TaskRevived
+	//	*Record_TaskDetached
 	//	*Record_SchedulePut
 	//	*Record_ScheduleFired
 	//	*Record_ScheduleDropped
@@ -242,6 +246,42 @@ func (x *Record) GetTaskReady() *TaskReady {
 	return nil
 }
 
+func (x *Record) GetQueueDropped() *QueueDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_QueueDropped); ok {
+			return x.QueueDropped
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetTaskUnblocked() *TaskUnblocked {
+	if x != nil {
+		if x, ok := x.Change.(*Record_TaskUnblocked); ok {
+			return x.TaskUnblocked
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetTaskRevived() *TaskRevived {
+	if x != nil {
+		if x, ok := x.Change.(*Record_TaskRevived); ok {
+			return x.TaskRevived
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetTaskDetached() *TaskDetached {
+	if x != nil {
+		if x, ok := x.Change.(*Record_TaskDetached); ok {
+			return x.TaskDetached
+		}
+	}
+	return nil
+}
+
 func (x *Record) GetSchedulePut() *SchedulePut {
 	if x != nil {
 		if x, ok := x.Change.(*Record_SchedulePut); ok {
@@ -353,6 +393,26 @@ type Record_TaskReady struct {
 	TaskReady *TaskReady `protobuf:"bytes,16,opt,name=task_ready,json=taskReady,proto3,oneof"`
 }
 
+type Record_QueueDropped struct {
+	// A queue is gone.
+	QueueDropped *QueueDropped `protobuf:"bytes,17,opt,name=queue_dropped,json=queueDropped,proto3,oneof"`
+}
+
+type Record_TaskUnblocked struct {
+	// A task that this one waited for has ended.
+	TaskUnblocked *TaskUnblocked `protobuf:"bytes,18,opt,name=task_unblocked,json=taskUnblocked,proto3,oneof"`
+}
+
+type Record_TaskRevived struct {
+	// A final task is to run again.
+	TaskRevived *TaskRevived `protobuf:"bytes,19,opt,name=task_revived,json=taskRevived,proto3,oneof"`
+}
+
+type Record_TaskDetached struct {
+	// A task left its call.
+	TaskDetached *TaskDetached `protobuf:"bytes,20,opt,name=task_detached,json=taskDetached,proto3,oneof"`
+}
+
 type Record_SchedulePut struct {
 	// A schedule's whole state.
 	SchedulePut *SchedulePut `protobuf:"bytes,40,opt,name=schedule_put,json=schedulePut,proto3,oneof"`
@@ -399,6 +459,14 @@ func (*Record_TaskDropped) isRecord_Change() {}
 func (*Record_TaskLosses) isRecord_Change() {}
 
 func (*Record_TaskReady) isRecord_Change() {}
+
+func (*Record_QueueDropped) isRecord_Change() {}
+
+func (*Record_TaskUnblocked) isRecord_Change() {}
+
+func (*Record_TaskRevived) isRecord_Change() {}
+
+func (*Record_TaskDetached) isRecord_Change() {}
 
 func (*Record_SchedulePut) isRecord_Change() {}
 
@@ -463,7 +531,31 @@ type QueuePut struct {
 	// Its name.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// When it was created.
-	CreatedAt     int64 `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	CreatedAt int64 `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// 1 priority, 2 fifo, 3 lifo.
+	Order uint32 `protobuf:"varint,5,opt,name=order,proto3" json:"order,omitempty"`
+	// Tasks that may wait; 0 is without limit.
+	MaxSize uint64 `protobuf:"varint,6,opt,name=max_size,json=maxSize,proto3" json:"max_size,omitempty"`
+	// Tasks that may run; 0 is without limit.
+	MaxRunning uint32 `protobuf:"varint,7,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"`
+	// Tasks of one key that may run; 0 is without limit.
+	MaxRunningPerKey uint32 `protobuf:"varint,8,opt,name=max_running_per_key,json=maxRunningPerKey,proto3" json:"max_running_per_key,omitempty"`
+	// Attempts begun per second; 0 is without limit.
+	Rate float64 `protobuf:"fixed64,9,opt,name=rate,proto3" json:"rate,omitempty"`
+	// Attempts that may begin at once.
+	Burst uint32 `protobuf:"varint,10,opt,name=burst,proto3" json:"burst,omitempty"`
+	// For tasks that do not say otherwise.
+	Defaults *Options `protobuf:"bytes,11,opt,name=defaults,proto3" json:"defaults,omitempty"`
+	// Hands out nothing.
+	Paused bool `protobuf:"varint,12,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Takes nothing.
+	Closed bool `protobuf:"varint,13,opt,name=closed,proto3" json:"closed,omitempty"`
+	// Goes when its tasks have.
+	Deleting bool `protobuf:"varint,14,opt,name=deleting,proto3" json:"deleting,omitempty"`
+	// Tasks with ids up to this one are purged, or count as such, if in one of the states.
+	PurgedTo uint64 `protobuf:"varint,15,opt,name=purged_to,json=purgedTo,proto3" json:"purged_to,omitempty"`
+	// Those states, as bits.
+	PurgedStates  uint32 `protobuf:"varint,16,opt,name=purged_states,json=purgedStates,proto3" json:"purged_states,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -526,6 +618,301 @@ func (x *QueuePut) GetCreatedAt() int64 {
 	return 0
 }
 
+func (x *QueuePut) GetOrder() uint32 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *QueuePut) GetMaxSize() uint64 {
+	if x != nil {
+		return x.MaxSize
+	}
+	return 0
+}
+
+func (x *QueuePut) GetMaxRunning() uint32 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
+func (x *QueuePut) GetMaxRunningPerKey() uint32 {
+	if x != nil {
+		return x.MaxRunningPerKey
+	}
+	return 0
+}
+
+func (x *QueuePut) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *QueuePut) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+func (x *QueuePut) GetDefaults() *Options {
+	if x != nil {
+		return x.Defaults
+	}
+	return nil
+}
+
+func (x *QueuePut) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *QueuePut) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+func (x *QueuePut) GetDeleting() bool {
+	if x != nil {
+		return x.Deleting
+	}
+	return false
+}
+
+func (x *QueuePut) GetPurgedTo() uint64 {
+	if x != nil {
+		return x.PurgedTo
+	}
+	return 0
+}
+
+func (x *QueuePut) GetPurgedStates() uint32 {
+	if x != nil {
+		return x.PurgedStates
+	}
+	return 0
+}
+
+// QueueDropped ends a queue.
+type QueueDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueDropped) Reset() {
+	*x = QueueDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueDropped) ProtoMessage() {}
+
+func (x *QueueDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueDropped.ProtoReflect.Descriptor instead.
+func (*QueueDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *QueueDropped) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// TaskUnblocked says that a task waits for one less.
+type TaskUnblocked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which task.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The one that ended.
+	Dependency uint64 `protobuf:"varint,2,opt,name=dependency,proto3" json:"dependency,omitempty"`
+	// The state after, as in TaskPut.
+	State uint32 `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
+	// When it becomes ready, while scheduled.
+	Next          int64 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskUnblocked) Reset() {
+	*x = TaskUnblocked{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskUnblocked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskUnblocked) ProtoMessage() {}
+
+func (x *TaskUnblocked) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskUnblocked.ProtoReflect.Descriptor instead.
+func (*TaskUnblocked) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TaskUnblocked) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *TaskUnblocked) GetDependency() uint64 {
+	if x != nil {
+		return x.Dependency
+	}
+	return 0
+}
+
+func (x *TaskUnblocked) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *TaskUnblocked) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+// TaskRevived makes a final task wait again. It belongs to no call any more.
+type TaskRevived struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which task.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskRevived) Reset() {
+	*x = TaskRevived{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskRevived) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskRevived) ProtoMessage() {}
+
+func (x *TaskRevived) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskRevived.ProtoReflect.Descriptor instead.
+func (*TaskRevived) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TaskRevived) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// TaskDetached takes a task from its call, where another one is at its index.
+type TaskDetached struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which task.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskDetached) Reset() {
+	*x = TaskDetached{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskDetached) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskDetached) ProtoMessage() {}
+
+func (x *TaskDetached) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskDetached.ProtoReflect.Descriptor instead.
+func (*TaskDetached) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TaskDetached) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // SessionPut is a session's whole state.
 type SessionPut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -551,7 +938,7 @@ type SessionPut struct {
 
 func (x *SessionPut) Reset() {
 	*x = SessionPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[3]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +950,7 @@ func (x *SessionPut) String() string {
 func (*SessionPut) ProtoMessage() {}
 
 func (x *SessionPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[3]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +963,7 @@ func (x *SessionPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPut.ProtoReflect.Descriptor instead.
 func (*SessionPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SessionPut) GetId() []byte {
@@ -648,7 +1035,7 @@ type SessionEnded struct {
 
 func (x *SessionEnded) Reset() {
 	*x = SessionEnded{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[4]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +1047,7 @@ func (x *SessionEnded) String() string {
 func (*SessionEnded) ProtoMessage() {}
 
 func (x *SessionEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[4]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +1060,7 @@ func (x *SessionEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionEnded.ProtoReflect.Descriptor instead.
 func (*SessionEnded) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SessionEnded) GetId() []byte {
@@ -703,7 +1090,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[5]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +1102,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[5]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +1115,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *IndexRange) GetFirst() uint64 {
@@ -776,7 +1163,7 @@ type CallPut struct {
 
 func (x *CallPut) Reset() {
 	*x = CallPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +1175,7 @@ func (x *CallPut) String() string {
 func (*CallPut) ProtoMessage() {}
 
 func (x *CallPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +1188,7 @@ func (x *CallPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallPut.ProtoReflect.Descriptor instead.
 func (*CallPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CallPut) GetId() uint64 {
@@ -887,14 +1274,16 @@ type CallAcknowledged struct {
 	// Which call.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Indexes that were not acknowledged before.
-	Ranges        []*IndexRange `protobuf:"bytes,2,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	Ranges []*IndexRange `protobuf:"bytes,2,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	// Those among them whose tasks stay although nobody asked for retention: others wait for them.
+	Kept          []uint64 `protobuf:"varint,3,rep,packed,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CallAcknowledged) Reset() {
 	*x = CallAcknowledged{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +1295,7 @@ func (x *CallAcknowledged) String() string {
 func (*CallAcknowledged) ProtoMessage() {}
 
 func (x *CallAcknowledged) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +1308,7 @@ func (x *CallAcknowledged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallAcknowledged.ProtoReflect.Descriptor instead.
 func (*CallAcknowledged) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CallAcknowledged) GetId() uint64 {
@@ -932,6 +1321,13 @@ func (x *CallAcknowledged) GetId() uint64 {
 func (x *CallAcknowledged) GetRanges() []*IndexRange {
 	if x != nil {
 		return x.Ranges
+	}
+	return nil
+}
+
+func (x *CallAcknowledged) GetKept() []uint64 {
+	if x != nil {
+		return x.Kept
 	}
 	return nil
 }
@@ -957,7 +1353,7 @@ type CallChanged struct {
 
 func (x *CallChanged) Reset() {
 	*x = CallChanged{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1365,7 @@ func (x *CallChanged) String() string {
 func (*CallChanged) ProtoMessage() {}
 
 func (x *CallChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1378,7 @@ func (x *CallChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallChanged.ProtoReflect.Descriptor instead.
 func (*CallChanged) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CallChanged) GetId() uint64 {
@@ -1038,7 +1434,7 @@ type CallDropped struct {
 
 func (x *CallDropped) Reset() {
 	*x = CallDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1446,7 @@ func (x *CallDropped) String() string {
 func (*CallDropped) ProtoMessage() {}
 
 func (x *CallDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1459,7 @@ func (x *CallDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallDropped.ProtoReflect.Descriptor instead.
 func (*CallDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CallDropped) GetId() uint64 {
@@ -1086,7 +1482,7 @@ type Payload struct {
 
 func (x *Payload) Reset() {
 	*x = Payload{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1494,7 @@ func (x *Payload) String() string {
 func (*Payload) ProtoMessage() {}
 
 func (x *Payload) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1507,7 @@ func (x *Payload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payload.ProtoReflect.Descriptor instead.
 func (*Payload) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Payload) GetEncoding() uint32 {
@@ -1145,7 +1541,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1553,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1566,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Error) GetReason() string {
@@ -1225,14 +1621,30 @@ type Options struct {
 	// Fails when its worker is lost.
 	FailOnWorkerLost bool `protobuf:"varint,10,opt,name=fail_on_worker_lost,json=failOnWorkerLost,proto3" json:"fail_on_worker_lost,omitempty"`
 	// Labels, key and value in turn, by key.
-	Labels        []string `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty"`
+	Labels []string `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty"`
+	// The least runs first.
+	Priority int32 `protobuf:"zigzag32,12,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Not after; 0 is none.
+	Deadline int64 `protobuf:"varint,13,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// Joins, and is joined.
+	UniqueKey string `protobuf:"bytes,14,opt,name=unique_key,json=uniqueKey,proto3" json:"unique_key,omitempty"`
+	// Takes turns.
+	FairnessKey string `protobuf:"bytes,15,opt,name=fairness_key,json=fairnessKey,proto3" json:"fairness_key,omitempty"`
+	// Labels that the worker must have, as `labels`.
+	WorkerLabels []string `protobuf:"bytes,16,rep,name=worker_labels,json=workerLabels,proto3" json:"worker_labels,omitempty"`
+	// Never two attempts at a time.
+	Exclusive bool `protobuf:"varint,17,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	// Tasks that have to end first, as asked.
+	After []uint64 `protobuf:"varint,18,rep,packed,name=after,proto3" json:"after,omitempty"`
+	// And runs although they fail.
+	RunOnFailure  bool `protobuf:"varint,19,opt,name=run_on_failure,json=runOnFailure,proto3" json:"run_on_failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1656,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1669,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Options) GetTimeout() int64 {
@@ -1337,6 +1749,153 @@ func (x *Options) GetLabels() []string {
 	return nil
 }
 
+func (x *Options) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Options) GetDeadline() int64 {
+	if x != nil {
+		return x.Deadline
+	}
+	return 0
+}
+
+func (x *Options) GetUniqueKey() string {
+	if x != nil {
+		return x.UniqueKey
+	}
+	return ""
+}
+
+func (x *Options) GetFairnessKey() string {
+	if x != nil {
+		return x.FairnessKey
+	}
+	return ""
+}
+
+func (x *Options) GetWorkerLabels() []string {
+	if x != nil {
+		return x.WorkerLabels
+	}
+	return nil
+}
+
+func (x *Options) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
+}
+
+func (x *Options) GetAfter() []uint64 {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Options) GetRunOnFailure() bool {
+	if x != nil {
+		return x.RunOnFailure
+	}
+	return false
+}
+
+// Attempt is one that ended.
+type Attempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its token.
+	Token uint64 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Its holder's name.
+	Worker string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	// When it began.
+	StartedAt int64 `protobuf:"varint,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// When it ended.
+	EndedAt int64 `protobuf:"varint,4,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Why, as AttemptEnd of the API.
+	End uint32 `protobuf:"varint,5,opt,name=end,proto3" json:"end,omitempty"`
+	// What went wrong, if anything did.
+	Error         *Error `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Attempt) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *Attempt) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *Attempt) GetStartedAt() int64 {
+	if x != nil {
+		return x.StartedAt
+	}
+	return 0
+}
+
+func (x *Attempt) GetEndedAt() int64 {
+	if x != nil {
+		return x.EndedAt
+	}
+	return 0
+}
+
+func (x *Attempt) GetEnd() uint32 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
+func (x *Attempt) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 // TaskPut is a task's whole state.
 type TaskPut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1358,7 +1917,8 @@ type TaskPut struct {
 	CreatedAt int64 `protobuf:"varint,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Not before; 0 is at once.
 	RunAt int64 `protobuf:"varint,9,opt,name=run_at,json=runAt,proto3" json:"run_at,omitempty"`
-	// 1 scheduled, 2 ready, 3 running, 4 cancelling, 5 succeeded, 6 failed, 7 cancelled.
+	// 1 scheduled, 2 blocked, 3 ready, 4 running, 5 cancelling, 6 succeeded, 7 failed, 8 cancelled,
+	// 9 expired.
 	State uint32 `protobuf:"varint,10,opt,name=state,proto3" json:"state,omitempty"`
 	// The request that submitted it, if it had an id.
 	RequestId string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1385,14 +1945,24 @@ type TaskPut struct {
 	// Set once final.
 	Outcome *TaskFinished `protobuf:"bytes,22,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// Its outcome was acknowledged.
-	Acknowledged  bool `protobuf:"varint,23,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
+	Acknowledged bool `protobuf:"varint,23,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
+	// Attempts that ended, the last ones.
+	History []*Attempt `protobuf:"bytes,24,rep,name=history,proto3" json:"history,omitempty"`
+	// Tasks that it still waits for.
+	Waits []uint64 `protobuf:"varint,25,rep,packed,name=waits,proto3" json:"waits,omitempty"`
+	// The task of the same unique key that it joined.
+	Joined uint64 `protobuf:"varint,26,opt,name=joined,proto3" json:"joined,omitempty"`
+	// Its cancellation is its deadline's.
+	Expiring bool `protobuf:"varint,27,opt,name=expiring,proto3" json:"expiring,omitempty"`
+	// Its submitter has left it to those that joined it.
+	Detached      bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskPut) Reset() {
 	*x = TaskPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1974,7 @@ func (x *TaskPut) String() string {
 func (*TaskPut) ProtoMessage() {}
 
 func (x *TaskPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1987,7 @@ func (x *TaskPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskPut.ProtoReflect.Descriptor instead.
 func (*TaskPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TaskPut) GetId() uint64 {
@@ -1581,6 +2151,41 @@ func (x *TaskPut) GetAcknowledged() bool {
 	return false
 }
 
+func (x *TaskPut) GetHistory() []*Attempt {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+func (x *TaskPut) GetWaits() []uint64 {
+	if x != nil {
+		return x.Waits
+	}
+	return nil
+}
+
+func (x *TaskPut) GetJoined() uint64 {
+	if x != nil {
+		return x.Joined
+	}
+	return 0
+}
+
+func (x *TaskPut) GetExpiring() bool {
+	if x != nil {
+		return x.Expiring
+	}
+	return false
+}
+
+func (x *TaskPut) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
+}
+
 // TaskDispatched begins an attempt.
 type TaskDispatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1600,7 +2205,7 @@ type TaskDispatched struct {
 
 func (x *TaskDispatched) Reset() {
 	*x = TaskDispatched{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +2217,7 @@ func (x *TaskDispatched) String() string {
 func (*TaskDispatched) ProtoMessage() {}
 
 func (x *TaskDispatched) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +2230,7 @@ func (x *TaskDispatched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDispatched.ProtoReflect.Descriptor instead.
 func (*TaskDispatched) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TaskDispatched) GetId() uint64 {
@@ -1675,14 +2280,18 @@ type TaskRetried struct {
 	// Attempts charged so far.
 	Tries uint32 `protobuf:"varint,4,opt,name=tries,proto3" json:"tries,omitempty"`
 	// What went wrong, if anything did.
-	Error         *Error `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Error `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// When the attempt ended.
+	EndedAt int64 `protobuf:"varint,6,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Its worker.
+	Worker        string `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskRetried) Reset() {
 	*x = TaskRetried{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +2303,7 @@ func (x *TaskRetried) String() string {
 func (*TaskRetried) ProtoMessage() {}
 
 func (x *TaskRetried) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +2316,7 @@ func (x *TaskRetried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskRetried.ProtoReflect.Descriptor instead.
 func (*TaskRetried) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TaskRetried) GetId() uint64 {
@@ -1745,6 +2354,20 @@ func (x *TaskRetried) GetError() *Error {
 	return nil
 }
 
+func (x *TaskRetried) GetEndedAt() int64 {
+	if x != nil {
+		return x.EndedAt
+	}
+	return 0
+}
+
+func (x *TaskRetried) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
 // TaskReady moves a scheduled task to the ready ones.
 type TaskReady struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1756,7 +2379,7 @@ type TaskReady struct {
 
 func (x *TaskReady) Reset() {
 	*x = TaskReady{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +2391,7 @@ func (x *TaskReady) String() string {
 func (*TaskReady) ProtoMessage() {}
 
 func (x *TaskReady) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +2404,7 @@ func (x *TaskReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReady.ProtoReflect.Descriptor instead.
 func (*TaskReady) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TaskReady) GetId() uint64 {
@@ -1806,7 +2429,7 @@ type TaskLosses struct {
 
 func (x *TaskLosses) Reset() {
 	*x = TaskLosses{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +2441,7 @@ func (x *TaskLosses) String() string {
 func (*TaskLosses) ProtoMessage() {}
 
 func (x *TaskLosses) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +2454,7 @@ func (x *TaskLosses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskLosses.ProtoReflect.Descriptor instead.
 func (*TaskLosses) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TaskLosses) GetId() uint64 {
@@ -1861,14 +2484,16 @@ type TaskCancelling struct {
 	// Which task.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Between asking and killing.
-	Grace         int64 `protobuf:"varint,2,opt,name=grace,proto3" json:"grace,omitempty"`
+	Grace int64 `protobuf:"varint,2,opt,name=grace,proto3" json:"grace,omitempty"`
+	// Its deadline passed.
+	Expiring      bool `protobuf:"varint,3,opt,name=expiring,proto3" json:"expiring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskCancelling) Reset() {
 	*x = TaskCancelling{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2505,7 @@ func (x *TaskCancelling) String() string {
 func (*TaskCancelling) ProtoMessage() {}
 
 func (x *TaskCancelling) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2518,7 @@ func (x *TaskCancelling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCancelling.ProtoReflect.Descriptor instead.
 func (*TaskCancelling) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TaskCancelling) GetId() uint64 {
@@ -1910,12 +2535,19 @@ func (x *TaskCancelling) GetGrace() int64 {
 	return 0
 }
 
+func (x *TaskCancelling) GetExpiring() bool {
+	if x != nil {
+		return x.Expiring
+	}
+	return false
+}
+
 // TaskFinished is how a task ended.
 type TaskFinished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which task; 0 inside a TaskPut.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// 5 succeeded, 6 failed, 7 cancelled.
+	// 6 succeeded, 7 failed, 8 cancelled, 9 expired.
 	State uint32 `protobuf:"varint,2,opt,name=state,proto3" json:"state,omitempty"`
 	// How the last attempt ended, as AttemptEnd of the API.
 	End uint32 `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
@@ -1937,7 +2569,7 @@ type TaskFinished struct {
 
 func (x *TaskFinished) Reset() {
 	*x = TaskFinished{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2581,7 @@ func (x *TaskFinished) String() string {
 func (*TaskFinished) ProtoMessage() {}
 
 func (x *TaskFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2594,7 @@ func (x *TaskFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFinished.ProtoReflect.Descriptor instead.
 func (*TaskFinished) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TaskFinished) GetId() uint64 {
@@ -2039,7 +2671,7 @@ type TaskDropped struct {
 
 func (x *TaskDropped) Reset() {
 	*x = TaskDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2683,7 @@ func (x *TaskDropped) String() string {
 func (*TaskDropped) ProtoMessage() {}
 
 func (x *TaskDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2696,7 @@ func (x *TaskDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDropped.ProtoReflect.Descriptor instead.
 func (*TaskDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TaskDropped) GetId() uint64 {
@@ -2111,7 +2743,7 @@ type SchedulePut struct {
 
 func (x *SchedulePut) Reset() {
 	*x = SchedulePut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +2755,7 @@ func (x *SchedulePut) String() string {
 func (*SchedulePut) ProtoMessage() {}
 
 func (x *SchedulePut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +2768,7 @@ func (x *SchedulePut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchedulePut.ProtoReflect.Descriptor instead.
 func (*SchedulePut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SchedulePut) GetId() uint64 {
@@ -2266,7 +2898,7 @@ type ScheduleProgress struct {
 
 func (x *ScheduleProgress) Reset() {
 	*x = ScheduleProgress{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2910,7 @@ func (x *ScheduleProgress) String() string {
 func (*ScheduleProgress) ProtoMessage() {}
 
 func (x *ScheduleProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2923,7 @@ func (x *ScheduleProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleProgress.ProtoReflect.Descriptor instead.
 func (*ScheduleProgress) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ScheduleProgress) GetNext() int64 {
@@ -2377,7 +3009,7 @@ type ScheduleFired struct {
 
 func (x *ScheduleFired) Reset() {
 	*x = ScheduleFired{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +3021,7 @@ func (x *ScheduleFired) String() string {
 func (*ScheduleFired) ProtoMessage() {}
 
 func (x *ScheduleFired) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +3034,7 @@ func (x *ScheduleFired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleFired.ProtoReflect.Descriptor instead.
 func (*ScheduleFired) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ScheduleFired) GetId() uint64 {
@@ -2430,7 +3062,7 @@ type ScheduleDropped struct {
 
 func (x *ScheduleDropped) Reset() {
 	*x = ScheduleDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +3074,7 @@ func (x *ScheduleDropped) String() string {
 func (*ScheduleDropped) ProtoMessage() {}
 
 func (x *ScheduleDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +3087,7 @@ func (x *ScheduleDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleDropped.ProtoReflect.Descriptor instead.
 func (*ScheduleDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ScheduleDropped) GetId() uint64 {
@@ -2469,8 +3101,7 @@ var File_weft_journal_v1_record_proto protoreflect.FileDescriptor
 
 const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\x84\n" +
-	"\n" +
+	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\x9c\f\n" +
 	"\x06Record\x12.\n" +
 	"\x05floor\x18\x01 \x01(\v2\x16.weft.journal.v1.FloorH\x00R\x05floor\x128\n" +
 	"\tqueue_put\x18\x02 \x01(\v2\x19.weft.journal.v1.QueuePutH\x00R\bqueuePut\x12>\n" +
@@ -2491,19 +3122,50 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\vtask_losses\x18\x0f \x01(\v2\x1b.weft.journal.v1.TaskLossesH\x00R\n" +
 	"taskLosses\x12;\n" +
 	"\n" +
-	"task_ready\x18\x10 \x01(\v2\x1a.weft.journal.v1.TaskReadyH\x00R\ttaskReady\x12A\n" +
+	"task_ready\x18\x10 \x01(\v2\x1a.weft.journal.v1.TaskReadyH\x00R\ttaskReady\x12D\n" +
+	"\rqueue_dropped\x18\x11 \x01(\v2\x1d.weft.journal.v1.QueueDroppedH\x00R\fqueueDropped\x12G\n" +
+	"\x0etask_unblocked\x18\x12 \x01(\v2\x1e.weft.journal.v1.TaskUnblockedH\x00R\rtaskUnblocked\x12A\n" +
+	"\ftask_revived\x18\x13 \x01(\v2\x1c.weft.journal.v1.TaskRevivedH\x00R\vtaskRevived\x12D\n" +
+	"\rtask_detached\x18\x14 \x01(\v2\x1d.weft.journal.v1.TaskDetachedH\x00R\ftaskDetached\x12A\n" +
 	"\fschedule_put\x18( \x01(\v2\x1c.weft.journal.v1.SchedulePutH\x00R\vschedulePut\x12G\n" +
 	"\x0eschedule_fired\x18) \x01(\v2\x1e.weft.journal.v1.ScheduleFiredH\x00R\rscheduleFired\x12M\n" +
 	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"k\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xda\x03\n" +
 	"\bQueuePut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
-	"created_at\x18\x04 \x01(\x03R\tcreatedAt\"\xd3\x01\n" +
+	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x14\n" +
+	"\x05order\x18\x05 \x01(\rR\x05order\x12\x19\n" +
+	"\bmax_size\x18\x06 \x01(\x04R\amaxSize\x12\x1f\n" +
+	"\vmax_running\x18\a \x01(\rR\n" +
+	"maxRunning\x12-\n" +
+	"\x13max_running_per_key\x18\b \x01(\rR\x10maxRunningPerKey\x12\x12\n" +
+	"\x04rate\x18\t \x01(\x01R\x04rate\x12\x14\n" +
+	"\x05burst\x18\n" +
+	" \x01(\rR\x05burst\x124\n" +
+	"\bdefaults\x18\v \x01(\v2\x18.weft.journal.v1.OptionsR\bdefaults\x12\x16\n" +
+	"\x06paused\x18\f \x01(\bR\x06paused\x12\x16\n" +
+	"\x06closed\x18\r \x01(\bR\x06closed\x12\x1a\n" +
+	"\bdeleting\x18\x0e \x01(\bR\bdeleting\x12\x1b\n" +
+	"\tpurged_to\x18\x0f \x01(\x04R\bpurgedTo\x12#\n" +
+	"\rpurged_states\x18\x10 \x01(\rR\fpurgedStates\"\x1e\n" +
+	"\fQueueDropped\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"i\n" +
+	"\rTaskUnblocked\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1e\n" +
+	"\n" +
+	"dependency\x18\x02 \x01(\x04R\n" +
+	"dependency\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\rR\x05state\x12\x12\n" +
+	"\x04next\x18\x04 \x01(\x03R\x04next\"\x1d\n" +
+	"\vTaskRevived\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x1e\n" +
+	"\fTaskDetached\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xd3\x01\n" +
 	"\n" +
 	"SessionPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1c\n" +
@@ -2535,10 +3197,11 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\fcancelled_to\x18\t \x01(\x04R\vcancelledTo\x12!\n" +
 	"\fcancel_grace\x18\n" +
 	" \x01(\x03R\vcancelGrace\x12!\n" +
-	"\fdaemons_only\x18\v \x01(\bR\vdaemonsOnly\"W\n" +
+	"\fdaemons_only\x18\v \x01(\bR\vdaemonsOnly\"k\n" +
 	"\x10CallAcknowledged\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x123\n" +
-	"\x06ranges\x18\x02 \x03(\v2\x1b.weft.journal.v1.IndexRangeR\x06ranges\"\xc1\x01\n" +
+	"\x06ranges\x18\x02 \x03(\v2\x1b.weft.journal.v1.IndexRangeR\x06ranges\x12\x12\n" +
+	"\x04kept\x18\x03 \x03(\x04R\x04kept\"\xc1\x01\n" +
 	"\vCallChanged\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
@@ -2556,7 +3219,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05stack\x18\x03 \x01(\tR\x05stack\x12\x1c\n" +
-	"\tpermanent\x18\x04 \x01(\bR\tpermanent\"\xdb\x02\n" +
+	"\tpermanent\x18\x04 \x01(\bR\tpermanent\"\xd4\x04\n" +
 	"\aOptions\x12\x18\n" +
 	"\atimeout\x18\x01 \x01(\x03R\atimeout\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12!\n" +
@@ -2572,7 +3235,24 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06daemon\x18\t \x01(\bR\x06daemon\x12-\n" +
 	"\x13fail_on_worker_lost\x18\n" +
 	" \x01(\bR\x10failOnWorkerLost\x12\x16\n" +
-	"\x06labels\x18\v \x03(\tR\x06labels\"\xc5\x05\n" +
+	"\x06labels\x18\v \x03(\tR\x06labels\x12\x1a\n" +
+	"\bpriority\x18\f \x01(\x11R\bpriority\x12\x1a\n" +
+	"\bdeadline\x18\r \x01(\x03R\bdeadline\x12\x1d\n" +
+	"\n" +
+	"unique_key\x18\x0e \x01(\tR\tuniqueKey\x12!\n" +
+	"\ffairness_key\x18\x0f \x01(\tR\vfairnessKey\x12#\n" +
+	"\rworker_labels\x18\x10 \x03(\tR\fworkerLabels\x12\x1c\n" +
+	"\texclusive\x18\x11 \x01(\bR\texclusive\x12\x14\n" +
+	"\x05after\x18\x12 \x03(\x04R\x05after\x12$\n" +
+	"\x0erun_on_failure\x18\x13 \x01(\bR\frunOnFailure\"\xb1\x01\n" +
+	"\aAttempt\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x1d\n" +
+	"\n" +
+	"started_at\x18\x03 \x01(\x03R\tstartedAt\x12\x19\n" +
+	"\bended_at\x18\x04 \x01(\x03R\aendedAt\x12\x10\n" +
+	"\x03end\x18\x05 \x01(\rR\x03end\x12,\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xdf\x06\n" +
 	"\aTaskPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x12\n" +
@@ -2602,7 +3282,12 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"last_error\x18\x14 \x01(\v2\x16.weft.journal.v1.ErrorR\tlastError\x12!\n" +
 	"\fcancel_grace\x18\x15 \x01(\x03R\vcancelGrace\x127\n" +
 	"\aoutcome\x18\x16 \x01(\v2\x1d.weft.journal.v1.TaskFinishedR\aoutcome\x12\"\n" +
-	"\facknowledged\x18\x17 \x01(\bR\facknowledged\"\x90\x01\n" +
+	"\facknowledged\x18\x17 \x01(\bR\facknowledged\x122\n" +
+	"\ahistory\x18\x18 \x03(\v2\x18.weft.journal.v1.AttemptR\ahistory\x12\x14\n" +
+	"\x05waits\x18\x19 \x03(\x04R\x05waits\x12\x16\n" +
+	"\x06joined\x18\x1a \x01(\x04R\x06joined\x12\x1a\n" +
+	"\bexpiring\x18\x1b \x01(\bR\bexpiring\x12\x1a\n" +
+	"\bdetached\x18\x1c \x01(\bR\bdetached\"\x90\x01\n" +
 	"\x0eTaskDispatched\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1d\n" +
@@ -2610,23 +3295,26 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"session_id\x18\x03 \x01(\fR\tsessionId\x12\x1d\n" +
 	"\n" +
 	"started_at\x18\x04 \x01(\x03R\tstartedAt\x12\x1a\n" +
-	"\battempts\x18\x05 \x01(\rR\battempts\"\x8a\x01\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\"\xbd\x01\n" +
 	"\vTaskRetried\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\rR\x03end\x12\x15\n" +
 	"\x06run_at\x18\x03 \x01(\x03R\x05runAt\x12\x14\n" +
 	"\x05tries\x18\x04 \x01(\rR\x05tries\x12,\n" +
-	"\x05error\x18\x05 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\x1b\n" +
+	"\x05error\x18\x05 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\x12\x19\n" +
+	"\bended_at\x18\x06 \x01(\x03R\aendedAt\x12\x16\n" +
+	"\x06worker\x18\a \x01(\tR\x06worker\"\x1b\n" +
 	"\tTaskReady\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"P\n" +
 	"\n" +
 	"TaskLosses\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06losses\x18\x02 \x01(\rR\x06losses\x12\x1a\n" +
-	"\bsuspects\x18\x03 \x03(\fR\bsuspects\"6\n" +
+	"\bsuspects\x18\x03 \x03(\fR\bsuspects\"R\n" +
 	"\x0eTaskCancelling\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05grace\x18\x02 \x01(\x03R\x05grace\"\x8f\x02\n" +
+	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12\x1a\n" +
+	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\x8f\x02\n" +
 	"\fTaskFinished\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x10\n" +
@@ -2690,72 +3378,84 @@ func file_weft_journal_v1_record_proto_rawDescGZIP() []byte {
 	return file_weft_journal_v1_record_proto_rawDescData
 }
 
-var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*Record)(nil),           // 0: weft.journal.v1.Record
 	(*Floor)(nil),            // 1: weft.journal.v1.Floor
 	(*QueuePut)(nil),         // 2: weft.journal.v1.QueuePut
-	(*SessionPut)(nil),       // 3: weft.journal.v1.SessionPut
-	(*SessionEnded)(nil),     // 4: weft.journal.v1.SessionEnded
-	(*IndexRange)(nil),       // 5: weft.journal.v1.IndexRange
-	(*CallPut)(nil),          // 6: weft.journal.v1.CallPut
-	(*CallAcknowledged)(nil), // 7: weft.journal.v1.CallAcknowledged
-	(*CallChanged)(nil),      // 8: weft.journal.v1.CallChanged
-	(*CallDropped)(nil),      // 9: weft.journal.v1.CallDropped
-	(*Payload)(nil),          // 10: weft.journal.v1.Payload
-	(*Error)(nil),            // 11: weft.journal.v1.Error
-	(*Options)(nil),          // 12: weft.journal.v1.Options
-	(*TaskPut)(nil),          // 13: weft.journal.v1.TaskPut
-	(*TaskDispatched)(nil),   // 14: weft.journal.v1.TaskDispatched
-	(*TaskRetried)(nil),      // 15: weft.journal.v1.TaskRetried
-	(*TaskReady)(nil),        // 16: weft.journal.v1.TaskReady
-	(*TaskLosses)(nil),       // 17: weft.journal.v1.TaskLosses
-	(*TaskCancelling)(nil),   // 18: weft.journal.v1.TaskCancelling
-	(*TaskFinished)(nil),     // 19: weft.journal.v1.TaskFinished
-	(*TaskDropped)(nil),      // 20: weft.journal.v1.TaskDropped
-	(*SchedulePut)(nil),      // 21: weft.journal.v1.SchedulePut
-	(*ScheduleProgress)(nil), // 22: weft.journal.v1.ScheduleProgress
-	(*ScheduleFired)(nil),    // 23: weft.journal.v1.ScheduleFired
-	(*ScheduleDropped)(nil),  // 24: weft.journal.v1.ScheduleDropped
+	(*QueueDropped)(nil),     // 3: weft.journal.v1.QueueDropped
+	(*TaskUnblocked)(nil),    // 4: weft.journal.v1.TaskUnblocked
+	(*TaskRevived)(nil),      // 5: weft.journal.v1.TaskRevived
+	(*TaskDetached)(nil),     // 6: weft.journal.v1.TaskDetached
+	(*SessionPut)(nil),       // 7: weft.journal.v1.SessionPut
+	(*SessionEnded)(nil),     // 8: weft.journal.v1.SessionEnded
+	(*IndexRange)(nil),       // 9: weft.journal.v1.IndexRange
+	(*CallPut)(nil),          // 10: weft.journal.v1.CallPut
+	(*CallAcknowledged)(nil), // 11: weft.journal.v1.CallAcknowledged
+	(*CallChanged)(nil),      // 12: weft.journal.v1.CallChanged
+	(*CallDropped)(nil),      // 13: weft.journal.v1.CallDropped
+	(*Payload)(nil),          // 14: weft.journal.v1.Payload
+	(*Error)(nil),            // 15: weft.journal.v1.Error
+	(*Options)(nil),          // 16: weft.journal.v1.Options
+	(*Attempt)(nil),          // 17: weft.journal.v1.Attempt
+	(*TaskPut)(nil),          // 18: weft.journal.v1.TaskPut
+	(*TaskDispatched)(nil),   // 19: weft.journal.v1.TaskDispatched
+	(*TaskRetried)(nil),      // 20: weft.journal.v1.TaskRetried
+	(*TaskReady)(nil),        // 21: weft.journal.v1.TaskReady
+	(*TaskLosses)(nil),       // 22: weft.journal.v1.TaskLosses
+	(*TaskCancelling)(nil),   // 23: weft.journal.v1.TaskCancelling
+	(*TaskFinished)(nil),     // 24: weft.journal.v1.TaskFinished
+	(*TaskDropped)(nil),      // 25: weft.journal.v1.TaskDropped
+	(*SchedulePut)(nil),      // 26: weft.journal.v1.SchedulePut
+	(*ScheduleProgress)(nil), // 27: weft.journal.v1.ScheduleProgress
+	(*ScheduleFired)(nil),    // 28: weft.journal.v1.ScheduleFired
+	(*ScheduleDropped)(nil),  // 29: weft.journal.v1.ScheduleDropped
 }
 var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: weft.journal.v1.Record.floor:type_name -> weft.journal.v1.Floor
 	2,  // 1: weft.journal.v1.Record.queue_put:type_name -> weft.journal.v1.QueuePut
-	3,  // 2: weft.journal.v1.Record.session_put:type_name -> weft.journal.v1.SessionPut
-	4,  // 3: weft.journal.v1.Record.session_ended:type_name -> weft.journal.v1.SessionEnded
-	6,  // 4: weft.journal.v1.Record.call_put:type_name -> weft.journal.v1.CallPut
-	7,  // 5: weft.journal.v1.Record.call_acknowledged:type_name -> weft.journal.v1.CallAcknowledged
-	8,  // 6: weft.journal.v1.Record.call_changed:type_name -> weft.journal.v1.CallChanged
-	9,  // 7: weft.journal.v1.Record.call_dropped:type_name -> weft.journal.v1.CallDropped
-	13, // 8: weft.journal.v1.Record.task_put:type_name -> weft.journal.v1.TaskPut
-	14, // 9: weft.journal.v1.Record.task_dispatched:type_name -> weft.journal.v1.TaskDispatched
-	15, // 10: weft.journal.v1.Record.task_retried:type_name -> weft.journal.v1.TaskRetried
-	18, // 11: weft.journal.v1.Record.task_cancelling:type_name -> weft.journal.v1.TaskCancelling
-	19, // 12: weft.journal.v1.Record.task_finished:type_name -> weft.journal.v1.TaskFinished
-	20, // 13: weft.journal.v1.Record.task_dropped:type_name -> weft.journal.v1.TaskDropped
-	17, // 14: weft.journal.v1.Record.task_losses:type_name -> weft.journal.v1.TaskLosses
-	16, // 15: weft.journal.v1.Record.task_ready:type_name -> weft.journal.v1.TaskReady
-	21, // 16: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
-	23, // 17: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
-	24, // 18: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
-	5,  // 19: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
-	5,  // 20: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
-	5,  // 21: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
-	10, // 22: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
-	12, // 23: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
-	11, // 24: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
-	19, // 25: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
-	11, // 26: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
-	10, // 27: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
-	11, // 28: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
-	13, // 29: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
-	22, // 30: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
-	22, // 31: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	7,  // 2: weft.journal.v1.Record.session_put:type_name -> weft.journal.v1.SessionPut
+	8,  // 3: weft.journal.v1.Record.session_ended:type_name -> weft.journal.v1.SessionEnded
+	10, // 4: weft.journal.v1.Record.call_put:type_name -> weft.journal.v1.CallPut
+	11, // 5: weft.journal.v1.Record.call_acknowledged:type_name -> weft.journal.v1.CallAcknowledged
+	12, // 6: weft.journal.v1.Record.call_changed:type_name -> weft.journal.v1.CallChanged
+	13, // 7: weft.journal.v1.Record.call_dropped:type_name -> weft.journal.v1.CallDropped
+	18, // 8: weft.journal.v1.Record.task_put:type_name -> weft.journal.v1.TaskPut
+	19, // 9: weft.journal.v1.Record.task_dispatched:type_name -> weft.journal.v1.TaskDispatched
+	20, // 10: weft.journal.v1.Record.task_retried:type_name -> weft.journal.v1.TaskRetried
+	23, // 11: weft.journal.v1.Record.task_cancelling:type_name -> weft.journal.v1.TaskCancelling
+	24, // 12: weft.journal.v1.Record.task_finished:type_name -> weft.journal.v1.TaskFinished
+	25, // 13: weft.journal.v1.Record.task_dropped:type_name -> weft.journal.v1.TaskDropped
+	22, // 14: weft.journal.v1.Record.task_losses:type_name -> weft.journal.v1.TaskLosses
+	21, // 15: weft.journal.v1.Record.task_ready:type_name -> weft.journal.v1.TaskReady
+	3,  // 16: weft.journal.v1.Record.queue_dropped:type_name -> weft.journal.v1.QueueDropped
+	4,  // 17: weft.journal.v1.Record.task_unblocked:type_name -> weft.journal.v1.TaskUnblocked
+	5,  // 18: weft.journal.v1.Record.task_revived:type_name -> weft.journal.v1.TaskRevived
+	6,  // 19: weft.journal.v1.Record.task_detached:type_name -> weft.journal.v1.TaskDetached
+	26, // 20: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
+	28, // 21: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
+	29, // 22: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
+	16, // 23: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
+	9,  // 24: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
+	9,  // 25: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
+	9,  // 26: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
+	15, // 27: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
+	14, // 28: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
+	16, // 29: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
+	15, // 30: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
+	24, // 31: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
+	17, // 32: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
+	15, // 33: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
+	14, // 34: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
+	15, // 35: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
+	18, // 36: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
+	27, // 37: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
+	27, // 38: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_weft_journal_v1_record_proto_init() }
@@ -2780,6 +3480,10 @@ func file_weft_journal_v1_record_proto_init() {
 		(*Record_TaskDropped)(nil),
 		(*Record_TaskLosses)(nil),
 		(*Record_TaskReady)(nil),
+		(*Record_QueueDropped)(nil),
+		(*Record_TaskUnblocked)(nil),
+		(*Record_TaskRevived)(nil),
+		(*Record_TaskDetached)(nil),
 		(*Record_SchedulePut)(nil),
 		(*Record_ScheduleFired)(nil),
 		(*Record_ScheduleDropped)(nil),
@@ -2790,7 +3494,7 @@ func file_weft_journal_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_journal_v1_record_proto_rawDesc), len(file_weft_journal_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

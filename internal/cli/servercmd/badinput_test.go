@@ -1,0 +1,85 @@
+package servercmd
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/weftq/weft/pkg/task"
+)
+
+// An input that cannot be sent fails alone, by name.
+func TestMapBadInputs(t *testing.T) {
+	w := start(t)
+	w.want(run{1, "hi a\nhi b\n", `weft: task 1 (\xff): argument 2 (\xff) is not UTF-8, and a task carries nothing else` +
+		"\nweft: 1 of 3 failed\n"}, "map", "--", "echo", "hi", ":::", "a", "\xff", "b")
+
+	dir := t.TempDir()
+	for name, size := range map[string]int{"small": 4, "exact": task.PayloadBytesMax, "large": task.PayloadBytesMax + 1} {
+		if err := os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte("x"), size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const file = "{}"
+	t.Chdir(dir)
+	const tooLarge = "larger than 512 KiB, which is what a task can carry: put it where the worker can read it\n"
+	w.want(run{3, "xxxx", "weft: task 0 (missing): open missing: no such file or directory\n" +
+		"weft: task 1 (large): read large: standard input is " + tooLarge +
+		"weft: task 2 (exact): the command with its standard input is " + tooLarge + "weft: 3 of 4 failed\n"},
+		"map", "--stdin-file", file, "--", "cat", ":::", "missing", "large", "exact", "small")
+
+	long := strings.Repeat("x", 300)
+	w.want(run{1, "", "weft: task 0 (" + long[:80] + "…): open " + long[:80] + "…: file name too long\nweft: 1 of 1 failed\n"},
+		"map", "--stdin-file", "{}", "--", "cat", ":::", long)
+
+	// The first failure is the last one with --fail-fast, also when nothing was sent before.
+	w.want(run{1, "", "weft: task 0 (missing): open missing: no such file or directory\n" +
+		"weft: cancelled the rest (--fail-fast)\nweft: 1 of 1 failed\n"},
+		"map", "--fail-fast", "--stdin-file", file, "--", "cat", ":::", "missing", "missing", "small")
+
+	// In a map of a name the places of the others depend on it.
+	named := []string{"map", "--name", "n", "--stdin-file", file, "--", "cat", ":::", "small", "missing", "small"}
+	w.want(run{125, "xxxx", "weft: task 1 (missing): open missing: no such file or directory (mend it and run the same again)\n"}, named...)
+	if err := os.WriteFile(filepath.Join(dir, "missing"), []byte("yyyy"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.want(run{0, "xxxxyyyyxxxx", ""}, named...)
+}
+
+// What every input would meet is said once.
+func TestMapRefused(t *testing.T) {
+	w := start(t)
+	w.want(run{125, "", "weft: QUEUE_NOT_FOUND: there is no queue nowhere in namespace default: create it first (weft queue create nowhere)\n"},
+		"map", "-q", "nowhere", "--", "echo", ":::", "a", "b", "c")
+	r := w.run("map", "--timeout", "999999h", "--", "echo", ":::", "a", "b", "c")
+	if r.code != 125 || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, "spec.timeout") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The command line is checked before anybody is asked.
+func TestUsage(t *testing.T) {
+	w := &weftProgram{t: t, broker: "127.0.0.1:1"}
+	const notText = `(\xff) is not UTF-8, and a task carries nothing else` + "\n"
+	for _, test := range []struct {
+		says string
+		args []string
+	}{
+		{"weft: argument 1 " + notText, []string{"run", "--", "echo", "\xff"}},
+		{"weft: argument 1 " + notText, []string{"submit", "--", "echo", "\xff"}},
+		{"weft: argument 1 " + notText, []string{"map", "--", "echo", "\xff", ":::", "a", "b"}},
+		{"weft: --dir " + notText, []string{"run", "--dir", "\xff", "--", "echo"}},
+		{"weft: --payload " + notText, []string{"submit", "--kind", "k", "--payload", "\xff"}},
+		{`weft: --env (A=\xff) is not UTF-8, and a task carries nothing else` + "\n", []string{"run", "-e", "A=\xff", "--", "echo"}},
+		{"weft: map: -j 0: 1 to 100000 are possible\n", []string{"map", "-j", "0", "--", "echo", ":::", "a"}},
+		{"weft: map: -j -1: 1 to 100000 are possible\n", []string{"map", "-j", "-1", "--", "echo", ":::", "a"}},
+		{"weft: --slots 0: 1 to 100000 are possible\n", []string{"worker", "--allow", "true", "--slots", "0"}},
+		{"weft: --slots -1: 1 to 100000 are possible\n", []string{"worker", "--allow", "true", "--slots", "-1"}},
+		{"weft: --retries -1: 0 to 999 are possible\n", []string{"run", "--retries", "-1", "--", "true"}},
+		{"weft: --retries 1000: 0 to 999 are possible\n", []string{"run", "--retries", "1000", "--", "true"}},
+	} {
+		w.want(run{2, "", test.says}, test.args...)
+	}
+}

@@ -1,0 +1,220 @@
+package queue
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+)
+
+func (k *checker) checkQueues() {
+	ready := 0
+	for id, q := range k.queues {
+		k.expect(q.ID == id, "queue %d is known as %d", q.ID, id)
+		k.expect(q.Name == "" || k.queueNames[name{q.Namespace, q.Name}] == q, "queue %d is not known by its name", id)
+		var counts [states]uint64
+		running := map[string]int{}
+		for _, t := range k.tasks {
+			if t.queue == q {
+				counts[t.State]++
+				if t.State.Held() && t.Options.FairnessKey != "" {
+					running[t.Options.FairnessKey]++
+				}
+			}
+		}
+		k.expect(counts == q.counts, "queue %d has %v, counted are %v", id, counts, q.counts)
+		empty := 0
+		for n, l := range q.lanes {
+			k.expect(l.name == n && l.queue == q, "lane %v of queue %d is %v of %d", n, id, l.name, l.queue.ID)
+			if l.active == 0 {
+				empty++
+			}
+			ready += k.checkLane(l)
+		}
+		k.expect(empty == q.emptyLanes && empty <= emptyLanesMax, "queue %d has %d empty lanes, counted are %d", id, q.emptyLanes, empty)
+		k.checkKeys(q, running)
+		k.checkProfiles(q)
+		for key, t := range q.unique {
+			k.expect(k.tasks[t.ID] == t && t.Options.UniqueKey == key && !t.State.Final(), "queue %d: unique key %q is of task %d", id, key, t.ID)
+		}
+	}
+	k.expect(ready == k.readyLen, "%d tasks in lanes, %d are ready", ready, k.readyLen)
+	k.expect(len(k.queueNames) <= len(k.queues), "%d names of %d queues", len(k.queueNames), len(k.queues))
+	k.expect(len(k.byName) == len(k.queueNames), "%d queues in order, %d names", len(k.byName), len(k.queueNames))
+}
+
+func (k *checker) checkLane(l *lane) (ready int) {
+	where := fmt.Sprintf("lane %v of queue %d", l.name, l.queue.ID)
+	active := 0
+	for key, g := range l.groups {
+		k.expect(g.key == key && g.lane == l && l.queue.keys[key.name] == key, "%s has a group of another key", where)
+		if err := g.ready.Check(); err != nil {
+			k.broken = append(k.broken, fmt.Errorf("%s: %w", where, err))
+		}
+		n := g.ready.Len()
+		ready += n
+		k.expect(n > 0 || key.name == "", "%s has an empty group", where)
+		if n > 0 {
+			active++
+			k.expect(g.keyPlace < len(key.groups) && key.groups[g.keyPlace] == g, "%s: key %q does not know its group", where, key.name)
+			_, first, _ := g.ready.Min()
+			k.expect((g.place != 0) == !key.parked(), "%s: key %q is parked %v", where, key.name, key.parked())
+			l.heads.Each(func(h *group, at pure.Key) {
+				if h == g {
+					k.expect(at == pure.Key{A: key.turn, B: first.B}, "%s: the group of key %q is at %v", where, key.name, at)
+				}
+			})
+		} else {
+			k.expect(g.place == 0, "%s: an empty group has its turn", where)
+		}
+		g.ready.Each(func(t *task, at pure.Key) {
+			k.expect(k.tasks[t.ID] == t && t.group == g, "%s has task %d, which is not there", where, t.ID)
+			k.expect(at.B == l.queue.order(t) && at.A == 0, "%s: task %d is at %v", where, t.ID, at)
+		})
+	}
+	k.expect(active == l.active, "%s has %d active groups, counted are %d", where, l.active, active)
+	if err := l.heads.Check(); err != nil {
+		k.broken = append(k.broken, fmt.Errorf("%s: %w", where, err))
+	}
+	_, first, any := l.heads.Min()
+	for _, x := range l.links {
+		k.expect(x.lane == l && x.profile.links[l] == x, "%s is linked to a profile that does not know", where)
+		k.expect((x.place != 0) == any, "%s has tasks %v and its profile %q shows it %v", where, any, x.profile.name, x.place != 0)
+		x.profile.lanes.Each(func(y *link, at pure.Key) {
+			k.expect(y != x || at == first, "%s is at %v in profile %q, and should be at %v", where, at, x.profile.name, first)
+		})
+	}
+	return ready
+}
+
+func (k *checker) checkKeys(q *queue, running map[string]int) {
+	active := 0
+	for n, key := range q.keys {
+		k.expect(key.name == n && key.queue == q, "queue %d: key %q is known as %q", q.ID, key.name, n)
+		k.expect(key.running == running[n], "queue %d: key %q runs %d tasks, counted are %d", q.ID, n, key.running, running[n])
+		if len(key.groups) > 0 {
+			active++
+		}
+		idle := len(key.groups) == 0 && key.running == 0 && n != ""
+		k.expect((key.place != 0) == idle, "queue %d: key %q is idle %v", q.ID, n, idle)
+		delete(running, n)
+	}
+	k.expect(len(running) == 0, "queue %d does not know the keys of %v", q.ID, running)
+	k.expect(active == q.activeKeys, "queue %d has %d active keys, counted are %d", q.ID, q.activeKeys, active)
+}
+
+func (k *checker) checkProfiles(q *queue) {
+	k.expect(len(q.profiles) == len(q.inOrder), "queue %d has %d profiles, %d in order", q.ID, len(q.profiles), len(q.inOrder))
+	waiting := 0
+	for n, p := range q.profiles {
+		where := fmt.Sprintf("profile %q of queue %d", n, q.ID)
+		k.expect(p.name == n && slices.Contains(q.inOrder, p), "%s is known otherwise", where)
+		k.expect(len(p.workers) > 0 || p.waiters.Len() > 0 || n == anyProfile, "%s is nobody's", where)
+		k.expect(p.dirty == slices.Contains(k.dirtyProfiles, p), "%s: its dirty flag is %v", where, p.dirty)
+		waiting += p.waiters.Len()
+		for _, s := range p.workers {
+			w := s.worker
+			k.expect(s.profile == p && !w.gone && w.peer.worker == w, "%s is served by a worker that is gone", where)
+			k.expect(slices.Contains(w.subs, s), "%s is served by a worker that does not know", where)
+			k.expect(s.idle == slices.Contains(p.idle, s), "%s: a worker's idle flag is %v", where, s.idle)
+			k.expect(s.idle || w.credits == 0, "%s: a worker has %d credits and is not idle", where, w.credits)
+		}
+		for i, s := range p.idle {
+			k.expect(slices.Contains(p.workers, s), "%s: a worker that does not serve it is idle", where)
+			k.expect(!slices.Contains(p.idle[i+1:], s), "%s: a worker is idle twice", where)
+		}
+		for _, l := range q.lanes {
+			takes := (len(p.kinds) == 0 || slices.Contains(p.kinds, l.name.kind)) && hasLabels(p.labels, l.labels)
+			k.expect((p.links[l] != nil) == takes, "%s takes from lane %v: %v", where, l.name, !takes)
+		}
+	}
+	k.expect(waiting == q.waiting, "queue %d has %d reservations, counted are %d", q.ID, q.waiting, waiting)
+}
+
+func (k *checker) checkWaiters() {
+	n, waited := 0, int64(0)
+	for _, q := range k.queues {
+		for _, p := range q.inOrder {
+			p.waiters.Each(func(w *waiter, _ pure.Key) {
+				n++
+				k.expect(k.waiters[w.id] == w && w.queue == q && w.profile == p, "reservation %d waits at queue %d and is over", w.id, q.ID)
+				_, known := w.peer.waiters[w]
+				k.expect(k.peers[w.peer.id] == w.peer && known, "reservation %d is unknown to its session", w.id)
+			})
+		}
+		q.putters.Each(func(p *putter, _ pure.Key) {
+			waited += specWeight(&p.task.Spec)
+			k.expect(p.queue == q, "a submission waits at queue %d and is for %d", q.ID, p.queue.ID)
+			k.expect(p.call != nil && p.call.waiting[p.task.Index] == p || p.call == nil && k.putters[p.id] == p,
+				"a submission waits at queue %d and is over", q.ID)
+		})
+		for _, id := range q.joiners {
+			k.expect(k.joiners[id] == q, "queue %d: %d waits for its end and is over", q.ID, id)
+		}
+	}
+	k.expect(n == len(k.waiters), "%d reservations at queues, known are %d", n, len(k.waiters))
+	k.expect(waited == k.waitedBytes, "%d bytes wait for room, counted are %d", waited, k.waitedBytes)
+}
+
+// checkMatch finds a task that waits beside someone who would run it, and a submission beside room for it,
+// with nothing under way.
+func (k *checker) checkMatch() {
+	if k.Pending() {
+		return
+	}
+	for _, q := range k.queues {
+		k.expect(q.putters.Len() == 0 || q.full() && !q.Closed, "queue %d has room, and a submission waits", q.ID)
+		k.expect(len(q.joiners) == 0 || q.unfinished() > 0, "queue %d has no task left, and its end is awaited", q.ID)
+		k.expect(!q.Closed || q.size() > 0 || q.waiting == 0, "queue %d is closed and empty, and reservations wait", q.ID)
+		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
+		k.expect(q.PurgedTo == 0, "queue %d is purged, and that is not done", q.ID)
+		_, paced := q.allowedAt()
+		if q.Paused || q.limited() || paced && q.ratePlace != 0 {
+			continue
+		}
+		for _, p := range q.inOrder {
+			if p.next() == nil {
+				continue
+			}
+			k.expect(p.waiters.Len() == 0, "queue %d: a task waits beside a reservation of profile %q", q.ID, p.name)
+			for _, s := range p.workers {
+				k.expect(s.worker.credits == 0, "queue %d: a task waits beside a worker with %d credits", q.ID, s.worker.credits)
+			}
+		}
+	}
+}
+
+func (k *checker) checkDependencies(t *task) {
+	awaited := int32(0)
+	for _, d := range k.tasks {
+		if d.State == Blocked && slices.Contains(d.awaits(), t.ID) {
+			awaited++
+			k.expect(slices.Contains(t.dependents, d) || k.telling(t), "task %d waits for %d, which does not know", d.ID, t.ID)
+		}
+	}
+	k.expect(awaited == t.awaited, "task %d is awaited by %d, counted are %d", t.ID, t.awaited, awaited)
+	if t.State != Blocked {
+		k.expect(len(t.Waits) == 0, "task %d is %v and waits for %v", t.ID, t.State, t.Waits)
+		return
+	}
+	k.expect(len(t.awaits()) > 0, "task %d is blocked by nothing", t.ID)
+}
+
+// checkBlocked finds a task that waits for one which has ended, with nothing under way.
+func (k *checker) checkBlocked() {
+	for _, t := range k.tasks {
+		if t.State != Blocked {
+			continue
+		}
+		for _, id := range t.awaits() {
+			on := k.tasks[id]
+			k.expect(on != nil, "task %d waits for task %d, which is not there", t.ID, id)
+			k.expect(on == nil || !on.State.Final() || k.telling(on), "task %d waits for task %d, which has ended", t.ID, id)
+		}
+	}
+}
+
+// telling tells whether a task's dependents are being told of its end.
+func (k *checker) telling(t *task) bool {
+	return slices.ContainsFunc(k.sweeps, func(s sweep) bool { return s.ended == t })
+}

@@ -1,0 +1,216 @@
+package queue
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weftq/weft/internal/pure"
+)
+
+// Explanation is why a task does not run.
+type Explanation struct {
+	State   State
+	Reason  string // a word for programs
+	Message string
+	Advice  string // what to do about it; may be empty
+}
+
+// Explain says why a task does not run.
+func (c *Core) Explain(namespace string, id uint64, wall pure.Wall, lease pure.Lease) (Explanation, error) {
+	t, err := c.find(namespace, id)
+	if err != nil {
+		return Explanation{}, err
+	}
+	e := c.explain(t, wall, lease)
+	e.State = t.State
+	return e, nil
+}
+
+func (c *Core) explain(t *task, wall pure.Wall, lease pure.Lease) Explanation {
+	switch {
+	case t.State.Final():
+		return Explanation{Reason: "final", Message: "The task has ended: it " + finalWord(t.State) + "."}
+	case t.State == Running:
+		return Explanation{Reason: "running", Message: fmt.Sprintf("The task runs: attempt %d, on %s, for %v.",
+			t.Attempts, c.holder(t), span(wall, t.StartedAt))}
+	case t.State == Cancelling:
+		return Explanation{
+			Reason:  "cancelling",
+			Message: fmt.Sprintf("The task is told to stop, on %s: its worker has not said yet that it did.", c.holder(t)),
+		}
+	case t.State == Scheduled:
+		return explainScheduled(t, wall)
+	case t.State == Blocked:
+		return c.explainBlocked(t)
+	}
+	return c.explainReady(t, lease)
+}
+
+func finalWord(s State) string {
+	if s == Succeeded {
+		return "succeeded"
+	}
+	return endWord(s)
+}
+
+func (c *Core) holder(t *task) string {
+	if n := c.sessionName(t.Session); n != "" {
+		return "worker " + n
+	}
+	return "a worker that is gone"
+}
+
+func span(now, then pure.Wall) time.Duration {
+	return time.Duration(max(now-then, 0)).Round(time.Second)
+}
+
+func explainScheduled(t *task, wall pure.Wall) Explanation {
+	at := time.Unix(0, int64(t.Next)).UTC().Format(time.RFC3339)
+	wait := span(t.Next, wall)
+	if t.Attempts > 0 {
+		return Explanation{Reason: "waits_for_time", Message: fmt.Sprintf(
+			"Attempt %d failed; the next one may begin at %s, in %v.", t.Attempts, at, wait)}
+	}
+	return Explanation{Reason: "waits_for_time", Message: fmt.Sprintf("It is to run at %s, in %v.", at, wait)}
+}
+
+func (c *Core) explainBlocked(t *task) Explanation {
+	on := t.awaits()[0]
+	state := "gone"
+	if o := c.tasks[on]; o != nil {
+		state = o.State.String()
+	}
+	if t.Joined != 0 {
+		return Explanation{Reason: "joined", Message: fmt.Sprintf(
+			"It joined task %s of the same unique key, which is %s, and ends as that one does.", FormatID(on), state)}
+	}
+	more := ""
+	if n := len(t.Waits) - 1; n > 0 {
+		more = fmt.Sprintf(", and for %d more", n)
+	}
+	return Explanation{
+		Reason:  "waits_for_task",
+		Message: fmt.Sprintf("It waits for task %s, which is %s%s.", FormatID(on), state, more),
+		Advice:  "weft why " + FormatID(on),
+	}
+}
+
+func (c *Core) explainReady(t *task, lease pure.Lease) Explanation {
+	q := t.queue
+	if t.poisonous() {
+		return Explanation{Reason: "worker_suspected", Message: fmt.Sprintf(
+			"%d workers were lost with the task, and may come back: it waits for the end of their sessions.", len(t.Suspects))}
+	}
+	if q.Paused {
+		return Explanation{Reason: "queue_paused", Message: "Queue " + q.Name + " is paused.", Advice: "weft queue resume " + q.Name}
+	}
+	if e, ok := q.explainWorkers(t); ok {
+		return e
+	}
+	at, paced := q.allowedAt()
+	switch {
+	case q.limited():
+		return Explanation{
+			Reason:  "queue_limit",
+			Message: fmt.Sprintf("Queue %s runs as many tasks as it may: %d.", q.Name, q.MaxRunning),
+			Advice:  "weft queue update " + q.Name + " --max-running N",
+		}
+	case t.group != nil && t.group.key.parked():
+		return Explanation{
+			Reason: "key_limit",
+			Message: fmt.Sprintf("Fairness key %q runs as many tasks as one key may in queue %s: %d.",
+				t.Options.FairnessKey, q.Name, q.MaxRunningPerKey),
+			Advice: "weft queue update " + q.Name + " --max-running-per-key N",
+		}
+	case paced && at > lease:
+		return Explanation{
+			Reason:  "rate_limit",
+			Message: fmt.Sprintf("Queue %s begins at most %g tasks per second.", q.Name, q.Rate),
+			Advice:  "weft queue update " + q.Name + " --rate N",
+		}
+	}
+	return q.explainTurn(t)
+}
+
+// explainWorkers finds that no worker of a queue runs a task.
+func (q *queue) explainWorkers(t *task) (Explanation, bool) {
+	workers, waiting, kind, labels := 0, false, false, false
+	kinds := map[string]bool{}
+	for _, p := range q.inOrder {
+		if len(p.workers) == 0 && p.waiters.Len() == 0 {
+			continue
+		}
+		workers += len(p.workers)
+		waiting = true
+		for _, k := range p.kinds {
+			kinds[k] = true
+		}
+		handles := len(p.kinds) == 0 || slices.Contains(p.kinds, t.Kind)
+		kind = kind || handles
+		labels = labels || handles && hasLabels(p.labels, t.Options.WorkerLabels)
+	}
+	switch {
+	case !waiting:
+		return Explanation{
+			Reason: "no_worker", Message: "No worker serves queue " + q.Name + ".",
+			Advice: "weft worker --queues " + q.Name + " … (weft workers shows who is there)",
+		}, true
+	case !kind:
+		return Explanation{
+			Reason: "no_kind",
+			Message: fmt.Sprintf("No worker of queue %s handles kind %s; the kinds there are %s.",
+				q.Name, t.Kind, few(slices.Sorted(maps.Keys(kinds)))),
+			Advice: "start a worker that handles kind " + t.Kind,
+		}, true
+	case !labels:
+		return Explanation{
+			Reason: "no_labels",
+			Message: fmt.Sprintf("No worker of queue %s that handles kind %s has the labels %s.",
+				q.Name, t.Kind, labelText(t.Options.WorkerLabels)),
+			Advice: "start a worker with these labels",
+		}, true
+	}
+	return Explanation{}, false
+}
+
+func (q *queue) explainTurn(t *task) Explanation {
+	slots, workers := uint32(0), 0
+	for _, p := range q.inOrder {
+		if p.links[t.group.lane] == nil {
+			continue
+		}
+		for _, s := range p.workers {
+			workers++
+			slots += s.worker.slots
+		}
+	}
+	if workers == 0 {
+		return Explanation{Reason: "waits_for_turn", Message: "It is about to be handed out."}
+	}
+	return Explanation{
+		Reason: "workers_busy",
+		Message: fmt.Sprintf("The workers that run it are busy: %d slots of %d workers; %d tasks of queue %s are ready.",
+			slots, workers, q.counts[Ready], q.Name),
+		Advice: "start more workers, or give them more slots",
+	}
+}
+
+// few joins a list, cut to its beginning.
+func few(list []string) string {
+	const most = 5
+	if len(list) > most {
+		return strings.Join(list[:most], ", ") + ", …"
+	}
+	return strings.Join(list, ", ")
+}
+
+func labelText(list []string) string {
+	var out []string
+	for i := 0; i+1 < len(list); i += 2 {
+		out = append(out, list[i]+"="+list[i+1])
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,81 @@
+package queue
+
+import (
+	"math"
+	"time"
+
+	"github.com/weftq/weft/internal/pure"
+)
+
+// running is how many of a queue's tasks are held.
+func (q *queue) running() uint64 { return q.counts[Running] + q.counts[Cancelling] }
+
+// size is how many tasks wait: what MaxSize bounds.
+func (q *queue) size() uint64 { return q.counts[Scheduled] + q.counts[Blocked] + q.counts[Ready] }
+
+// unfinished is how many tasks have not ended.
+func (q *queue) unfinished() uint64 { return q.size() + q.running() }
+
+// limited tells whether a queue runs as many tasks as it may.
+func (q *queue) limited() bool { return q.MaxRunning > 0 && q.running() >= uint64(q.MaxRunning) }
+
+// opens tells whether a queue hands out a task now. If only its rate stands in the way, it is looked at again
+// when that allows the next.
+func (c *Core) opens(step *pure.Step, q *queue) bool {
+	if q.Paused || q.limited() {
+		return false
+	}
+	if at, ok := q.allowedAt(); ok && at > step.Lease {
+		c.rates.Set(q, pure.Key{A: int64(at), B: q.ID})
+		return false
+	}
+	return true
+}
+
+// interval is the time between two attempts at the queue's rate, 0 without one.
+func (q *queue) interval() time.Duration {
+	if q.Rate <= 0 {
+		return 0
+	}
+	return max(time.Duration(math.Min(float64(time.Second)/q.Rate, float64(100*365*24*time.Hour))), 1)
+}
+
+// allowedAt is when the rate allows the next attempt. The rate is kept by the generic cell rate algorithm
+// (ITU-T I.371): paced is when the last attempt would have begun at a steady pace, and an attempt may
+// begin up to a burst before its own moment.
+func (q *queue) allowedAt() (pure.Lease, bool) {
+	interval := q.interval()
+	if interval == 0 {
+		return 0, false
+	}
+	ahead := interval * time.Duration(max(q.Burst, 1)-1)
+	return q.paced.Add(-ahead), true
+}
+
+// pace takes an attempt out of the rate's bucket.
+func (q *queue) pace(now pure.Lease) {
+	if interval := q.interval(); interval > 0 {
+		q.paced = max(q.paced, now).Add(interval)
+	}
+}
+
+// soilQueue notes that a queue may hand out tasks again.
+func (c *Core) soilQueue(q *queue) {
+	for _, p := range q.inOrder {
+		if p.lanes.Len() > 0 {
+			c.soil(p)
+		}
+	}
+}
+
+// ratesDue looks again at the queues whose rate allows an attempt now.
+func (c *Core) ratesDue(now pure.Lease) {
+	for {
+		q, key, ok := c.rates.Min()
+		if !ok || key.A > int64(now) {
+			return
+		}
+		c.rates.Remove(q)
+		c.soilQueue(q)
+	}
+}

@@ -1,0 +1,110 @@
+package queue
+
+import "github.com/weftq/weft/internal/pure"
+
+const (
+	waitingStates uint32 = 1<<Scheduled | 1<<Blocked | 1<<Ready
+	finalStates   uint32 = 1<<Succeeded | 1<<Failed | 1<<Cancelled | 1<<Expired
+)
+
+// purges tells whether a queue's purge covers a task that the sweep has not come to.
+func (q *queue) purges(t *task) bool {
+	return t.ID <= q.PurgedTo && q.PurgedStates&(1<<t.State) != 0
+}
+
+// PurgeQueue cancels the tasks of a queue that wait, and forgets ended ones, in these states (bits; 0 is all
+// that wait). They follow in bulk work, and count as gone at once. It returns how many there were.
+func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint32) (tasks uint64, err error) {
+	q, refusal := c.findQueue(step, namespace, queueName)
+	if refusal != nil {
+		return 0, refusal
+	}
+	if in == 0 {
+		in = waitingStates
+	}
+	in &= waitingStates | finalStates
+	for s := State(0); s < states; s++ {
+		if in&(1<<s) != 0 {
+			tasks += q.counts[s]
+		}
+	}
+	if tasks > 0 {
+		c.purge(step, q, in)
+	}
+	return tasks, nil
+}
+
+func (c *Core) purge(step *pure.Step, q *queue, in uint32) {
+	c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = *step.Counter, s.PurgedStates|in })
+	c.sweeps = append(c.sweeps, sweep{purge: q})
+}
+
+// sweepPurge goes on with a purge, and tells whether it came to the end.
+func (c *Core) sweepPurge(step *pure.Step, s *sweep) bool {
+	q := s.purge
+	if c.queues[q.ID] != q || q.PurgedTo == 0 {
+		return true
+	}
+	for _, id := range c.order.After(s.after) {
+		if id > q.PurgedTo {
+			break
+		}
+		if c.full(step) {
+			return false
+		}
+		step.Look()
+		s.after = id
+		if t := c.tasks[id]; t != nil && t.queue == q && q.purges(t) {
+			c.purgeOne(step, t)
+		}
+	}
+	c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = 0, 0 })
+	return true
+}
+
+func (c *Core) purgeOne(step *pure.Step, t *task) {
+	switch {
+	case t.State.Waits():
+		c.cancel(step, t, -1)
+	case t.call != nil && !t.Acknowledged, t.awaited > 0: // somebody is still to hear of it
+	default:
+		c.rec.dropped = TaskDropped{ID: t.ID}
+		c.tellReleased(step, t)
+		c.emit(step, &c.rec.dropped)
+	}
+}
+
+// DeleteQueue removes a queue, once it has no tasks: those that wait or run are cancelled, with force.
+func (c *Core) DeleteQueue(step *pure.Step, namespace, queueName string, force bool) error {
+	q := c.queueNames[name{namespace, queueName}]
+	switch {
+	case q == nil || q.Deleting:
+		return noQueue(namespace, queueName)
+	case q.Name == DefaultQueue:
+		return pure.Refuse(pure.InvalidField, "name: must not be "+DefaultQueue+", which is in every namespace", "field", "name")
+	case q.unfinished() > 0 && !force:
+		return pure.Refuse(pure.QueueNotEmpty, "the queue has tasks that have not ended", "queue", q.Name,
+			"tasks", q.unfinished())
+	}
+	c.changeQueue(step, q, func(s *QueueState) {
+		s.Deleting, s.Closed, s.Paused = true, true, false
+		s.PurgedTo, s.PurgedStates = *step.Counter, waitingStates|finalStates
+	})
+	c.sweeps = append(c.sweeps, sweep{purge: q}, sweep{stop: q})
+	return nil
+}
+
+// sweepStop cancels what runs of a queue that is being deleted.
+func (c *Core) sweepStop(step *pure.Step, s *sweep) bool {
+	for _, id := range c.order.After(s.after) {
+		if c.full(step) {
+			return false
+		}
+		step.Look()
+		s.after = id
+		if t := c.tasks[id]; t != nil && t.queue == s.stop && t.State.Held() {
+			c.cancel(step, t, -1)
+		}
+	}
+	return true
+}

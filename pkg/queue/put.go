@@ -1,0 +1,284 @@
+package queue
+
+import (
+	"github.com/weftq/weft/internal/pure"
+)
+
+// putter is a submission that waits for room in a queue. It is volatile: it ends with its request or stream.
+type putter struct {
+	id        uint64 // the caller's name for it; 0 for one of a call
+	number    uint64 // of its arrival
+	queue     *queue
+	namespace string
+	requestID string
+	task      NewTask
+	call      *call
+	place     int32 // in queue.putters
+}
+
+// Submitted is what became of a submission.
+type Submitted struct {
+	ID     uint64
+	Joined bool // a live task of the same unique key
+}
+
+// Submit accepts a task of its own. If its queue is full and waiter is not 0, it waits for room under that
+// name, and the effect [Put] answers it.
+func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, waiter uint64) (s Submitted, waits bool, err error) {
+	if s, err = c.asked(namespace, requestID, &n); err != nil || s.ID != 0 {
+		return s, false, err
+	}
+	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, false)
+	switch {
+	case refusal == nil:
+		return Submitted{t.ID, joined}, false, nil
+	case refusal.Reason != pure.QueueFull || waiter == 0:
+		return Submitted{}, false, refusal
+	}
+	q, _ := c.findQueue(step, namespace, n.Queue)
+	p := &putter{id: waiter, queue: q, namespace: namespace, requestID: requestID, task: n}
+	if refusal := c.wait(p); refusal != nil {
+		return Submitted{}, false, refusal
+	}
+	c.putters[waiter] = p
+	return Submitted{}, true, nil
+}
+
+// asked returns what an earlier request of the same id submitted.
+func (c *Core) asked(namespace, requestID string, n *NewTask) (Submitted, error) {
+	if requestID == "" {
+		return Submitted{}, nil
+	}
+	t := c.requests[name{namespace, requestID}]
+	if t == nil {
+		return Submitted{}, nil
+	}
+	if !t.same(n) {
+		return Submitted{}, pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", requestID)
+	}
+	return Submitted{ID: t.ID}, nil
+}
+
+// wait notes a submission that waits for room.
+func (c *Core) wait(p *putter) *pure.Refusal {
+	if p.queue.putters.Len() >= WaitersMax {
+		return pure.Refuse(pure.Overloaded, "too many submissions wait for room in the queue", "limit", WaitersMax)
+	}
+	size := specWeight(&p.task.Spec)
+	if refusal := c.room(size); refusal != nil {
+		return refusal
+	}
+	c.waitedBytes += size
+	c.arrivals++
+	p.number = c.arrivals
+	p.queue.putters.Set(p, pure.Key{B: p.number})
+	if p.call != nil {
+		p.call.waiting[p.task.Index] = p
+	}
+	return nil
+}
+
+// unwait forgets a submission that waited.
+func (c *Core) unwait(p *putter) {
+	p.queue.putters.Remove(p)
+	c.waitedBytes -= specWeight(&p.task.Spec)
+	delete(c.putters, p.id)
+	if p.call != nil {
+		delete(p.call.waiting, p.task.Index)
+	}
+}
+
+// ForgetPut ends a submission that still waits for room, and tells whether it did.
+func (c *Core) ForgetPut(waiter uint64) bool {
+	p := c.putters[waiter]
+	if p == nil {
+		return false
+	}
+	c.unwait(p)
+	return true
+}
+
+// full tells whether a queue has no room for another task.
+func (q *queue) full() bool { return q.MaxSize > 0 && q.size() >= q.MaxSize }
+
+// admit accepts submissions that waited, while there is room, and tells whether it came to the end.
+func (c *Core) admit(step *pure.Step, q *queue) bool {
+	for {
+		p, _, ok := q.putters.Min()
+		if !ok || q.full() && !q.Closed {
+			return true
+		}
+		if c.full(step) {
+			return false
+		}
+		c.unwait(p)
+		if p.call != nil {
+			c.admitToCall(step, p)
+			continue
+		}
+		s, err := c.asked(p.namespace, p.requestID, &p.task)
+		if err == nil && s.ID == 0 {
+			t, joined, refusal := c.put(step, p.namespace, &p.task, nil, p.requestID, true)
+			if refusal != nil {
+				err = refusal
+			} else {
+				s = Submitted{t.ID, joined}
+			}
+		}
+		step.Tell(&Put{Waiter: p.id, Submitted: s, Err: err})
+	}
+}
+
+func (c *Core) admitToCall(step *pure.Step, p *putter) {
+	k := p.call
+	if c.calls[k.ID] != k {
+		return
+	}
+	c.tellEnqueued(step, k, &p.task, c.enqueueOne(step, k, &p.task, false))
+	c.finishIfDue(step, k)
+}
+
+// room refuses what would grow the state beyond its limit.
+func (c *Core) room(size int64) *pure.Refusal {
+	if c.bytesMax > 0 && c.bytes+c.waitedBytes+size > c.bytesMax {
+		return pure.Refuse(pure.StateFull, "the broker holds as many bytes of tasks as it may", "limit", c.bytesMax)
+	}
+	return nil
+}
+
+// put accepts a task, or joins a live one of the same unique key.
+func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string, waited bool) (*task, bool, *pure.Refusal) {
+	q, refusal := c.findQueue(step, namespace, n.Queue)
+	if refusal != nil {
+		return nil, false, refusal
+	}
+	options := q.options(n.Spec.Options)
+	if q.Closed {
+		return nil, false, closed(q)
+	}
+	if refusal := c.room(0); refusal != nil {
+		return nil, false, refusal
+	}
+	leader, refusal := q.leader(n, options)
+	if refusal != nil {
+		return nil, false, refusal
+	}
+	if leader != nil && k == nil {
+		return leader, true, nil
+	}
+	if leader == nil && (q.full() || q.putters.Len() > 0 && !waited) {
+		return nil, false, pure.Refuse(pure.QueueFull, "queue "+q.Name+" is full", "queue", q.Name, "limit", q.MaxSize)
+	}
+	state, refusal := c.dependencies(namespace, options)
+	if refusal != nil {
+		return nil, false, refusal
+	}
+	c.putState = TaskState{
+		Spec: n.Spec, ID: step.Next(), Queue: q.ID, Index: n.Index, RequestID: requestID,
+		CreatedAt: step.Wall, State: Ready, Waits: state.waits,
+	}
+	c.putState.Options = options
+	if k != nil {
+		c.putState.Call = k.ID
+	}
+	switch {
+	case leader != nil:
+		c.putState.State, c.putState.Joined, c.putState.Waits = Blocked, leader.ID, nil
+	case len(state.waits) > 0:
+		c.putState.State = Blocked
+	case n.Spec.RunAt > step.Wall:
+		c.putState.State, c.putState.Next = Scheduled, n.Spec.RunAt
+	}
+	c.rec.put = TaskPut{State: &c.putState}
+	c.emit(step, &c.rec.put)
+	t := c.tasks[c.putState.ID]
+	if state.failed != nil {
+		c.finish(step, t, &Outcome{State: Cancelled, Error: dependencyError(state.failed)})
+	}
+	return t, leader != nil, nil
+}
+
+// options are a task's with the queue's defaults.
+func (q *queue) options(o *Options) *Options {
+	if o == nil {
+		o = DefaultOptions
+	}
+	d := q.Defaults
+	if d == nil {
+		return q.intern(o)
+	}
+	merged := *o
+	if o.Timeout == 0 {
+		merged.Timeout = d.Timeout
+	}
+	if !o.retries() {
+		merged.AttemptsMax, merged.InitialBackoff, merged.Multiplier = d.AttemptsMax, d.InitialBackoff, d.Multiplier
+		merged.BackoffMax, merged.Jitter = d.BackoffMax, d.Jitter
+	}
+	if o.Retention < 0 {
+		merged.Retention = d.Retention
+	}
+	return q.intern(&merged)
+}
+
+// retries tells whether a task says anything about being tried again.
+func (o *Options) retries() bool {
+	return o.AttemptsMax > 0 || o.InitialBackoff > 0 || o.Multiplier > 0 || o.BackoffMax > 0 || o.Jitter > 0
+}
+
+// intern returns options that are equal to these, those of an earlier task of the same fairness key if
+// possible: a million tasks of a few keys need few of them.
+func (q *queue) intern(o *Options) *Options {
+	if o == DefaultOptions {
+		return o
+	}
+	if o.UniqueKey != "" || len(o.After) > 0 {
+		return o
+	}
+	k := q.keys[o.FairnessKey]
+	if k == nil {
+		return o
+	}
+	if k.options == nil || !k.options.equal(o) {
+		k.options = o
+	}
+	return k.options
+}
+
+// same tells whether a task was asked for in the same words. What the words left to the queue's defaults may
+// have been anything.
+func (t *task) same(n *NewTask) bool {
+	queueName := n.Queue
+	if queueName == "" {
+		queueName = DefaultQueue
+	}
+	asked := n.Spec.Options
+	if asked == nil {
+		asked = DefaultOptions
+	}
+	return t.queue.Name == queueName && t.RunAt == n.Spec.RunAt && t.sameWork(&n.Spec) && t.Options.answers(asked)
+}
+
+// sameWork tells whether a task has the same kind and payload.
+func (t *task) sameWork(s *Spec) bool {
+	return t.Kind == s.Kind && t.Payload.Encoding == s.Payload.Encoding && string(t.Payload.Data) == string(s.Payload.Data)
+}
+
+// answers tells whether options may have been made of these, with some queue's defaults.
+func (o *Options) answers(asked *Options) bool {
+	if o == asked {
+		return true
+	}
+	a := *asked
+	if a.Timeout == 0 {
+		a.Timeout = o.Timeout
+	}
+	if !a.retries() {
+		a.AttemptsMax, a.InitialBackoff, a.Multiplier = o.AttemptsMax, o.InitialBackoff, o.Multiplier
+		a.BackoffMax, a.Jitter = o.BackoffMax, o.Jitter
+	}
+	if a.Retention < 0 {
+		a.Retention = o.Retention
+	}
+	return o.equal(&a)
+}

@@ -1,0 +1,218 @@
+package queue
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+)
+
+// queueOf returns a queue by its id, which a replay may meet before the queue itself, as in callOf.
+func (c *Core) queueOf(id uint64) *queue {
+	q := c.queues[id]
+	if q == nil {
+		q = &queue{
+			QueueState: QueueState{ID: id}, unique: map[string]*task{},
+			lanes: map[laneName]*lane{}, profiles: map[string]*profile{}, keys: map[string]*fairKey{},
+			putters:  pure.NewHeap(func(p *putter) *int32 { return &p.place }),
+			idleKeys: pure.NewHeap(func(k *fairKey) *int32 { return &k.place }),
+		}
+		c.queues[id] = q
+	}
+	return q
+}
+
+func (c *Core) applyQueuePut(rec *QueuePut, seq uint64) {
+	q := c.queueOf(rec.State.ID)
+	before := q.QueueState
+	q.QueueState = rec.State
+	if before.Name == "" {
+		c.queueNames[name{q.Namespace, q.Name}] = q
+		at, _ := slices.BinarySearchFunc(c.byName, name{q.Namespace, q.Name}, compareNames)
+		c.byName = slices.Insert(c.byName, at, q)
+		c.subscribe(q)
+	}
+	if before.Order != q.Order { // of a new queue too: a replay may have met its tasks before
+		q.reorder()
+	}
+	if before.MaxRunningPerKey != q.MaxRunningPerKey {
+		for _, n := range slices.Sorted(maps.Keys(q.keys)) {
+			c.resettle(q.keys[n])
+		}
+	}
+	c.queueAges.Touch(q, seq)
+	c.soilQueue(q)
+	c.soilQueueState(q)
+}
+
+// reorder puts the ready tasks in the queue's order.
+func (q *queue) reorder() {
+	for _, l := range q.lanes { // each for itself
+		for _, g := range l.groups {
+			var tasks []*task
+			g.ready.Each(func(t *task, _ pure.Key) { tasks = append(tasks, t) })
+			for _, t := range tasks {
+				g.ready.Set(t, pure.Key{B: q.order(t)})
+			}
+			if len(tasks) > 0 {
+				g.settle()
+			}
+		}
+	}
+}
+
+func (c *Core) applyQueueDropped(rec *QueueDropped) {
+	q := c.queues[rec.ID]
+	if q == nil {
+		c.Strangers++
+		return
+	}
+	for _, p := range q.inOrder {
+		for _, s := range p.workers {
+			s.worker.subs = without(s.worker.subs, s)
+			s.worker.turn = 0
+		}
+	}
+	delete(c.queues, q.ID)
+	delete(c.queueNames, name{q.Namespace, q.Name})
+	c.byName = without(c.byName, q)
+	c.queueAges.Remove(q)
+	c.rates.Remove(q)
+}
+
+// subscribe has the workers that asked for a queue serve it: it may have been there before, under the same
+// name.
+func (c *Core) subscribe(q *queue) {
+	for _, id := range c.peerIDs() {
+		if w := c.peers[id].worker; w != nil && w.namespace == q.Namespace && slices.Contains(w.queues, q.Name) {
+			w.serve(q)
+		}
+	}
+}
+
+// put writes a queue's state after a change.
+func (c *Core) changeQueue(step *pure.Step, q *queue, with func(*QueueState)) {
+	state := q.QueueState
+	with(&state)
+	c.emit(step, &QueuePut{State: state})
+}
+
+// CreateQueue makes a queue, or finds one with the same settings.
+func (c *Core) CreateQueue(step *pure.Step, namespace, queueName string, s Settings) error {
+	if s.Order == 0 {
+		s.Order = ByPriority
+	}
+	if q := c.queueNames[name{namespace, queueName}]; q != nil {
+		if q.Deleting || !q.Settings.equal(&s) {
+			return pure.Refuse(pure.QueueExists, "there is a queue "+queueName+" with other settings: update it",
+				"queue", queueName)
+		}
+		return nil
+	}
+	if err := c.room(0); err != nil {
+		return err
+	}
+	c.makeQueue(step, namespace, queueName, s)
+	return nil
+}
+
+func (c *Core) makeQueue(step *pure.Step, namespace, queueName string, s Settings) *queue {
+	id := step.Next()
+	c.emit(step, &QueuePut{State: QueueState{
+		ID: id, Namespace: namespace, Name: queueName, CreatedAt: step.Wall, Settings: s,
+	}})
+	return c.queues[id]
+}
+
+func (s *Settings) equal(o *Settings) bool {
+	a, b := *s, *o
+	a.Defaults, b.Defaults = nil, nil
+	if s.Defaults == nil || o.Defaults == nil {
+		return a == b && s.Defaults == o.Defaults
+	}
+	return a == b && s.Defaults.equal(o.Defaults)
+}
+
+// findQueue finds a queue, and makes the default one.
+func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, *pure.Refusal) {
+	if queueName == "" {
+		queueName = DefaultQueue
+	}
+	if q := c.queueNames[name{namespace, queueName}]; q != nil && !q.Deleting {
+		return q, nil
+	}
+	if queueName == DefaultQueue {
+		return c.makeQueue(step, namespace, queueName, Settings{Order: ByPriority}), nil
+	}
+	return nil, noQueue(namespace, queueName)
+}
+
+func noQueue(namespace, queueName string) *pure.Refusal {
+	return pure.Refuse(pure.QueueNotFound, "there is no queue "+queueName+" in namespace "+namespace+
+		": create it first", "queue", queueName)
+}
+
+// UpdateQueue changes a queue's settings.
+func (c *Core) UpdateQueue(step *pure.Step, namespace, queueName string, with func(*Settings)) error {
+	q, err := c.findQueue(step, namespace, queueName)
+	if err != nil {
+		return err
+	}
+	s := q.Settings
+	with(&s)
+	if s.Order == 0 {
+		s.Order = ByPriority
+	}
+	switch {
+	case s.equal(&q.Settings):
+		return nil
+	case s.Order != q.Order && q.counts[Ready] > 0:
+		return pure.Refuse(pure.QueueNotEmpty, "the order can be changed while no task is ready",
+			"queue", q.Name, "tasks", q.counts[Ready])
+	}
+	c.changeQueue(step, q, func(state *QueueState) { state.Settings = s })
+	return nil
+}
+
+// PauseQueue stops handing out a queue's tasks, or resumes it.
+func (c *Core) PauseQueue(step *pure.Step, namespace, queueName string, paused bool) error {
+	q, err := c.findQueue(step, namespace, queueName)
+	if err != nil {
+		return err
+	}
+	if q.Paused != paused {
+		c.changeQueue(step, q, func(s *QueueState) { s.Paused = paused })
+	}
+	return nil
+}
+
+// CloseQueue has a queue take no more tasks; immediate purges those that wait.
+func (c *Core) CloseQueue(step *pure.Step, namespace, queueName string, immediate bool) error {
+	q, err := c.findQueue(step, namespace, queueName)
+	if err != nil {
+		return err
+	}
+	if !q.Closed {
+		c.changeQueue(step, q, func(s *QueueState) { s.Closed = true })
+	}
+	if immediate {
+		c.purge(step, q, waitingStates)
+	}
+	return nil
+}
+
+// ReopenQueue undoes CloseQueue.
+func (c *Core) ReopenQueue(step *pure.Step, namespace, queueName string) error {
+	q, err := c.findQueue(step, namespace, queueName)
+	if err != nil {
+		return err
+	}
+	if q.Closed {
+		c.changeQueue(step, q, func(s *QueueState) { s.Closed = false })
+	}
+	return nil
+}
+
+func closed(q *queue) *pure.Refusal {
+	return pure.Refuse(pure.QueueClosed, "queue "+q.Name+" is closed", "queue", q.Name)
+}
