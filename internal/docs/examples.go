@@ -19,10 +19,24 @@ var examples = map[string][]string{
 	"TaskService/CompleteTask": {`{"task_id":"t1","token":"17","result":{"json":{"ok":true}}}`},
 	"TaskService/FailTask":     {`{"task_id":"t1","token":"17","error":{"reason":"no_stock","message":"sold out"}}`},
 	"TaskService/ReleaseTask":  {`{"task_id":"t1","token":"17"}`},
+	"TaskService/SubmitTasks": {
+		`{"tasks":[{"queue":"orders","kind":"order","payload":{"json":7}},{"queue":"orders","kind":"order","payload":{"json":8}}]}`,
+	},
+	"TaskService/RetryTasks":  {`{"queue":"orders"}`},
+	"TaskService/ExplainTask": {`{"task_id":"t1"}`},
 
-	"QueueService/CreateQueue": {`{"queue":{"name":"orders"}}`},
+	"QueueService/CreateQueue": {`{"queue":{"name":"orders","max_size":"1000","order":"QUEUE_ORDER_FIFO"}}`},
 	"QueueService/GetQueue":    {`{"name":"orders"}`},
 	"QueueService/ListQueues":  {`{}`},
+	"QueueService/UpdateQueue": {`{"queue":{"name":"orders","max_running":10},"update_mask":"maxRunning"}`},
+	"QueueService/PauseQueue":  {`{"name":"orders"}`},
+	"QueueService/ResumeQueue": {`{"name":"orders"}`},
+	"QueueService/CloseQueue":  {`{"name":"orders"}`},
+	"QueueService/ReopenQueue": {`{"name":"orders"}`},
+	"QueueService/PurgeQueue":  {`{"name":"orders"}`},
+	"QueueService/DeleteQueue": {`{"name":"orders","force":true}`},
+	"QueueService/JoinQueue":   {`{"name":"orders","wait":"10s"}`},
+	"QueueService/PeekQueue":   {`{"name":"orders","tasks_max":3}`},
 
 	"ScheduleService/CreateSchedule": {
 		`{"schedule":{"name":"report","cron":"30 7 * * MON-FRI","time_zone":"Europe/Berlin","task":{"command":{"argv":["date"]}}}}`,

@@ -148,8 +148,7 @@ func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, 
 }
 
 func noQueue(namespace, queueName string) *pure.Refusal {
-	return pure.Refuse(pure.QueueNotFound, "there is no queue "+queueName+" in namespace "+namespace+
-		": create it first", "queue", queueName)
+	return pure.Refuse(pure.QueueNotFound, "there is no queue "+queueName+" in namespace "+namespace, "queue", queueName)
 }
 
 // UpdateQueue changes a queue's settings.

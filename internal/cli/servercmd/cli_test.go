@@ -299,7 +299,7 @@ func TestSubmitWaitWatch(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	w.want(run{0, id + "\n", ""}, "tasks", "-s", "TASK_STATE_FAILED,ready", "-o", "name")
-	w.want(run{2, "", "weft: --state nonsense: none of scheduled, ready, running, cancelling, succeeded, failed, cancelled\n"},
+	w.want(run{2, "", "weft: --state nonsense: none of scheduled, blocked, ready, running, cancelling, succeeded, failed, cancelled, expired\n"},
 		"tasks", "-s", "nonsense")
 	if r = w.run("tasks"); r.code != 0 || !strings.HasSuffix(r.stdout, "  sh -c 'echo out; echo err >&2; exit 4'\n") {
 		t.Errorf("%+v", r)
