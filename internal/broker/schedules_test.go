@@ -226,7 +226,7 @@ func TestSchedulePages(t *testing.T) {
 	h := newHarness(t)
 	for i := range 5 {
 		s := yearly(fmt.Sprint("s", i))
-		s.Task.Work = &weftv1.TaskSpec_Command{Command: &weftv1.Command{Argv: []string{"date"}}}
+		s.Task.Work = &weftv1.TaskSpec_Command{Command: &weftv1.Command{Argv: []string{"date"}, Dir: "/"}}
 		s.Task.Kind = ""
 		h.createSchedule(s)
 	}
@@ -239,7 +239,7 @@ func TestSchedulePages(t *testing.T) {
 		}
 		for _, s := range page.GetSchedules() {
 			names = append(names, s.GetName())
-			if s.GetTask().GetCommand().GetArgv()[0] != "date" {
+			if s.GetTask().GetCommand().GetDir() != "/" {
 				t.Errorf("%v", s)
 			}
 		}
@@ -251,7 +251,7 @@ func TestSchedulePages(t *testing.T) {
 		t.Error(got)
 	}
 	page, err := h.schedules().ListSchedules(h.ctx(), &weftv1.ListSchedulesRequest{})
-	if err != nil || page.GetSchedules()[0].GetTask().GetWork() != nil {
+	if err != nil || page.GetSchedules()[0].GetTask().GetCommand().GetDir() != "" {
 		t.Errorf("basic: %v, %v", page, err)
 	}
 }
@@ -293,6 +293,43 @@ func TestScheduleRuns(t *testing.T) {
 	}
 	if got, err := h.tasks.GetTask(ctx, &weftv1.GetTaskRequest{TaskId: run.GetTaskId()}); err != nil || got.GetTask().GetSpec().GetLabels()["weft.schedule"] != "s" {
 		t.Errorf("its run is %v, %v", got, err)
+	}
+}
+
+// With everything made up, the runs before and after a restart are one a second, and none is there twice.
+func TestScheduleOverARestart(t *testing.T) {
+	h := newHarness(t)
+	s := yearly("s")
+	s.Cron, s.CatchUp = "@every 1s", weftv1.CatchUpPolicy_CATCH_UP_POLICY_ALL
+	h.createSchedule(s)
+	var seen []time.Time
+	take := func(n int) {
+		t.Helper()
+		for n > 0 {
+			res, err := h.tasks.ReserveTasks(h.ctx(), &weftv1.ReserveTasksRequest{
+				TasksMax: 10, Wait: durationpb.New(time.Minute), Lease: durationpb.New(time.Hour),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range res.GetTasks() {
+				at, err := time.Parse(time.RFC3339, a.GetLabels()["weft.scheduled_at"])
+				if err != nil {
+					t.Fatal(err)
+				}
+				seen = append(seen, at)
+				n--
+			}
+		}
+	}
+	take(1)
+	h.restart()
+	take(3)
+	for i := 1; i < len(seen); i++ {
+		if seen[i].Sub(seen[i-1]) != time.Second {
+			t.Errorf("runs at %v", seen)
+			break
+		}
 	}
 }
 

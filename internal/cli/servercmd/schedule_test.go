@@ -72,7 +72,7 @@ func TestSchedules(t *testing.T) {
 	}
 	w.want(run{0, "", ""}, "schedule", "resume", "report")
 	w.want(run{0, "report\n", ""}, "schedules", "-o", "name")
-	if r := w.run("schedules", "-o", "json"); r.code != 0 || !strings.Contains(r.stdout, `"next_run_at"`) || strings.Contains(r.stdout, "argv") {
+	if r := w.run("schedules", "-o", "json"); r.code != 0 || !strings.Contains(r.stdout, `"next_run_at"`) || !strings.Contains(r.stdout, `"argv"`) {
 		t.Errorf("%+v", r)
 	}
 	if r := w.run("schedules", "-o", "json", "--full"); r.code != 0 || !strings.Contains(r.stdout, "argv") {

@@ -743,7 +743,7 @@ type ListSchedulesRequest struct {
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the previous page.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Basic leaves out the tasks' payloads and commands.
+	// Basic leaves out payloads, and of a command all but its beginning.
 	View          View `protobuf:"varint,4,opt,name=view,proto3,enum=weft.v1.View" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
