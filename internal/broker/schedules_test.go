@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/weftq/weft/pkg/task"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
@@ -122,6 +123,9 @@ func TestScheduleIsTheSameAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Task.Labels, s.Task.WorkerLabels = map[string]string{"a": "1", "b": "2"}, map[string]string{"gpu": "yes"}
+	s.Task.Retry, s.Task.Timeout, s.Task.Priority = &weftv1.RetryPolicy{AttemptsMax: 3}, durationpb.New(time.Hour), -5
+	s.Task.UniqueKey, s.Task.FairnessKey, s.Task.Retention = "u", "f", durationpb.New(time.Hour)
 	s.Task.Work = &weftv1.TaskSpec_Payload{Payload: &weftv1.Payload{Value: &weftv1.Payload_Json{Json: structpb.NewStructValue(v)}}}
 	first := h.createSchedule(s)
 	if want := time.Date(2028, 2, 28, 23, 0, 0, 0, time.UTC); !first.GetNextRunAt().AsTime().Equal(want) {
@@ -268,8 +272,8 @@ func TestScheduleRuns(t *testing.T) {
 		t.Fatalf("%v, %v", res, err)
 	}
 	labels := res.GetTasks()[0].GetLabels()
-	at, err := time.Parse(time.RFC3339, labels["weft.scheduled_at"])
-	if err != nil || labels["weft.schedule"] != "s" || at.Nanosecond() != 0 || time.Since(at) > patience {
+	at, err := time.Parse(time.RFC3339, labels[task.LabelScheduledAt])
+	if err != nil || labels[task.LabelSchedule] != "s" || at.Nanosecond() != 0 || time.Since(at) > patience {
 		t.Errorf("labels %v", labels)
 	}
 	paused, err := svc.PauseSchedule(ctx, &weftv1.PauseScheduleRequest{Name: "s"})

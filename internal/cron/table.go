@@ -21,8 +21,14 @@ type Table struct {
 }
 
 // Next is the first time of a line in a zone after a moment, and false if there is none. A line or a zone that
-// cannot be read has none.
-func (t *Table) Next(line, zone string, after pure.Wall) (pure.Wall, bool) {
+// cannot be read has none, and neither has one that the library panics at: a shard that asks while it does what
+// is due would meet the panic in every term.
+func (t *Table) Next(line, zone string, after pure.Wall) (at pure.Wall, ok bool) {
+	defer func() {
+		if recover() != nil {
+			at, ok = 0, false
+		}
+	}()
 	l, err := t.line(line)
 	if err != nil {
 		return 0, false

@@ -48,12 +48,14 @@ func (s *script) line(d *datadriven.TestData) string { return strings.TrimSpace(
 
 func (s *script) schedule(d *datadriven.TestData) {
 	w := words{d}
+	spec := w.spec(s)
+	spec.Options.UniqueKey = w.text("unique", "")
 	s.decide(&CreateSchedule{
 		Namespace: scriptNamespace, Name: w.first(), Paused: w.has("paused"), Definition: schedule.Definition{
 			Cron: s.line(d), Zone: w.text("zone", ""), Window: w.span("window", 0),
 			CatchUp: schedule.CatchUp(wordOf(catchUps, w.text("catch-up", "skip"))),
 			Overlap: schedule.Overlap(wordOf(overlaps, w.text("overlap", "allow"))),
-			Task:    queue.NewTask{Queue: w.text("queue", ""), Spec: w.spec(s)},
+			Task:    queue.NewTask{Queue: w.text("queue", ""), Spec: spec},
 		},
 	}, s.replyTo(s.scheduleText))
 }

@@ -13,15 +13,8 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// Labels of a task that is a run of a schedule; a handler reads them in its attempt's labels.
-const (
-	// LabelSchedule has the schedule's name.
-	LabelSchedule = "weft.schedule"
-	// LabelScheduledAt has the scheduled time, in UTC, as [time.RFC3339] writes it.
-	LabelScheduledAt = "weft.scheduled_at"
-)
-
-// Schedule says when to submit a task. Name, cron line and task have to be set.
+// Schedule says when to submit a task. Name, cron line and task have to be set. A run's task has two labels
+// more: [task.LabelSchedule] and [task.LabelScheduledAt].
 type Schedule struct {
 	// Name is its name in the namespace.
 	Name string

@@ -48,7 +48,7 @@ func ExampleClient_CreateSchedule() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(t.GetOutcome().GetPayload().GetText(), t.GetSpec().GetLabels()[client.LabelSchedule])
+	fmt.Println(t.GetOutcome().GetPayload().GetText(), t.GetSpec().GetLabels()[task.LabelSchedule])
 	// Output:
 	// report 30
 	// REPORT report
