@@ -447,7 +447,7 @@ func TestWaitTask(t *testing.T) {
 // The news and the end may come with one wake.
 func TestTheEndBehindTheNewsIsSeen(t *testing.T) {
 	o := shard.NewOutbox()
-	o.Push(&queue.Changed{Task: queue.Snapshot{TaskState: queue.TaskState{State: queue.Running}}})
+	o.Push(&queue.Changed{Task: queue.Snapshot{TaskState: queue.TaskState{Extra: queue.NoExtra, State: queue.Running}}})
 	o.Close(shard.NotReady())
 	<-o.Wake()
 	known, err := latest(o, queue.Snapshot{})

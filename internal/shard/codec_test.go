@@ -231,14 +231,17 @@ func drawTask(t *rapid.T) *queue.TaskState {
 		Spec: queue.Spec{Kind: drawText(t), Payload: drawPayload(t), Options: drawOptions(t), RunAt: drawWall(t)},
 		ID:   drawID(t), Queue: drawID(t), Call: drawID(t), Index: drawID(t), RequestID: drawText(t), CreatedAt: drawWall(t),
 		State: queue.State(rapid.IntRange(int(queue.Scheduled), int(queue.Expired)).Draw(t, "state")), Next: drawWall(t),
+		Extra: queue.NoExtra,
 	}
 	if drawBool(t) { // it has been tried
-		s.Attempts, s.Tries, s.Losses, s.Suspects = drawCount(t)|1, drawCount(t), drawCount(t), drawSessions(t)
-		s.Token, s.Session, s.StartedAt = drawID(t), drawSession(t), drawWall(t)
-		s.LastError, s.CancelGrace, s.Acknowledged = drawError(t), drawDuration(t), drawBool(t)
+		s.Attempts, s.Tries = drawCount(t)|1, drawCount(t)
+		s.Token, s.Session, s.StartedAt, s.Acknowledged = drawID(t), drawSession(t), drawWall(t), drawBool(t)
 	}
 	if drawBool(t) {
-		s.Expiring, s.Waits, s.Joined, s.Detached = drawBool(t), drawIDs(t), drawID(t), drawBool(t)
+		s.Extra = &queue.Extra{
+			Losses: drawCount(t) | 1, Suspects: drawSessions(t), LastError: drawError(t), CancelGrace: drawDuration(t),
+			Expiring: drawBool(t), Waits: drawIDs(t), Joined: drawID(t), Detached: drawBool(t),
+		}
 		for range rapid.IntRange(0, 2).Draw(t, "history") {
 			s.History = append(s.History, queue.Attempt{
 				Token: drawID(t), Worker: drawText(t), StartedAt: drawWall(t), EndedAt: drawWall(t), End: drawEnd(t), Error: drawError(t),

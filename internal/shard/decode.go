@@ -117,16 +117,9 @@ func taskPutRecord(r *journalv1.TaskPut) (any, error) {
 		},
 		ID: r.Id, Queue: r.Queue, Call: r.Call, Index: r.Index, RequestID: r.RequestId,
 		CreatedAt: pure.Wall(r.CreatedAt), State: queue.State(r.State), Next: pure.Wall(r.Next),
-		Attempts: r.Attempts, Tries: r.Tries, Losses: r.Losses, Suspects: toSessionIDs(r.Suspects),
+		Attempts: r.Attempts, Tries: r.Tries, Extra: extraOf(r),
 		Token: r.Token, Session: toSessionID(r.SessionId), StartedAt: pure.Wall(r.StartedAt),
-		LastError: toError(r.LastError), CancelGrace: time.Duration(r.CancelGrace), Acknowledged: r.Acknowledged,
-		Expiring: r.Expiring, Waits: r.Waits, Joined: r.Joined, Detached: r.Detached,
-	}
-	for _, a := range r.History {
-		t.History = append(t.History, queue.Attempt{
-			Token: a.Token, Worker: a.Worker, StartedAt: pure.Wall(a.StartedAt), EndedAt: pure.Wall(a.EndedAt),
-			End: queue.End(a.End), Error: toError(a.Error),
-		})
+		Acknowledged: r.Acknowledged,
 	}
 	if r.State < uint32(queue.Scheduled) || r.State > uint32(queue.Expired) {
 		return nil, fmt.Errorf("task %d has the unknown state %d", r.Id, r.State)
@@ -139,6 +132,24 @@ func taskPutRecord(r *journalv1.TaskPut) (any, error) {
 		return nil, fmt.Errorf("task %d is %v and its outcome does not fit that", r.Id, t.State)
 	}
 	return &queue.TaskPut{State: t}, nil
+}
+
+func extraOf(r *journalv1.TaskPut) *queue.Extra {
+	if r.Losses == 0 && len(r.Suspects) == 0 && r.LastError == nil && r.CancelGrace == 0 && !r.Expiring &&
+		len(r.Waits) == 0 && r.Joined == 0 && !r.Detached && len(r.History) == 0 {
+		return queue.NoExtra
+	}
+	x := &queue.Extra{
+		Losses: r.Losses, Suspects: toSessionIDs(r.Suspects), LastError: toError(r.LastError),
+		CancelGrace: time.Duration(r.CancelGrace), Expiring: r.Expiring, Waits: r.Waits, Joined: r.Joined, Detached: r.Detached,
+	}
+	for _, a := range r.History {
+		x.History = append(x.History, queue.Attempt{
+			Token: a.Token, Worker: a.Worker, StartedAt: pure.Wall(a.StartedAt), EndedAt: pure.Wall(a.EndedAt),
+			End: queue.End(a.End), Error: toError(a.Error),
+		})
+	}
+	return x
 }
 
 func finishedRecord(r *journalv1.TaskFinished) (any, error) {

@@ -76,9 +76,8 @@ func (e *encoder) message(m *journalv1.Record) {
 
 // plain tells whether a task is as most are when they are accepted.
 func plain(t *queue.TaskState) bool {
-	return t.Options == queue.DefaultOptions && t.Attempts == 0 && t.Tries == 0 && t.Losses == 0 &&
-		len(t.Suspects) == 0 && t.LastError == nil && t.Outcome == nil && t.CancelGrace == 0 && !t.Acknowledged &&
-		!t.Expiring && len(t.History) == 0 && len(t.Waits) == 0 && t.Joined == 0 && !t.Detached
+	return t.Options == queue.DefaultOptions && t.Extra == queue.NoExtra && t.Attempts == 0 && t.Tries == 0 &&
+		t.Outcome == nil && !t.Acknowledged
 }
 
 func appendTaskPut(b []byte, t *queue.TaskState) []byte {

@@ -37,7 +37,7 @@ func schedulePutMessage(s *schedule.State) *journalv1.Record {
 // templateMessage writes what tasks are to be as a task that has not come to anything yet: whatever a task can
 // have, a schedule's can.
 func templateMessage(spec queue.Spec) *journalv1.TaskPut {
-	return taskPutMessage(&queue.TaskState{Spec: spec, State: queue.Ready}).GetTaskPut()
+	return taskPutMessage(&queue.TaskState{Spec: spec, Extra: queue.NoExtra, State: queue.Ready}).GetTaskPut()
 }
 
 func progressMessage(p *schedule.Progress) *journalv1.ScheduleProgress {

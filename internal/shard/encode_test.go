@@ -60,7 +60,7 @@ func randomPut(rng *rand.Rand) *queue.TaskPut {
 	t := &queue.TaskState{
 		Spec: queue.Spec{Kind: "k", Payload: randomData(rng), Options: queue.DefaultOptions, RunAt: pure.Wall(rng.Uint64N(3) * 1e18)},
 		ID:   rng.Uint64(), Queue: rng.Uint64(), Call: rng.Uint64N(3), Index: rng.Uint64N(300),
-		CreatedAt: pure.Wall(rng.Int64()), State: queue.Ready,
+		CreatedAt: pure.Wall(rng.Int64()), State: queue.Ready, Extra: queue.NoExtra,
 	}
 	if rng.IntN(3) == 0 {
 		t.State, t.Next, t.RequestID = queue.Scheduled, t.RunAt, "r"

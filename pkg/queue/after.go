@@ -54,6 +54,15 @@ func endWord(s State) string {
 	return "failed"
 }
 
+// awaiting is who waits for a task.
+type awaiting struct {
+	dependents []*task // some may do so no more
+	live       int32   // how many do
+}
+
+// awaited tells whether others wait for a task.
+func (t *task) awaited() bool { return t.waits != nil }
+
 // awaits returns what a blocked task waits for.
 func (t *task) awaits() []uint64 {
 	if t.Joined != 0 && t.State == Blocked {
@@ -70,8 +79,11 @@ func (c *Core) depend(t *task) {
 	}
 	for _, id := range t.awaits() {
 		if on := c.tasks[id]; on != nil {
-			on.dependents = append(on.dependents, t)
-			on.awaited++
+			if on.waits == nil {
+				on.waits = &awaiting{}
+			}
+			on.waits.dependents = append(on.waits.dependents, t)
+			on.waits.live++
 		}
 	}
 }
@@ -84,30 +96,32 @@ func (c *Core) undepend(t *task) {
 	for _, id := range t.awaits() {
 		c.release(id)
 	}
-	t.Waits = nil
+	if len(t.Waits) > 0 {
+		t.with(func(x *Extra) { x.Waits = nil })
+	}
 }
 
 // release counts one task less that waits for another.
 func (c *Core) release(id uint64) {
 	on := c.tasks[id]
-	if on == nil {
+	if on == nil || on.waits == nil {
 		return
 	}
-	if on.awaited--; on.awaited == 0 {
-		on.dependents = nil
+	if on.waits.live--; on.waits.live == 0 {
+		on.waits = nil
 	}
 }
 
 // redepend makes everybody's dependents anew, after a replay, and begins to tell those of tasks that ended.
 func (c *Core) redepend() {
 	for t := c.taskAges.Oldest(); t != nil; t = c.taskAges.Next(t) {
-		t.dependents, t.awaited = nil, 0
+		t.waits = nil
 	}
 	for t := c.taskAges.Oldest(); t != nil; t = c.taskAges.Next(t) {
 		c.depend(t)
 	}
 	for t := c.taskAges.Oldest(); t != nil; t = c.taskAges.Next(t) {
-		if t.awaited > 0 && t.State.Final() {
+		if t.awaited() && t.State.Final() {
 			c.sweeps = append(c.sweeps, sweep{ended: t})
 		}
 	}
@@ -121,7 +135,7 @@ func (c *Core) applyUnblocked(rec *TaskUnblocked) {
 	c.leave(t)
 	before := weight(&t.TaskState)
 	c.release(rec.Dependency)
-	t.Waits = without(t.Waits, rec.Dependency)
+	t.with(func(x *Extra) { x.Waits = without(x.Waits, rec.Dependency) })
 	t.Next = rec.Next
 	c.grow(t, weight(&t.TaskState)-before)
 	c.setState(t, rec.State)
@@ -131,13 +145,13 @@ func (c *Core) applyUnblocked(rec *TaskUnblocked) {
 // sweepEnded tells the dependents of a task that it has ended, and tells whether it came to the end.
 func (c *Core) sweepEnded(step *pure.Step, s *sweep) bool {
 	on := s.ended
-	for len(on.dependents) > 0 && c.tasks[on.ID] == on && on.State.Final() {
+	for on.waits != nil && len(on.waits.dependents) > 0 && c.tasks[on.ID] == on && on.State.Final() {
 		if c.full(step) {
 			return false
 		}
 		step.Look()
-		t := on.dependents[0]
-		on.dependents = on.dependents[1:]
+		t := on.waits.dependents[0]
+		on.waits.dependents = on.waits.dependents[1:]
 		if c.tasks[t.ID] == t && t.State == Blocked && slices.Contains(t.awaits(), on.ID) {
 			c.unblock(step, t, on)
 		}

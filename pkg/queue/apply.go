@@ -116,11 +116,13 @@ func (c *Core) applyRetried(rec *TaskRetried) {
 	}
 	c.leave(t)
 	before := weight(&t.TaskState)
-	t.History = remembered(t, rec)
+	t.with(func(x *Extra) {
+		x.History = remembered(t, rec)
+		if rec.Error != nil {
+			x.LastError = rec.Error
+		}
+	})
 	t.Tries, t.Next = rec.Tries, rec.Next
-	if rec.Error != nil {
-		t.LastError = rec.Error
-	}
 	c.grow(t, weight(&t.TaskState)-before)
 	if rec.Next != 0 {
 		c.setState(t, Scheduled)
@@ -150,7 +152,7 @@ func (c *Core) applyLosses(rec *TaskLosses) {
 	if waits {
 		c.leave(t)
 	}
-	t.Losses, t.Suspects = rec.Losses, rec.Suspects
+	t.with(func(x *Extra) { x.Losses, x.Suspects = rec.Losses, rec.Suspects })
 	if waits {
 		c.enter(t)
 	}
@@ -162,7 +164,7 @@ func (c *Core) applyCancelling(rec *TaskCancelling) {
 	if t == nil {
 		return
 	}
-	t.CancelGrace, t.Expiring = rec.Grace, rec.Expiring
+	t.with(func(x *Extra) { x.CancelGrace, x.Expiring = rec.Grace, rec.Expiring })
 	c.wall.Remove(t) // its deadline has nothing to say any more
 	c.setState(t, Cancelling)
 }
@@ -175,7 +177,10 @@ func (c *Core) applyFinished(rec *TaskFinished) {
 	c.leave(t)
 	before := weight(&t.TaskState)
 	c.undepend(t)
-	t.Tries, t.Suspects, t.Next, t.Expiring = rec.Tries, nil, 0, false
+	t.Tries, t.Next = rec.Tries, 0
+	if t.Extra != NoExtra {
+		t.with(func(x *Extra) { x.Suspects, x.Expiring = nil, false })
+	}
 	t.Outcome = rec.Outcome
 	t.Outcome.Attempts, t.Outcome.Token, t.Outcome.StartedAt = t.Attempts, t.Token, t.StartedAt
 	c.grow(t, weight(&t.TaskState)-before)

@@ -160,7 +160,7 @@ func (c *Core) finishTried(step *pure.Step, t *task, tries uint32, o *Outcome) {
 		step.Tell(&Finished{Call: t.call.ID, Index: t.Index, ID: t.ID, Outcome: o})
 	}
 	c.tellWatchers(step, t)
-	if t.awaited > 0 {
+	if t.awaited() {
 		c.sweeps = append(c.sweeps, sweep{ended: t})
 	}
 }

@@ -269,7 +269,7 @@ func (c *Core) acknowledge(step *pure.Step, k *call, ranges pure.Ranges) {
 					if t := k.byIndex[i]; t == nil || t.State.Final() {
 						news.Add(i, i)
 						c.tellReleased(step, t)
-						if t != nil && t.awaited > 0 {
+						if t != nil && t.awaited() {
 							kept = append(kept, i)
 						}
 					}

@@ -84,7 +84,7 @@ func (c *Core) cancelWaiting(step *pure.Step, k *call, r pure.Range) {
 		c.unwait(p)
 		c.putState = TaskState{
 			Spec: p.task.Spec, ID: step.Next(), Queue: p.queue.ID, Call: k.ID, Index: i, CreatedAt: step.Wall,
-			State: Cancelled, Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
+			State: Cancelled, Extra: NoExtra, Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
 		}
 		c.putState.Options, c.putState.Payload = p.queue.options(p.task.Spec.Options), Payload{}
 		c.rec.put = TaskPut{State: &c.putState}
@@ -99,7 +99,7 @@ func (c *Core) cancelWaiting(step *pure.Step, k *call, r pure.Range) {
 
 // cancelCalled is cancel for a call's part in a task: what others have joined goes on for them.
 func (c *Core) cancelCalled(step *pure.Step, t *task, grace time.Duration) {
-	if !t.State.Final() && t.call != nil && t.awaited > 0 && t.followers() > 0 {
+	if !t.State.Final() && t.call != nil && t.awaited() && t.followers() > 0 {
 		c.detach(step, t)
 		return
 	}

@@ -112,8 +112,7 @@ type task struct {
 	group *group // while it waits in one
 	peer  *peer  // while an attempt holds it
 
-	dependents []*task // that wait for it; some may do so no more
-	awaited    int32   // how many do
+	waits *awaiting // who waits for it, nil if nobody does
 
 	readyPlace int32
 	wallPlace  int32

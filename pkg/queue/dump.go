@@ -14,7 +14,14 @@ func (c *Core) Dump() []string {
 	lines := make([]string, 0, len(c.queues)+len(c.calls)+len(c.tasks))
 	for _, id := range slices.Sorted(maps.Keys(c.queues)) {
 		q := &c.queues[id].QueueState
-		lines = append(lines, fmt.Sprintf("queue %d: %s/%s created %d", q.ID, q.Namespace, q.Name, q.CreatedAt))
+		defaults := Options{}
+		if q.Defaults != nil {
+			defaults = *q.Defaults
+		}
+		settings := q.Settings
+		settings.Defaults = nil
+		lines = append(lines, fmt.Sprintf("queue %d: %s/%s created %d %+v %+v paused %v closed %v deleting %v purged to %d %x",
+			q.ID, q.Namespace, q.Name, q.CreatedAt, settings, defaults, q.Paused, q.Closed, q.Deleting, q.PurgedTo, q.PurgedStates))
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.calls)) {
 		lines = append(lines, c.calls[id].dump())
@@ -44,6 +51,14 @@ func (t *task) dump() string {
 		s.ID, s.Queue, s.Call, s.Index, s.Kind, s.RequestID, s.CreatedAt, s.RunAt, s.Payload.Encoding, s.Payload.Data, *s.Options)
 	line += fmt.Sprintf(" | %v next %d attempts %d tries %d losses %d suspects %x token %d session %x started %d cancelGrace %d acknowledged %v",
 		s.State, s.Next, s.Attempts, s.Tries, s.Losses, s.Suspects, s.Token, s.Session, s.StartedAt, s.CancelGrace, s.Acknowledged)
+	line += fmt.Sprintf(" expiring %v detached %v waits %v joined %d", s.Expiring, s.Detached, s.Waits, s.Joined)
+	for i := range s.History {
+		a := &s.History[i]
+		line += fmt.Sprintf(" attempt %d by %s %d to %d end %d", a.Token, a.Worker, a.StartedAt, a.EndedAt, a.End)
+		if a.Error != nil {
+			line += fmt.Sprintf(" %+v", *a.Error)
+		}
+	}
 	if s.LastError != nil {
 		line += fmt.Sprintf(" lastError %+v", *s.LastError)
 	}

@@ -161,26 +161,41 @@ type TaskState struct {
 	RequestID string
 	CreatedAt pure.Wall
 
-	State     State
 	Next      pure.Wall // when a scheduled task becomes ready
-	Attempts  uint32    // begun
-	Tries     uint32    // charged
-	Losses    uint32    // workers lost for good
-	Suspects  []session.ID
 	Token     uint64
 	Session   session.ID
 	StartedAt pure.Wall
-	LastError *Error
+	Outcome   *Outcome
+	*Extra
 
-	CancelGrace  time.Duration
-	Expiring     bool // its cancellation is its deadline's
-	Outcome      *Outcome
+	Attempts     uint32 // begun
+	Tries        uint32 // charged
+	State        State
 	Acknowledged bool
+}
 
-	History  []Attempt // that ended, the last ones; never changed, only replaced
-	Waits    []uint64  // while blocked: tasks that have to end first
-	Joined   uint64    // the task of the same unique key that it joined
-	Detached bool      // its submitter has left it to those that joined it
+// Extra is what few tasks have, kept apart because there may be millions of the others. It is never changed
+// once made, only replaced.
+type Extra struct {
+	Losses      uint32 // workers lost for good
+	Suspects    []session.ID
+	LastError   *Error
+	CancelGrace time.Duration
+	Expiring    bool      // its cancellation is its deadline's
+	Detached    bool      // its submitter has left it to those that joined it
+	History     []Attempt // that ended, the last ones
+	Waits       []uint64  // while blocked: tasks that have to end first
+	Joined      uint64    // the task of the same unique key that it joined
+}
+
+// NoExtra is that of a task which has nothing of it.
+var NoExtra = &Extra{}
+
+// with replaces the extra by one that is changed.
+func (s *TaskState) with(change func(*Extra)) {
+	x := *s.Extra
+	change(&x)
+	s.Extra = &x
 }
 
 // Attempt is one that ended and did not bring the outcome.

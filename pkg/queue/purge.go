@@ -66,7 +66,7 @@ func (c *Core) purgeOne(step *pure.Step, t *task) {
 	switch {
 	case t.State.Waits():
 		c.cancel(step, t, -1)
-	case t.call != nil && !t.Acknowledged, t.awaited > 0: // somebody is still to hear of it
+	case t.call != nil && !t.Acknowledged, t.awaited(): // somebody is still to hear of it
 	default:
 		c.rec.dropped = TaskDropped{ID: t.ID}
 		c.tellReleased(step, t)

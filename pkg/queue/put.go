@@ -175,7 +175,7 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	}
 	c.putState = TaskState{
 		Spec: n.Spec, ID: step.Next(), Queue: q.ID, Index: n.Index, RequestID: requestID,
-		CreatedAt: step.Wall, State: Ready, Waits: state.waits,
+		CreatedAt: step.Wall, State: Ready, Extra: NoExtra,
 	}
 	c.putState.Options = options
 	if k != nil {
@@ -183,9 +183,9 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	}
 	switch {
 	case leader != nil:
-		c.putState.State, c.putState.Joined, c.putState.Waits = Blocked, leader.ID, nil
+		c.putState.State, c.putState.Extra = Blocked, &Extra{Joined: leader.ID}
 	case len(state.waits) > 0:
-		c.putState.State = Blocked
+		c.putState.State, c.putState.Extra = Blocked, &Extra{Waits: state.waits}
 	case n.Spec.RunAt > step.Wall:
 		c.putState.State, c.putState.Next = Scheduled, n.Spec.RunAt
 	}

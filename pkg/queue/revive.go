@@ -84,8 +84,9 @@ func (c *Core) applyRevived(rec *TaskRevived) {
 		t.call.remove(t)
 		t.call, t.Call, t.Index = nil, 0, 0
 	}
-	t.LastError, t.Outcome = t.Outcome.Error, nil
-	t.Tries, t.Losses, t.Acknowledged, t.Next = 0, 0, false, 0
+	failed := t.Outcome.Error
+	t.with(func(x *Extra) { x.LastError, x.Losses = failed, 0 })
+	t.Tries, t.Outcome, t.Acknowledged, t.Next = 0, nil, false, 0
 	c.bytes += weight(&t.TaskState) - before
 	c.setState(t, Ready)
 	c.enter(t)

@@ -60,7 +60,7 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 	case t.call != nil && !t.call.Session.IsZero() && !t.Acknowledged:
 		// Its client lives and will take it: a slow reader loses nothing, nor does one that is coming back.
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(RetentionUnacknowledged)), B: t.ID})
-	case t.awaited > 0: // others are being told of its end
+	case t.awaited(): // others are being told of its end
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
 		k := t.call

@@ -17,7 +17,10 @@ func (q *queue) leader(n *NewTask, o *Options) (*task, *pure.Refusal) {
 
 // followers is how many tasks have joined one.
 func (t *task) followers() (n int) {
-	for _, d := range t.dependents {
+	if t.waits == nil {
+		return 0
+	}
+	for _, d := range t.waits.dependents {
 		if d.State == Blocked && d.Joined == t.ID {
 			n++
 		}
@@ -32,7 +35,7 @@ func (c *Core) detach(step *pure.Step, t *task) {
 	c.emit(step, &TaskDetached{ID: t.ID})
 	c.putState = TaskState{
 		Spec: t.Spec, ID: step.Next(), Queue: t.Queue, Call: k.ID, Index: index, CreatedAt: t.CreatedAt,
-		State: Cancelled, Joined: t.ID,
+		State: Cancelled, Extra: &Extra{Joined: t.ID},
 		Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
 	}
 	c.putState.Payload = Payload{}
@@ -52,7 +55,8 @@ func (c *Core) applyDetached(rec *TaskDetached) {
 	if t.call != nil {
 		t.call.remove(t)
 	}
-	t.call, t.Call, t.Index, t.Detached = nil, 0, 0, true
+	t.call, t.Call, t.Index = nil, 0, 0
+	t.with(func(x *Extra) { x.Detached = true })
 }
 
 // abandoned cancels a task whose submitter has left when the last one that joined it does.

@@ -51,7 +51,7 @@ func TestMapBadInputs(t *testing.T) {
 // What every input would meet is said once.
 func TestMapRefused(t *testing.T) {
 	w := start(t)
-	w.want(run{125, "", "weft: QUEUE_NOT_FOUND: there is no queue nowhere in namespace default: create it first (weft queue create nowhere)\n"},
+	w.want(run{125, "", "weft: QUEUE_NOT_FOUND: there is no queue nowhere in namespace default (weft queue create nowhere)\n"},
 		"map", "-q", "nowhere", "--", "echo", ":::", "a", "b", "c")
 	r := w.run("map", "--timeout", "999999h", "--", "echo", ":::", "a", "b", "c")
 	if r.code != 125 || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, "spec.timeout") {
