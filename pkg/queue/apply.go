@@ -83,6 +83,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 	}
 	q := c.queueOf(rec.State.Queue)
 	t := &task{TaskState: *rec.State, queue: q}
+	t.Options = q.intern(t.Options)
 	c.tasks[t.ID] = t
 	c.taskAges.Touch(t, seq)
 	c.order.Add(t.ID, len(c.tasks), func(id uint64) bool { return c.tasks[id] != nil })

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -70,6 +71,13 @@ func (f *brokerFlags) run(parent context.Context, app *cli.App) (err error) {
 	}
 	f.cfg.Logger = slog.New(slog.NewTextHandler(app.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	f.cfg.Ready = func(a broker.Addresses) { f.ready(app, a) }
+	var tuner sync.WaitGroup
+	tuneCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	tuner.Go(func() { broker.TuneCollector(tuneCtx) })
+	defer func() {
+		stop()
+		tuner.Wait()
+	}()
 	return listenAdvice(broker.Run(ctx, f.cfg))
 }
 
