@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/weftq/weft/internal/cron"
 	"github.com/weftq/weft/internal/journal"
 	"github.com/weftq/weft/internal/journal/datadir"
 	"github.com/weftq/weft/internal/journal/jetstream"
@@ -103,8 +104,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	cfg.DataDir = dir.Path()
-	loop := cfg.loop()
-	server, err := newServer(loop, cfg.Logger)
+	times := &cron.Table{}
+	loop := cfg.loop(times)
+	server, err := newServer(loop, times, cfg.Logger)
 	if err != nil {
 		return err
 	}
@@ -202,9 +204,9 @@ func (cfg *Config) defaults() (err error) {
 }
 
 // loop returns the shard's loop over the embedded journal in the data directory.
-func (cfg *Config) loop() *shard.Loop {
+func (cfg *Config) loop(times *cron.Table) *shard.Loop {
 	return shard.NewLoop(shard.LoopConfig{
-		Machine: shard.Config{Limits: queue.Limits{
+		Machine: shard.Config{NextRun: times.Next, Limits: queue.Limits{
 			Bytes: cfg.Limits.Bytes, NamespaceBytes: cfg.Limits.NamespaceBytes, NamespaceTasks: cfg.Limits.NamespaceTasks,
 		}},
 		DiskReserve: cfg.DiskReserve,

@@ -104,6 +104,9 @@ func fromRareMessage(m *journalv1.Record) (any, error) {
 	case *journalv1.Record_Floor:
 		return &floor{c.Floor.Sequence}, nil
 	}
+	if rec, err := fromScheduleMessage(m); rec != nil || err != nil {
+		return rec, err
+	}
 	return nil, errors.New("a record of a kind that this version does not know")
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/wire"
 	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/schedule"
 	"github.com/weftq/weft/pkg/session"
 	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
 )
@@ -257,6 +258,8 @@ func rareMessage(rec any) *journalv1.Record {
 		return &journalv1.Record{Change: &journalv1.Record_SessionEnded{SessionEnded: &journalv1.SessionEnded{
 			Id: r.ID[:], Reason: uint32(r.Reason),
 		}}}
+	case *schedule.Put, *schedule.Fired, *schedule.Dropped:
+		return scheduleMessage(rec)
 	case *floor:
 		return &journalv1.Record{Change: &journalv1.Record_Floor{Floor: &journalv1.Floor{Sequence: r.Sequence}}}
 	default:

@@ -193,6 +193,7 @@ func (o *observer) replied(cmd shard.Command, value any, err error) {
 	if err != nil {
 		return
 	}
+	o.m.plans.replied(cmd, value)
 	switch c := cmd.(type) {
 	case *shard.SubmitTask:
 		if t := o.m.tasks[value.(queue.Submitted).ID]; t == nil || t.request != c.RequestID {

@@ -66,6 +66,9 @@ func (s *sim) answered() bool {
 			return false
 		}
 	}
+	if s.planner != nil && !s.planner.done() {
+		return false
+	}
 	for _, v := range s.reservers {
 		if v.busy > 0 {
 			return false

@@ -135,6 +135,6 @@ func TestTheStateHasSoManyBytes(t *testing.T) {
 }
 
 func submitOne(b *bench) (uint64, error) {
-	s, _, err := b.core.Submit(b.step(), "n", "", NewTask{Spec: Spec{Kind: "k"}}, 0)
+	s, _, err := b.core.Submit(b.step(), "n", "", NewTask{Spec: Spec{Kind: "k", Payload: Payload{1, make([]byte, 900)}}}, 0)
 	return s.ID, err
 }
