@@ -45,12 +45,15 @@ func (m *Machine) submitRun(step *pure.Step, s *schedule.Schedule, at pure.Wall,
 	return 0, pure.Refuse(pure.Internal, err.Error())
 }
 
+// scheduleBytes is about what a schedule takes.
+const scheduleBytes = 512
+
 // roomForSchedule refuses what grows the state while there is no room.
 func (m *Machine) roomForSchedule() error {
 	if m.diskLow {
 		return diskLow()
 	}
-	if most := m.cfg.StateBytesMax; most > 0 && m.queue.Bytes()+m.schedules.Bytes() >= most {
+	if most := m.cfg.Limits.Bytes; most > 0 && m.queue.Bytes()+m.schedules.Bytes()+scheduleBytes > most {
 		return pure.Refuse(pure.StateFull, "the broker holds as many bytes as it may", "limit", most)
 	}
 	return nil

@@ -109,20 +109,28 @@ func (s *script) decide(cmd Command, reply Reply) {
 
 func (s *script) settle() {
 	for s.m.Advance(); ; s.m.Advance() {
-		frame, counter := s.m.Flush()
-		if frame == nil {
-			break
-		}
-		kept := slices.Clone(frame)
-		for k := 10; k < 18; k++ {
-			kept[k] = byte(counter >> (8 * (k - 10)))
-		}
-		s.entries = append(s.entries, kept)
-		if below := s.m.Appended(frame); below != 0 {
-			s.entries = s.entries[below-s.first:]
-			s.first = below
+		if !s.store() {
+			return
 		}
 	}
+}
+
+// store makes what is decided durable, and tells whether there was anything.
+func (s *script) store() bool {
+	frame, counter := s.m.Flush()
+	if frame == nil {
+		return false
+	}
+	kept := slices.Clone(frame)
+	for k := 10; k < 18; k++ {
+		kept[k] = byte(counter >> (8 * (k - 10)))
+	}
+	s.entries = append(s.entries, kept)
+	if below := s.m.Appended(frame); below != 0 {
+		s.entries = s.entries[below-s.first:]
+		s.first = below
+	}
+	return true
 }
 
 // verify holds the state to its invariants and to its journal.

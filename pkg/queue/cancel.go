@@ -34,7 +34,7 @@ func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace
 	}
 	c.cancelWaiting(step, k, r)
 	k.cancelling++
-	c.sweeps = append(c.sweeps, sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
+	c.sweeps = append(c.sweeps, &sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
 	return nil
 }
 

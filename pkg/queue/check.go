@@ -231,11 +231,11 @@ func (k *checker) suspectsOf(id session.ID) map[*task]struct{} {
 }
 
 func (k *checker) sweeping(p *peer) bool {
-	return slices.ContainsFunc(k.sweeps, func(s sweep) bool { return s.peer == p })
+	return slices.ContainsFunc(k.sweeps, func(s *sweep) bool { return s.peer == p })
 }
 
 func (k *checker) convicting(id session.ID, t *task) bool {
-	return slices.ContainsFunc(k.sweeps, func(s sweep) bool {
+	return slices.ContainsFunc(k.sweeps, func(s *sweep) bool {
 		return s.peer != nil && s.peer.id == id && slices.Contains(s.suspects, t)
 	})
 }

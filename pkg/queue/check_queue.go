@@ -11,7 +11,7 @@ func (k *checker) checkQueues() {
 	ready := 0
 	for id, q := range k.queues {
 		k.expect(q.ID == id, "queue %d is known as %d", q.ID, id)
-		k.expect(q.Name == "" || k.queueNames[name{q.Namespace, q.Name}] == q, "queue %d is not known by its name", id)
+		k.expect(q.Name == "" || (k.queueNames[name{q.Namespace, q.Name}] == q) == !q.Deleting, "queue %d is known by its name, or not", id)
 		var counts [states]uint64
 		running := map[string]int{}
 		for _, t := range k.tasks {
@@ -217,7 +217,7 @@ func (k *checker) checkBlocked() {
 
 // telling tells whether a task's dependents are being told of its end.
 func (k *checker) telling(t *task) bool {
-	return slices.ContainsFunc(k.sweeps, func(s sweep) bool { return s.ended == t })
+	return slices.ContainsFunc(k.sweeps, func(s *sweep) bool { return s.ended == t })
 }
 
 func (k *checker) checkSpaces() {

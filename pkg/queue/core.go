@@ -36,7 +36,7 @@ type Core struct {
 	dirtyQueues   []*queue
 	dirtyProfiles []*profile
 	dirtyWorkers  []*worker
-	sweeps        []sweep
+	sweeps        []*sweep
 
 	putters     map[uint64]*putter // submissions that wait for room, by the caller's name for them
 	joiners     map[uint64]*queue  // who waits for the end of all tasks

@@ -204,7 +204,7 @@ func (c *Core) SessionEnded(step *pure.Step, id session.ID, closed bool) (waiter
 		c.removeWaiter(c.waiters[w])
 	}
 	c.removeWorker(p)
-	c.sweeps = append(c.sweeps, sweep{peer: p})
+	c.sweeps = append(c.sweeps, &sweep{peer: p})
 	return waiters
 }
 

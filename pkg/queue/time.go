@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -105,25 +106,23 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 		c.patience(t)
 	}
 	c.redepend()
-	for _, q := range c.byName {
+	for _, id := range slices.Sorted(maps.Keys(c.queues)) {
+		q := c.queues[id]
 		q.paced = now.Add(q.interval() * time.Duration(max(q.Burst, 1)-1)) // the last term may have used it up
-		if q.PurgedTo > 0 {
-			c.sweeps = append(c.sweeps, sweep{purge: q})
-		}
-		if q.Deleting {
-			c.sweeps = append(c.sweeps, sweep{stop: q})
+		if q.PurgedTo > 0 || q.Deleting {
+			c.sweeps = append(c.sweeps, &sweep{purge: q})
 		}
 	}
 	for _, id := range c.peerIDs() {
 		if _, _, alive := ttl(id); !alive {
 			p := c.peers[id]
 			p.dead = true
-			c.sweeps = append(c.sweeps, sweep{peer: p})
+			c.sweeps = append(c.sweeps, &sweep{peer: p})
 		}
 	}
 	for k := c.callAges.Oldest(); k != nil; k = c.callAges.Next(k) {
 		if k.CancelledTo > 0 {
-			c.sweeps = append(c.sweeps, sweep{call: k, at: len(k.tasks)})
+			c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
 		}
 	}
 }

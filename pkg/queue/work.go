@@ -10,7 +10,6 @@ type sweep struct {
 	peer     *peer
 	suspects []*task // of the peer, still to be convicted
 	purge    *queue  // to be purged
-	stop     *queue  // whose held tasks are to be cancelled
 	ended    *task   // whose dependents are to be told
 	after    uint64  // of tasks by id: those up to this one are done
 	call     *call
@@ -35,10 +34,10 @@ func (c *Core) Work(step *pure.Step) {
 
 func (c *Core) workSweeps(step *pure.Step) bool {
 	for len(c.sweeps) > 0 {
-		if !c.runSweep(step, &c.sweeps[0]) {
+		if !c.runSweep(step, c.sweeps[0]) {
 			return false
 		}
-		c.sweeps[0] = sweep{}
+		c.sweeps[0] = nil
 		c.sweeps = c.sweeps[1:]
 	}
 	c.sweeps = nil
@@ -144,8 +143,6 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 	switch {
 	case s.purge != nil:
 		return c.sweepPurge(step, s)
-	case s.stop != nil:
-		return c.sweepStop(step, s)
 	case s.ended != nil:
 		return c.sweepEnded(step, s)
 	}
@@ -208,5 +205,5 @@ func (c *Core) orphan(step *pure.Step, k *call) {
 			r.CancelledTo, r.DaemonsOnly = *step.Counter, true
 		}
 	})
-	c.sweeps = append(c.sweeps, sweep{call: k, at: len(k.tasks)})
+	c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
 }
