@@ -2,8 +2,9 @@ package sim
 
 import (
 	"context"
-	"github.com/weftq/weft/pkg/queue"
 	"time"
+
+	"github.com/weftq/weft/pkg/queue"
 
 	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/session"

@@ -1,10 +1,11 @@
 package queue
 
 import (
-	"github.com/weftq/weft/internal/pure"
-	"github.com/weftq/weft/pkg/session"
 	"slices"
 	"strings"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
 )
 
 // Apply applies a record, a new one or one of the journal. A record of an entity that is not there is

@@ -90,15 +90,18 @@ func (c *Core) applyAcknowledged(rec *CallAcknowledged) {
 	}
 	for _, r := range rec.Ranges {
 		if r.Last-r.First < uint64(len(k.tasks)) {
-			for i := r.First; i <= r.Last; i++ {
+			for i := r.First; ; i++ {
 				if t := k.byIndex[i]; t != nil {
 					c.acknowledged(t)
+				}
+				if i == r.Last { // which may be the last number that there is
+					break
 				}
 			}
 			continue
 		}
-		for i := len(k.tasks) - 1; i >= 0; i-- { // from the end: one that is dropped is replaced by the last
-			if t := k.tasks[i]; t.Index >= r.First && t.Index <= r.Last {
+		for _, t := range slices.Backward(k.tasks) { // from the end: one that is dropped is replaced by the last
+			if t.Index >= r.First && t.Index <= r.Last {
 				c.acknowledged(t)
 			}
 		}

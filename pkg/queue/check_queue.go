@@ -77,10 +77,10 @@ func (k *checker) checkLane(l *lane) (ready int) {
 	if err := l.heads.Check(); err != nil {
 		k.broken = append(k.broken, fmt.Errorf("%s: %w", where, err))
 	}
-	_, first, any := l.heads.Min()
+	_, first, shown := l.heads.Min()
 	for _, x := range l.links {
 		k.expect(x.lane == l && x.profile.links[l] == x, "%s is linked to a profile that does not know", where)
-		k.expect((x.place != 0) == any, "%s has tasks %v and its profile %q shows it %v", where, any, x.profile.name, x.place != 0)
+		k.expect((x.place != 0) == shown, "%s has tasks %v and its profile %q shows it %v", where, shown, x.profile.name, x.place != 0)
 		x.profile.lanes.Each(func(y *link, at pure.Key) {
 			k.expect(y != x || at == first, "%s is at %v in profile %q, and should be at %v", where, at, x.profile.name, first)
 		})

@@ -27,7 +27,7 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 		in = waitingStates
 	}
 	in &= waitingStates | finalStates
-	for s := State(0); s < states; s++ {
+	for s := range State(states) {
 		if in&(1<<s) != 0 {
 			tasks += q.counts[s]
 		}
