@@ -237,7 +237,9 @@ func rareMessage(rec any) *journalv1.Record {
 			Id: r.ID, Dependency: r.Dependency, State: uint32(r.State), Next: int64(r.Next),
 		}}}
 	case *queue.TaskRevived:
-		return &journalv1.Record{Change: &journalv1.Record_TaskRevived{TaskRevived: &journalv1.TaskRevived{Id: r.ID}}}
+		return &journalv1.Record{Change: &journalv1.Record_TaskRevived{TaskRevived: &journalv1.TaskRevived{
+			Id: r.ID, State: uint32(r.State), Waits: r.Waits, Undue: r.Undue,
+		}}}
 	case *queue.TaskDetached:
 		return &journalv1.Record{Change: &journalv1.Record_TaskDetached{TaskDetached: &journalv1.TaskDetached{Id: r.ID}}}
 	case *queue.TaskReady:

@@ -129,7 +129,6 @@ func (s *script) switchQueue(d *datadriven.TestData) {
 	s.decide(&SwitchQueue{Namespace: scriptNamespace, Name: words{d}.first(), To: to[d.Cmd]}, s.replyTo(queueText))
 }
 
-// purgeQueue purges a queue; with only, it decides that and leaves the rest undone.
 func (s *script) purgeQueue(d *datadriven.TestData) {
 	w := words{d}
 	c := &PurgeQueue{Namespace: scriptNamespace, Name: w.first()}
@@ -140,14 +139,7 @@ func (s *script) purgeQueue(d *datadriven.TestData) {
 			}
 		}
 	}
-	reply := s.replyTo(func(v any) string { return fmt.Sprintf("%d tasks", v) })
-	if !w.has("only") {
-		s.decide(c, reply)
-		return
-	}
-	s.m.Tick(s.wall, 0)
-	s.m.Decide(c, reply)
-	s.store()
+	s.decide(c, s.replyTo(func(v any) string { return fmt.Sprintf("%d tasks", v) }))
 }
 
 func (s *script) deleteQueue(d *datadriven.TestData) {

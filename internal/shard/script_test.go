@@ -44,6 +44,7 @@ type script struct {
 	last    uint64              // the task that was submitted last
 	waiter  uint64
 	beat    uint64
+	only    bool
 	out     strings.Builder
 }
 
@@ -100,10 +101,15 @@ func nameOf(id session.ID) string { return strings.TrimRight(string(id[:]), "\x0
 
 func (s *script) say(format string, args ...any) { fmt.Fprintf(&s.out, format+"\n", args...) }
 
-// decide decides a command and everything that follows, and makes it durable.
+// decide decides a command and everything that follows, and makes it durable; with "only", all but one step of
+// what follows is left undone.
 func (s *script) decide(cmd Command, reply Reply) {
 	s.m.Tick(s.wall, 0)
 	s.m.Decide(cmd, reply)
+	if s.only {
+		s.store()
+		return
+	}
 	s.settle()
 }
 
@@ -146,7 +152,7 @@ func (s *script) verify(d *datadriven.TestData) {
 }
 
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
-	s.t = t
+	s.t, s.only = t, words{d}.has("only")
 	s.out.Reset()
 	do, ok := scriptCommands[d.Cmd]
 	if !ok {

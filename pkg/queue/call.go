@@ -352,7 +352,8 @@ func (c *Core) CancelCallID(step *pure.Step, id uint64, grace time.Duration) (ta
 			tasks++
 		}
 	}
-	c.cancelWaiting(step, k, pure.Range{Last: math.MaxUint64})
+	tasks += uint64(len(k.waiting))
+	c.cancelWaiting(k, pure.Range{Last: math.MaxUint64})
 	c.change(step, k, func(r *CallChanged) {
 		r.Finished, r.CancelledTo, r.DaemonsOnly, r.CancelGrace = true, *step.Counter, false, max(grace, -1)
 	})

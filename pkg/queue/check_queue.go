@@ -144,13 +144,21 @@ func (k *checker) checkWaiters() {
 			})
 		}
 		q.putters.Each(func(p *putter, _ pure.Key) {
-			waited += specWeight(&p.task.Spec)
 			k.expect(p.queue == q, "a submission waits at queue %d and is for %d", q.ID, p.queue.ID)
 			k.expect(p.call != nil && p.call.waiting[p.task.Index] == p || p.call == nil && k.putters[p.id] == p,
 				"a submission waits at queue %d and is over", q.ID)
 		})
 		for _, id := range q.joiners {
 			k.expect(k.joiners[id] == q, "queue %d: %d waits for its end and is over", q.ID, id)
+		}
+	}
+	for _, p := range k.putters {
+		waited += specWeight(&p.task.Spec)
+	}
+	for _, call := range k.calls {
+		for i, p := range call.waiting {
+			waited += specWeight(&p.task.Spec)
+			k.expect(p.call == call && p.task.Index == i && (p.queue == nil || p.place != 0), "call %d: index %d waits nowhere", call.ID, i)
 		}
 	}
 	k.expect(n == len(k.waiters), "%d reservations at queues, known are %d", n, len(k.waiters))
@@ -169,8 +177,7 @@ func (k *checker) checkMatch() {
 		k.expect(!q.Closed || q.size() > 0 || q.waiting == 0, "queue %d is closed and empty, and reservations wait", q.ID)
 		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
 		k.expect(q.PurgedTo == 0, "queue %d is purged, and that is not done", q.ID)
-		_, paced := q.allowedAt()
-		if q.Paused || q.limited() || k.stuffed(q) || paced && q.ratePlace != 0 {
+		if q.Paused || q.limited() || k.stuffed(q) || q.Rate > 0 && q.ratePlace != 0 {
 			continue
 		}
 		for _, p := range q.inOrder {
@@ -186,14 +193,18 @@ func (k *checker) checkMatch() {
 }
 
 func (k *checker) checkDependencies(t *task) {
-	awaited := int32(0)
+	awaited, joined := int32(0), int32(0)
 	for _, d := range k.tasks {
 		if d.State == Blocked && slices.Contains(d.awaits(), t.ID) {
 			awaited++
+			if d.Joined != 0 {
+				joined++
+			}
 			k.expect(t.awaited() && slices.Contains(t.waits.dependents, d) || k.telling(t), "task %d waits for %d, which does not know", d.ID, t.ID)
 		}
 	}
-	k.expect(t.awaited() == (awaited > 0) && (t.waits == nil || t.waits.live == awaited), "task %d is awaited by %d", t.ID, awaited)
+	k.expect(t.awaited() == (awaited > 0) && (t.waits == nil || t.waits.live == awaited && t.waits.joined == joined),
+		"task %d is awaited by %d, of which %d joined", t.ID, awaited, joined)
 	if t.State != Blocked {
 		k.expect(len(t.Waits) == 0, "task %d is %v and waits for %v", t.ID, t.State, t.Waits)
 		return
@@ -228,12 +239,19 @@ func (k *checker) checkSpaces() {
 				counted.queues++
 				counted.bytes += q.bytes
 				counted.tasks += q.total
-				q.putters.Each(func(p *putter, _ pure.Key) { counted.waited += specWeight(&p.task.Spec) })
 			}
 		}
 		for _, call := range k.calls {
 			if call.Namespace == n && call.Name != "" {
 				counted.calls++
+				for _, p := range call.waiting {
+					counted.waited += specWeight(&p.task.Spec)
+				}
+			}
+		}
+		for _, p := range k.putters {
+			if p.namespace == n {
+				counted.waited += specWeight(&p.task.Spec)
 			}
 		}
 		k.expect(s.name == n && s.bytes == counted.bytes && s.tasks == counted.tasks && s.waited == counted.waited &&

@@ -40,6 +40,12 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 
 func (c *Core) purge(step *pure.Step, q *queue, in uint32) {
 	c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = *step.Counter, s.PurgedStates|in })
+	for _, s := range c.sweeps {
+		if s.purge == q { // it covers more from now on, also of what it has passed
+			s.after = 0
+			return
+		}
+	}
 	c.sweeps = append(c.sweeps, &sweep{purge: q})
 }
 

@@ -6,13 +6,15 @@ import (
 
 // putter is a submission that waits for room in a queue. It is volatile: it ends with its request or stream.
 type putter struct {
-	id        uint64 // the caller's name for it; 0 for one of a call
-	number    uint64 // of its arrival
-	queue     *queue
+	id        uint64    // the caller's name for it; 0 for one of a call
+	queue     *queue    // nil for one that waits behind another
+	space     *space    // of its namespace
+	behind    []*putter // of its call, that are after its task
 	namespace string
 	requestID string
 	task      NewTask
 	call      *call
+	cancelled bool
 	place     int32 // in queue.putters
 }
 
@@ -28,7 +30,7 @@ func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, w
 	if s, err = c.asked(namespace, requestID, &n); err != nil || s.ID != 0 {
 		return s, false, err
 	}
-	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, false)
+	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, nil)
 	switch {
 	case refusal == nil:
 		return Submitted{t.ID, joined}, false, nil
@@ -61,18 +63,20 @@ func (c *Core) asked(namespace, requestID string, n *NewTask) (Submitted, error)
 
 // wait notes a submission that waits for room.
 func (c *Core) wait(step *pure.Step, p *putter) *pure.Refusal {
-	if p.queue.putters.Len() >= WaitersMax {
+	if p.queue != nil && p.queue.putters.Len() >= WaitersMax {
 		return pure.Refuse(pure.Overloaded, "too many submissions wait for room in the queue", "limit", WaitersMax)
 	}
+	p.space = c.space(p.namespace)
 	size := specWeight(&p.task.Spec)
-	if refusal := c.room(step, p.queue.space, size, 0); refusal != nil {
+	if refusal := c.room(step, p.space, size, 0); refusal != nil {
 		return refusal
 	}
 	c.waitedBytes += size
-	p.queue.space.waited += size
-	c.arrivals++
-	p.number = c.arrivals
-	p.queue.putters.Set(p, pure.Key{B: p.number})
+	p.space.waited += size
+	if p.queue != nil {
+		c.arrivals++
+		p.queue.putters.Set(p, pure.Key{B: c.arrivals})
+	}
 	if p.call != nil {
 		p.call.waiting[p.task.Index] = p
 	}
@@ -81,10 +85,12 @@ func (c *Core) wait(step *pure.Step, p *putter) *pure.Refusal {
 
 // unwait forgets a submission that waited.
 func (c *Core) unwait(p *putter) {
-	p.queue.putters.Remove(p)
+	if p.queue != nil {
+		p.queue.putters.Remove(p)
+	}
 	size := specWeight(&p.task.Spec)
 	c.waitedBytes -= size
-	p.queue.space.waited -= size
+	p.space.waited -= size
 	delete(c.putters, p.id)
 	if p.call != nil {
 		delete(p.call.waiting, p.task.Index)
@@ -121,7 +127,7 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 		}
 		s, err := c.asked(p.namespace, p.requestID, &p.task)
 		if err == nil && s.ID == 0 {
-			t, joined, refusal := c.put(step, p.namespace, &p.task, nil, p.requestID, true)
+			t, joined, refusal := c.put(step, p.namespace, &p.task, nil, p.requestID, q)
 			if refusal != nil {
 				err = refusal
 			} else {
@@ -134,15 +140,47 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 
 func (c *Core) admitToCall(step *pure.Step, p *putter) {
 	k := p.call
-	if c.calls[k.ID] != k {
+	switch {
+	case p.cancelled:
+		c.putCancelled(step, p)
+		return
+	case c.calls[k.ID] != k:
 		return
 	}
-	c.tellEnqueued(step, k, &p.task, c.enqueueOne(step, k, &p.task, false))
+	if err := c.enqueueOrWait(step, k, &p.task, p.queue); err != waits {
+		c.tellEnqueued(step, k, &p.task, err)
+	}
+	c.follow(p)
 	c.finishIfDue(step, k)
 }
 
-// put accepts a task, or joins a live one of the same unique key.
-func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string, waited bool) (*task, bool, *pure.Refusal) {
+// follow has those go on that wait behind another.
+func (c *Core) follow(p *putter) {
+	if len(p.behind) > 0 {
+		c.sweeps = append(c.sweeps, &sweep{call: p.call, behind: p.behind})
+	}
+}
+
+// sweepBehind goes on with that, and tells whether it came to the end.
+func (c *Core) sweepBehind(step *pure.Step, s *sweep) bool {
+	for len(s.behind) > 0 {
+		if c.full(step) {
+			return false
+		}
+		step.Look()
+		p := s.behind[0]
+		s.behind = s.behind[1:]
+		if s.call.waiting[p.task.Index] == p {
+			c.unwait(p)
+			c.admitToCall(step, p)
+		}
+	}
+	return true
+}
+
+// put accepts a task, or joins a live one of the same unique key. from is the queue where it has waited for its
+// turn, nil for a new one.
+func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string, from *queue) (*task, bool, *pure.Refusal) {
 	q, refusal := c.findQueue(step, namespace, n.Queue)
 	if refusal != nil {
 		return nil, false, refusal
@@ -154,6 +192,9 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	if refusal := c.room(step, q.space, specWeight(&n.Spec), 1); refusal != nil {
 		return nil, false, refusal
 	}
+	if t := q.unique[options.UniqueKey]; t != nil && t.State.Waits() {
+		c.covered(step, t) // one that counts as gone is not joined
+	}
 	leader, refusal := q.leader(n, options)
 	if refusal != nil {
 		return nil, false, refusal
@@ -161,7 +202,7 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	if leader != nil && k == nil {
 		return leader, true, nil
 	}
-	if leader == nil && (q.full() || q.putters.Len() > 0 && !waited) {
+	if leader == nil && (q.full() || q.putters.Len() > 0 && from != q) {
 		return nil, false, pure.Refuse(pure.QueueFull, "queue "+q.Name+" is full", "queue", q.Name, "limit", q.MaxSize)
 	}
 	state, refusal := c.dependencies(namespace, options)
@@ -256,7 +297,13 @@ func (t *task) same(n *NewTask) bool {
 
 // sameWork tells whether a task has the same kind and payload.
 func (t *task) sameWork(s *Spec) bool {
-	return t.Kind == s.Kind && t.Payload.Encoding == s.Payload.Encoding && string(t.Payload.Data) == string(s.Payload.Data)
+	return t.Kind == s.Kind &&
+		(t.void() || t.Payload.Encoding == s.Payload.Encoding && string(t.Payload.Data) == string(s.Payload.Data))
+}
+
+// void tells whether a task stands for one that never came to be, and whose payload was left out.
+func (t *task) void() bool {
+	return t.State == Cancelled && t.Payload.Encoding == 0 && len(t.Payload.Data) == 0
 }
 
 // answers tells whether options may have been made of these, with some queue's defaults.

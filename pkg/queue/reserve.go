@@ -90,6 +90,10 @@ func (c *Core) grant(step *pure.Step, w *waiter) {
 	var tasks []Assignment
 	bytes := int64(0)
 	for len(tasks) < w.tasksMax && c.opens(step, w.queue) {
+		if len(tasks) == 0 && c.full(step) { // of what a cancellation or a purge covers
+			c.soil(w.profile)
+			break
+		}
 		t := w.profile.next()
 		if t == nil {
 			break

@@ -108,7 +108,7 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 	c.redepend()
 	for _, id := range slices.Sorted(maps.Keys(c.queues)) {
 		q := c.queues[id]
-		q.paced = now.Add(q.interval() * time.Duration(max(q.Burst, 1)-1)) // the last term may have used it up
+		q.paced = now.Add(q.ahead()) // the last term may have used it up
 		if q.PurgedTo > 0 || q.Deleting {
 			c.sweeps = append(c.sweeps, &sweep{purge: q})
 		}

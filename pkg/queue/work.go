@@ -15,6 +15,8 @@ type sweep struct {
 	call     *call
 	at       int          // of the call: tasks from here on are done
 	indexes  *indexCancel // of the call: these alone
+	waiting  []uint64     // of the call: these that wait for room
+	behind   []*putter    // of the call: these waited behind another
 }
 
 // Pending tells whether there is work to do.
@@ -85,10 +87,12 @@ func (c *Core) workWorkers(step *pure.Step) bool {
 
 func (c *Core) full(step *pure.Step) bool { return step.Work() >= c.stepMax }
 
-// covered ends a ready task that a cancellation of its call or a purge of its queue covers: the sweep has not
-// come to it.
+// covered ends a ready task that a cancellation of its call or a purge of its queue covers, or whose deadline has
+// passed: what does that has not come to it.
 func (c *Core) covered(step *pure.Step, t *task) bool {
-	switch {
+	switch deadline := t.Options.Deadline; {
+	case deadline != 0 && deadline <= step.Wall:
+		c.expire(step, t)
 	case t.call.cancels(t):
 		c.cancelCalled(step, t, t.call.CancelGrace)
 	case t.queue.purges(t):
@@ -146,8 +150,13 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 	case s.ended != nil:
 		return c.sweepEnded(step, s)
 	}
-	if s.indexes != nil {
+	switch {
+	case s.indexes != nil:
 		return c.sweepIndexes(step, s.call, s.indexes)
+	case s.waiting != nil:
+		return c.sweepWaiting(step, s)
+	case s.behind != nil:
+		return c.sweepBehind(step, s)
 	}
 	for s.at = min(s.at, len(s.call.tasks)); s.at > 0; s.at-- {
 		if c.full(step) {

@@ -825,7 +825,13 @@ func (x *TaskUnblocked) GetNext() int64 {
 type TaskRevived struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which task.
-	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What follows; 0 is ready.
+	State uint32 `protobuf:"varint,2,opt,name=state,proto3" json:"state,omitempty"`
+	// If it is blocked: the tasks that it waits for, as in TaskPut.
+	Waits []uint64 `protobuf:"varint,3,rep,packed,name=waits,proto3" json:"waits,omitempty"`
+	// Its deadline has passed and has nothing to say any more.
+	Undue         bool `protobuf:"varint,4,opt,name=undue,proto3" json:"undue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -865,6 +871,27 @@ func (x *TaskRevived) GetId() uint64 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *TaskRevived) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *TaskRevived) GetWaits() []uint64 {
+	if x != nil {
+		return x.Waits
+	}
+	return nil
+}
+
+func (x *TaskRevived) GetUndue() bool {
+	if x != nil {
+		return x.Undue
+	}
+	return false
 }
 
 // TaskDetached takes a task from its call, where another one is at its index.
@@ -3161,9 +3188,12 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"dependency\x18\x02 \x01(\x04R\n" +
 	"dependency\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\rR\x05state\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\x03R\x04next\"\x1d\n" +
+	"\x04next\x18\x04 \x01(\x03R\x04next\"_\n" +
 	"\vTaskRevived\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\x1e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\rR\x05state\x12\x14\n" +
+	"\x05waits\x18\x03 \x03(\x04R\x05waits\x12\x14\n" +
+	"\x05undue\x18\x04 \x01(\bR\x05undue\"\x1e\n" +
 	"\fTaskDetached\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xd3\x01\n" +
 	"\n" +
