@@ -122,13 +122,29 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 		return gone(n.Index)
 	case t == nil:
 		return nil
-	case !t.same(n):
+	case !t.sameButAfter(n):
 		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
 	case missed:
 		k.retold.Add(n.Index, n.Index)
 		step.Tell(&Finished{Call: k.ID, Index: t.Index, ID: t.ID, Outcome: t.Outcome})
 	}
 	return nil
+}
+
+// sameButAfter is same for a task that is asked for again in its call. What it is after is not compared: those
+// that have ended since are left out, as the call may have forgotten them.
+func (t *task) sameButAfter(n *NewTask) bool {
+	if len(t.Options.After) == 0 {
+		return t.same(n)
+	}
+	asked := *DefaultOptions
+	if n.Spec.Options != nil {
+		asked = *n.Spec.Options
+	}
+	asked.After = t.Options.After
+	again := *n
+	again.Spec.Options = &asked
+	return t.same(&again)
 }
 
 // callFinished is the refusal of tasks by a call that is over; the core may have forgotten it already.
