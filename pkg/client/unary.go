@@ -30,6 +30,9 @@ func (c *Client) queues() weftv1.QueueServiceClient {
 // Submit submits one task that belongs to no call, and returns the broker's name for it. Its outcome
 // stays for 24 h unless the spec says otherwise; a daemon task needs a call.
 func (c *Client) Submit(ctx context.Context, spec Spec) (taskID string, err error) {
+	if err := spec.alone(); err != nil {
+		return "", err
+	}
 	request := &weftv1.SubmitTaskRequest{Namespace: c.namespace, RequestId: rand.Text(), Task: spec.proto()}
 	err = retry(ctx, func() error {
 		response, err := c.tasks().SubmitTask(ctx, request)
