@@ -133,7 +133,7 @@ func (k *checker) checkProfiles(q *queue) {
 }
 
 func (k *checker) checkWaiters() {
-	n, waited := 0, int64(0)
+	n, asking, waited := 0, 0, int64(0)
 	for _, q := range k.queues {
 		for _, p := range q.inOrder {
 			p.waiters.Each(func(w *waiter, _ pure.Key) {
@@ -147,6 +147,10 @@ func (k *checker) checkWaiters() {
 			k.expect(p.queue == q, "a submission waits at queue %d and is for %d", q.ID, p.queue.ID)
 			k.expect(p.call != nil && p.call.waiting[p.task.Index] == p || p.call == nil && k.putters[p.id] == p,
 				"a submission waits at queue %d and is over", q.ID)
+			if p.requestID != "" {
+				asking++
+				k.expect(k.asking[name{p.namespace, p.requestID}] == p, "request %s waits at queue %d and is unknown", p.requestID, q.ID)
+			}
 		})
 		for _, id := range q.joiners {
 			k.expect(k.joiners[id] == q, "queue %d: %d waits for its end and is over", q.ID, id)
@@ -162,6 +166,7 @@ func (k *checker) checkWaiters() {
 		}
 	}
 	k.expect(n == len(k.waiters), "%d reservations at queues, known are %d", n, len(k.waiters))
+	k.expect(asking == len(k.asking), "%d requests wait for room, known are %d", asking, len(k.asking))
 	k.expect(waited == k.waitedBytes, "%d bytes wait for room, counted are %d", waited, k.waitedBytes)
 }
 

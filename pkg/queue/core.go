@@ -39,6 +39,7 @@ type Core struct {
 	sweeps        []*sweep
 
 	putters     map[uint64]*putter // submissions that wait for room, by the caller's name for them
+	asking      map[name]*putter   // those of them that have a request id, by that
 	joiners     map[uint64]*queue  // who waits for the end of all tasks
 	arrivals    uint64             // of whoever waits
 	waitedBytes int64              // of submissions that wait
@@ -150,6 +151,7 @@ func New(cfg Config) *Core {
 	}
 	return &Core{
 		putters:     map[uint64]*putter{},
+		asking:      map[name]*putter{},
 		joiners:     map[uint64]*queue{},
 		rates:       pure.NewHeap(func(q *queue) *int32 { return &q.ratePlace }),
 		queues:      map[uint64]*queue{},

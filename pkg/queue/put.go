@@ -15,7 +15,8 @@ type putter struct {
 	task      NewTask
 	call      *call
 	cancelled bool
-	place     int32 // in queue.putters
+	number    uint64 // of its arrival
+	place     int32  // in queue.putters
 }
 
 // Submitted is what became of a submission.
@@ -30,7 +31,19 @@ func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, w
 	if s, err = c.asked(namespace, requestID, &n); err != nil || s.ID != 0 {
 		return s, false, err
 	}
-	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, nil)
+	before := c.asking[name{namespace, requestID}]
+	if before != nil {
+		if !before.task.same(&n) {
+			return s, false, requestMismatch(requestID)
+		}
+		c.unwait(before)
+		step.Tell(&Put{Waiter: before.id, Err: pure.Refuse(pure.Superseded, "another request with this id took over")})
+	}
+	var from *queue
+	if before != nil && before.first() {
+		from = before.queue
+	}
+	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, from)
 	switch {
 	case refusal == nil:
 		return Submitted{t.ID, joined}, false, nil
@@ -39,6 +52,9 @@ func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, w
 	}
 	q, _ := c.findQueue(step, namespace, n.Queue)
 	p := &putter{id: waiter, queue: q, namespace: namespace, requestID: requestID, task: n}
+	if before != nil {
+		p.number = before.number // it keeps its place
+	}
 	if refusal := c.wait(step, p); refusal != nil {
 		return Submitted{}, false, refusal
 	}
@@ -56,9 +72,19 @@ func (c *Core) asked(namespace, requestID string, n *NewTask) (Submitted, error)
 		return Submitted{}, nil
 	}
 	if !t.same(n) {
-		return Submitted{}, pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", requestID)
+		return Submitted{}, requestMismatch(requestID)
 	}
 	return Submitted{ID: t.ID}, nil
+}
+
+func requestMismatch(requestID string) *pure.Refusal {
+	return pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", requestID)
+}
+
+// first tells whether nobody has waited for longer than a submission that waited.
+func (p *putter) first() bool {
+	_, key, ok := p.queue.putters.Min()
+	return !ok || p.number < key.B
 }
 
 // wait notes a submission that waits for room.
@@ -75,7 +101,13 @@ func (c *Core) wait(step *pure.Step, p *putter) *pure.Refusal {
 	p.space.waited += size
 	if p.queue != nil {
 		c.arrivals++
-		p.queue.putters.Set(p, pure.Key{B: c.arrivals})
+		if p.number == 0 {
+			p.number = c.arrivals
+		}
+		p.queue.putters.Set(p, pure.Key{B: p.number})
+	}
+	if p.requestID != "" {
+		c.asking[name{p.namespace, p.requestID}] = p
 	}
 	if p.call != nil {
 		p.call.waiting[p.task.Index] = p
@@ -92,6 +124,9 @@ func (c *Core) unwait(p *putter) {
 	c.waitedBytes -= size
 	p.space.waited -= size
 	delete(c.putters, p.id)
+	if p.requestID != "" {
+		delete(c.asking, name{p.namespace, p.requestID})
+	}
 	if p.call != nil {
 		delete(p.call.waiting, p.task.Index)
 	}
@@ -293,6 +328,19 @@ func (t *task) same(n *NewTask) bool {
 		asked = DefaultOptions
 	}
 	return t.queue.Name == queueName && t.RunAt == n.Spec.RunAt && t.sameWork(&n.Spec) && t.Options.answers(asked)
+}
+
+// same tells whether two requests are for equal tasks.
+func (n *NewTask) same(o *NewTask) bool {
+	a, b := n.Spec.Options, o.Spec.Options
+	if a == nil {
+		a = DefaultOptions
+	}
+	if b == nil {
+		b = DefaultOptions
+	}
+	return n.Queue == o.Queue && n.Spec.Kind == o.Spec.Kind && n.Spec.RunAt == o.Spec.RunAt && a.equal(b) &&
+		n.Spec.Payload.Encoding == o.Spec.Payload.Encoding && string(n.Spec.Payload.Data) == string(o.Spec.Payload.Data)
 }
 
 // sameWork tells whether a task has the same kind and payload.
