@@ -2,6 +2,7 @@ package shard
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -13,16 +14,14 @@ import (
 )
 
 func init() {
-	for name, do := range map[string]func(*script, *datadriven.TestData){
+	maps.Copy(scriptCommands, map[string]func(*script, *datadriven.TestData){
 		"update": (*script).updateQueue, "pause": (*script).switchQueue, "resume": (*script).switchQueue,
 		"close": (*script).switchQueue, "close-now": (*script).switchQueue, "reopen": (*script).switchQueue,
 		"purge": (*script).purgeQueue, "delete": (*script).deleteQueue, "show": (*script).showQueue,
 		"join": (*script).join, "forget-join": (*script).forgetJoin, "forget-submit": (*script).forgetSubmit,
 		"peek": (*script).peek, "retry": (*script).retry, "retry-queue": (*script).retryQueue,
 		"explain": (*script).explain, "history": (*script).history,
-	} {
-		scriptCommands[name] = do
-	}
+	})
 }
 
 var orderNames = []string{"", "priority", "fifo", "lifo"}

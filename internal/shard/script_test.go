@@ -67,6 +67,7 @@ func newScript(t *testing.T, cfg Config) *script {
 
 // start makes a machine out of the journal.
 func (s *script) start() {
+	s.cfg.NextRun = scriptCron.Next
 	s.m = NewMachine(s.cfg)
 	s.m.Tick(s.wall, 0)
 	s.workers, s.calls = map[string]*Outbox{}, map[string]*scriptCall{}

@@ -204,6 +204,7 @@ func (o *observer) replied(cmd shard.Command, value any, err error) {
 	if err != nil {
 		return
 	}
+	o.m.plans.replied(cmd, value)
 	switch c := cmd.(type) {
 	case *shard.SubmitTask:
 		made := value.(queue.Submitted)

@@ -49,6 +49,7 @@ type sim struct {
 	reservers  []*reserver
 	submitters []*submitter
 	operators  []*operator
+	planner    *planner
 	bySession  map[session.ID]*worker
 	behaviours []behaviour
 	uniques    map[string]queue.Spec // the work of a unique key
@@ -124,6 +125,9 @@ func (s *sim) begin() {
 	}
 	for i := range s.cfg.operators {
 		s.operators = append(s.operators, newOperator(s, i))
+	}
+	if s.one(2) {
+		s.planner = newPlanner(s)
 	}
 	for _, name := range queueNames[1:] {
 		s.makeQueue(name)

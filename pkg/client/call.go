@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
 // Call is a group of tasks that a client submits on one stream. The stream may be cut at any moment:
@@ -29,6 +31,7 @@ type Call struct {
 	queue       fifo      // to be sent, by index
 	sent        fifo      // sent on this stream; the accepted ones leave from the front
 	refill      []*Future // refused for a full window, to be sent again after an acknowledgement
+	held        []*Future // wait for the broker to take the tasks that they are after
 	window      window
 	met         rangeSet             // what was in the call before this client came to it
 	early       map[uint64]inOutcome // outcomes of tasks that are not accepted: of a call met again
@@ -60,6 +63,7 @@ type callConfig struct {
 	id          string
 	named       bool
 	explicitAck bool
+	rejectFull  bool
 	onUpdate    func(Update)
 	sink        func([]*Future) // futures that have ended, a frame's at a time
 }
@@ -92,6 +96,11 @@ func OnUpdate(fn func(Update)) CallOption {
 // fetched, and counts it in the window until then. By default it is forgotten once it has arrived.
 func ExplicitAck() CallOption {
 	return callOptionFunc(func(c *callConfig) { c.explicitAck = true })
+}
+
+// RejectWhenFull has a task refused with [ErrFull] when its queue is full. By default it waits for room.
+func RejectWhenFull() CallOption {
+	return callOptionFunc(func(c *callConfig) { c.rejectFull = true })
 }
 
 // sinkTo hands over futures that have ended, from the goroutine that receives.
@@ -140,7 +149,12 @@ func (c *Call) Submit(ctx context.Context, spec Spec) (*Future, error) {
 
 // submit is Submit with a future that the caller made.
 func (c *Call) submit(ctx context.Context, f *Future, spec *Spec) error {
+	before, err := c.futuresBefore(spec)
+	if err != nil {
+		return err
+	}
 	f.call, f.size = c, spec.workBytes()
+	f.after, f.runOnFailure = before, spec.OnDependencyFailure == weftv1.OnDependencyFailure_ON_DEPENDENCY_FAILURE_RUN
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.waitForRoom(ctx, f.size); err != nil {
@@ -297,6 +311,8 @@ func (c *Call) markCancelled(f *Future, grace time.Duration) {
 func (c *Call) dropCancelled() {
 	c.queue.set(c.dropFrom(c.queue.all()))
 	c.refill = c.dropFrom(c.refill)
+	c.held = c.dropFrom(c.held)
+	c.releaseHeld()
 	c.flushResolved()
 }
 

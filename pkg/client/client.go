@@ -56,7 +56,10 @@ type Client struct {
 	conn    *grpc.ClientConn
 	retired *grpc.ClientConn // replaced after silence; requests of others may still be on it
 	calls   map[*Call]struct{}
+	leases  map[*lease]struct{} // those that are renewed here
 	closed  bool
+
+	background sync.WaitGroup // what nobody waits for but Close
 }
 
 // Dial makes a client of the broker at addr: host:port, or a gRPC target; empty is WEFT_BROKER, else
@@ -79,6 +82,7 @@ func Dial(addr string, opts ...Option) (*Client, error) {
 		logger:     cfg.logger,
 		options:    dialOptions(&cfg),
 		calls:      make(map[*Call]struct{}),
+		leases:     make(map[*lease]struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	conn, err := grpc.NewClient(c.addr, c.options...)
@@ -175,6 +179,35 @@ func (c *Client) leave(call *Call) {
 	delete(c.calls, call)
 }
 
+// joinLease notes a lease that ends with the client, unless the client is closed.
+func (c *Client) joinLease(l *lease) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.renews && !c.closed {
+		c.leases[l] = struct{}{}
+	}
+	return !c.closed
+}
+
+// leaveLease forgets a lease.
+func (c *Client) leaveLease(l *lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.leases, l)
+}
+
+// begin notes that something begins in the background, which ends it by background.Done; false is a client that
+// is closed.
+func (c *Client) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.background.Add(1)
+	return true
+}
+
 // endSession closes a call's session.
 func (c *Client) endSession(ctx context.Context, session string) error {
 	_, err := weftv1.NewSessionServiceClient(c.current()).CloseSession(ctx,
@@ -182,7 +215,7 @@ func (c *Client) endSession(ctx context.Context, session string) error {
 	return err
 }
 
-// Close closes all calls and the connection. It may be repeated.
+// Close closes all calls, gives back what was got, and closes the connection. It may be repeated.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -190,6 +223,10 @@ func (c *Client) Close() error {
 	for call := range c.calls {
 		open.Go(call.Close)
 	}
+	for l := range c.leases {
+		open.Go(func() { l.stop(); l.lose(); l.close() })
+	}
+	clear(c.leases)
 	c.mu.Unlock()
 	open.Wait()
 	c.mu.Lock()
@@ -198,6 +235,9 @@ func (c *Client) Close() error {
 		return nil // closed before
 	}
 	c.cancel(ErrClosed)
+	c.mu.Unlock()
+	c.background.Wait()
+	c.mu.Lock()
 	if c.retired != nil {
 		_ = c.retired.Close()
 	}

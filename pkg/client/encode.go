@@ -22,6 +22,8 @@ const (
 	taskIndex protowire.Number = 1
 	taskSpec  protowire.Number = 2
 
+	taskAfterIndexes protowire.Number = 3
+
 	specPayload protowire.Number = 3
 	specCommand protowire.Number = 4
 

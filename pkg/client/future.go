@@ -24,6 +24,10 @@ type Future struct {
 	index uint64
 	spec  *Spec // a map's input
 
+	after        []*Future // tasks of the call that have to end first
+	runOnFailure bool      // in whatever way
+	sentSure     bool      // it was sent when the broker had all of those
+
 	// Guarded by call.mu.
 	state     futureState
 	cancelled bool          // a cancel was asked for, and is repeated after a reconnect

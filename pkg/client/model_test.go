@@ -31,6 +31,7 @@ type modelBroker struct {
 	outcomes rangeSet       // final
 	window   int            // unacknowledged tasks that it takes
 	finish   bool
+	after    *modelAfter // what tasks are after; nil if nothing is
 }
 
 // modelTTL makes heartbeats frequent: the model does something only when a frame comes.
@@ -93,6 +94,7 @@ func (m *modelBroker) attach(a *weftv1.ExecuteAttach) *weftv1.ExecuteResponse {
 	if m.cut() {
 		return nil
 	}
+	m.after.leave()
 	m.acknowledge(a.GetAcknowledged())
 	if a.GetSessionId() == "" || m.rng.IntN(4) == 0 {
 		m.session++ // it ended meanwhile
@@ -106,7 +108,7 @@ func (m *modelBroker) attach(a *weftv1.ExecuteAttach) *weftv1.ExecuteResponse {
 	for _, r := range m.outcomes.rs {
 		for i := r.first; i <= r.last; i++ {
 			if !known.has(i) {
-				response.Outcomes = append(response.Outcomes, success(i))
+				response.Outcomes = append(response.Outcomes, m.outcome(i))
 			}
 		}
 	}
@@ -117,7 +119,7 @@ func (m *modelBroker) attach(a *weftv1.ExecuteAttach) *weftv1.ExecuteResponse {
 func (m *modelBroker) acknowledge(rs []*weftv1.IndexRange) {
 	for _, r := range rs {
 		for i := r.GetFirst(); i <= r.GetLast(); i++ {
-			if !m.outcomes.has(i) {
+			if !m.outcomes.has(i) && !m.after.mayBeVoid(m, i) {
 				m.t.Errorf("task %d is acknowledged without an outcome", i)
 			}
 		}
@@ -138,8 +140,9 @@ func (m *modelBroker) frame(r *weftv1.ExecuteRequest) *weftv1.ExecuteResponse {
 	for _, x := range r.GetTasks() {
 		m.task(x, response)
 	}
+	m.after.admit(m, response)
 	for _, i := range m.endSome() {
-		response.Outcomes = append(response.Outcomes, success(i))
+		response.Outcomes = append(response.Outcomes, m.outcome(i))
 	}
 	if m.cut() {
 		return nil
@@ -150,7 +153,7 @@ func (m *modelBroker) frame(r *weftv1.ExecuteRequest) *weftv1.ExecuteResponse {
 // endSome ends tasks at random, and all of them once the cuts are over.
 func (m *modelBroker) endSome() []uint64 {
 	m.rng.Shuffle(len(m.open), func(i, j int) { m.open[i], m.open[j] = m.open[j], m.open[i] })
-	n := len(m.open)
+	n := m.after.free(m)
 	if m.cuts > 0 {
 		n = m.rng.IntN(n + 1)
 	}
@@ -169,17 +172,33 @@ func (m *modelBroker) task(x *weftv1.ExecuteTask, response *weftv1.ExecuteRespon
 		m.t.Errorf("task %d came with payload %q", i, got)
 	}
 	if !m.accepted.has(i) {
+		if m.after.refuse(m, x, response) {
+			return
+		}
 		if m.unacked() >= m.window {
 			response.Rejected = append(response.Rejected, &weftv1.ExecuteRejection{
 				Index: i, Reason: weftv1.ErrorReason_ERROR_REASON_CALL_WINDOW_FULL,
 			})
 			return
 		}
-		m.accepted.add(i)
-		m.runs[i]++
-		m.open = append(m.open, i)
+		m.take(i)
 	}
 	response.Accepted = append(response.Accepted, &weftv1.IndexRange{First: i, Last: i})
+}
+
+// take accepts a task.
+func (m *modelBroker) take(i uint64) {
+	m.accepted.add(i)
+	m.runs[i]++
+	m.open = append(m.open, i)
+}
+
+// outcome is how a task ended.
+func (m *modelBroker) outcome(i uint64) *weftv1.ExecuteOutcome {
+	if m.after == nil {
+		return success(i)
+	}
+	return m.after.outcome(i)
 }
 
 // A thousand cuts at random places: every outcome arrives exactly once, no task is taken twice, and in

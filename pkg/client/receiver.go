@@ -45,6 +45,7 @@ func (c *Call) take(in *inFrame, watch *watchdog) (updates []Update, over bool) 
 	for i := range in.outcomes {
 		c.takeOutcome(&in.outcomes[i])
 	}
+	c.releaseHeld()
 	for f := c.sent.front(); f != nil && f.state >= futureAccepted; f = c.sent.front() {
 		c.sent.pop()
 	}
@@ -76,7 +77,7 @@ func (c *Call) acceptRange(r indexRange) {
 // accept notes that a task is durable, and gives it the outcome that came before.
 func (c *Call) accept(f *Future) {
 	f.state = futureAccepted
-	f.encoded = nil
+	f.encoded, f.after = nil, nil
 	if o, ok := c.early[f.index]; ok {
 		delete(c.early, f.index)
 		c.resolve(f, &o)
@@ -95,6 +96,9 @@ func (c *Call) reject(r *weftv1.ExecuteRejection) {
 			f.state = futureQueued
 			c.refill = append(c.refill, f)
 		}
+		return
+	}
+	if c.unknownBefore(f, r) {
 		return
 	}
 	f.err = fromRejection(r)
@@ -154,7 +158,7 @@ func (c *Call) resolve(f *Future, o *inOutcome) {
 // publish ends a future that has its outcome or its error.
 func (c *Call) publish(f *Future) {
 	f.state = futureResolved
-	f.encoded = nil
+	f.encoded, f.after = nil, nil
 	c.waiting--
 	if c.config.sink != nil {
 		c.resolved = append(c.resolved, f)

@@ -81,7 +81,7 @@ func (c *Call) wake() {
 // hasWork reports whether a frame is worth sending.
 func (c *Call) hasWork() bool {
 	return c.queue.len() > 0 || len(c.cancels) > 0 || c.acksDue() ||
-		c.beats.wanted(true) || (c.finish && !c.finished && len(c.refill) == 0) ||
+		c.beats.wanted(true) || (c.finish && !c.finished && len(c.refill) == 0 && len(c.held) == 0) ||
 		(c.complete() && c.lastBeat == 0)
 }
 
@@ -101,13 +101,12 @@ func (c *Call) writeFrame(frame *outFrame) {
 		c.refillQueue()
 	}
 	tasks, size := c.taskRun()
-	ranges := min(len(c.ackC.rs), frameRangesMax)
 	cancels := min(len(c.cancels), frameCancelsMax)
-	b := frame.begin(size + 24*ranges + 64*cancels + 32)
+	b := frame.begin(size + 24*min(len(c.ackC.rs), frameRangesMax) + 64*cancels + 32)
 	b = c.writeTasks(b, tasks)
-	b = c.writeAcks(b, ranges)
+	b = c.writeAcks(b, min(len(c.ackC.rs), frameRangesMax)) // tasks that never run are among them now
 	b = c.writeCancels(b, cancels)
-	last := c.queue.len() == 0 && len(c.refill) == 0 && len(c.cancels) == 0 && c.ackC.empty()
+	last := c.queue.len() == 0 && len(c.refill) == 0 && len(c.held) == 0 && len(c.cancels) == 0 && c.ackC.empty()
 	if c.finish && !c.finished && last {
 		c.finished = true
 		b = protowire.AppendTag(b, requestFinish, protowire.VarintType)
@@ -147,10 +146,15 @@ func (c *Call) writeTasks(b []byte, tasks int) []byte {
 	for range tasks {
 		f := c.queue.front()
 		c.queue.pop()
-		b = append(b, f.encoded...)
+		if f.failedBefore() != nil && !c.met.has(f.index) {
+			c.failDependent(f)
+			continue
+		}
+		b = f.appendTo(b)
 		f.state = futureSent
 		c.sent.push(f)
 	}
+	c.flushResolved()
 	return b
 }
 

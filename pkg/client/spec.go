@@ -1,6 +1,7 @@
 package client
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -40,6 +41,25 @@ type Spec struct {
 	Retention time.Duration
 	// OnWorkerLost chooses between at least once (the default) and at most once.
 	OnWorkerLost weftv1.OnWorkerLost
+	// Priority orders the tasks of a queue of that order: the least first, as in Python's PriorityQueue.
+	// From -32,768 to 32,767.
+	Priority int
+	// Deadline expires the task if it has not ended by then; zero is none.
+	Deadline time.Time
+	// After are tasks that have to end first; at most 100. See [After] and [AfterTasks].
+	After []Dependency
+	// OnDependencyFailure says what becomes of the task when one of those does not succeed; it is
+	// cancelled by default.
+	OnDependencyFailure weftv1.OnDependencyFailure
+	// UniqueKey joins the task to one of the same key, kind and payload that has not ended in the queue.
+	// At most 256 bytes.
+	UniqueKey string
+	// FairnessKey has tasks of different keys take turns. At most 256 bytes.
+	FairnessKey string
+	// WorkerLabels are what a worker must have to run the task; at most 16.
+	WorkerLabels map[string]string
+	// Exclusive never has two attempts at a time, whatever becomes of a worker.
+	Exclusive bool
 }
 
 // Retry says when an attempt that ended by error or timeout is followed by another. The wait before
@@ -93,6 +113,21 @@ func (s *Spec) fill(m *weftv1.TaskSpec) {
 		m.Retention = durationpb.New(s.Retention)
 	}
 	m.Retry = s.Retry.proto()
+	s.fillDispatch(m)
+}
+
+// fillDispatch sets when, where and beside what the task runs.
+func (s *Spec) fillDispatch(m *weftv1.TaskSpec) {
+	m.Priority = int32(min(max(s.Priority, math.MinInt32), math.MaxInt32)) //nolint:gosec // bounded right here
+	m.Deadline = nil
+	if !s.Deadline.IsZero() {
+		m.Deadline = timestamppb.New(s.Deadline)
+	}
+	m.After = s.taskIDsBefore()
+	m.OnDependencyFailure = s.OnDependencyFailure
+	m.UniqueKey, m.FairnessKey = s.UniqueKey, s.FairnessKey
+	m.WorkerLabels = s.WorkerLabels
+	m.Exclusive = s.Exclusive
 }
 
 // graceProto returns a grace as a message: unset for zero, 0 for KillNow.

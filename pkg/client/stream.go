@@ -130,6 +130,8 @@ func (c *Call) attach(stream grpc.ClientStream) error {
 		Client:       c.client.name,
 		Acknowledged: c.acked.proto(),
 		Updates:      c.config.onUpdate != nil,
+
+		RejectWhenFull: c.config.rejectFull,
 	}
 	c.ackC.clear()
 	c.ackCount = 0
@@ -180,10 +182,11 @@ func (c *Call) requeue(accepted *rangeSet) {
 	}
 	c.sent.set(nil)
 	again = append(again, c.refill...)
+	again = append(again, c.held...)
 	again = append(again, c.queue.all()...)
 	slices.SortFunc(again, func(a, b *Future) int { return cmp.Compare(a.index, b.index) })
 	c.queue.set(slices.Compact(again)) // one that was refused for want of room stands in sent as well
-	c.refill = nil
+	c.refill, c.held = nil, nil
 }
 
 // failLost ends the futures of tasks that the broker knew once: its data is gone, or the call was

@@ -2,11 +2,11 @@ package client
 
 import (
 	"context"
-	"crypto/rand"
 	"iter"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -25,18 +25,6 @@ func (c *Client) tasks() weftv1.TaskServiceClient {
 // queues is the same for queues.
 func (c *Client) queues() weftv1.QueueServiceClient {
 	return weftv1.NewQueueServiceClient(c.current())
-}
-
-// Submit submits one task that belongs to no call, and returns the broker's name for it. Its outcome
-// stays for 24 h unless the spec says otherwise; a daemon task needs a call.
-func (c *Client) Submit(ctx context.Context, spec Spec) (taskID string, err error) {
-	request := &weftv1.SubmitTaskRequest{Namespace: c.namespace, RequestId: rand.Text(), Task: spec.proto()}
-	err = retry(ctx, func() error {
-		response, err := c.tasks().SubmitTask(ctx, request)
-		taskID = response.GetTaskId()
-		return err
-	})
-	return taskID, err
 }
 
 // Get returns a task as it is now.
@@ -95,6 +83,10 @@ type Filter struct {
 	Queue  string             // only of this queue
 	States []weftv1.TaskState // only in one of these
 	CallID string             // only of this call
+	Kind   string             // only of this kind
+	Labels map[string]string  // only with all of these
+	Since  time.Time          // only those accepted then or later
+	Until  time.Time          // only those accepted before then
 	Full   bool               // with payload, command and result
 }
 
@@ -103,6 +95,13 @@ type Filter struct {
 func (c *Client) List(ctx context.Context, filter Filter) iter.Seq2[*weftv1.Task, error] {
 	request := &weftv1.ListTasksRequest{
 		Namespace: c.namespace, Queue: filter.Queue, States: filter.States, CallId: filter.CallID,
+		Kind: filter.Kind, Labels: filter.Labels,
+	}
+	if !filter.Since.IsZero() {
+		request.CreatedAfter = timestamppb.New(filter.Since)
+	}
+	if !filter.Until.IsZero() {
+		request.CreatedBefore = timestamppb.New(filter.Until)
 	}
 	if filter.Full {
 		request.View = weftv1.View_VIEW_FULL

@@ -42,6 +42,15 @@ func randomSpec(rng *rand.Rand) Spec {
 		s.Retention = time.Hour
 		s.OnWorkerLost = weftv1.OnWorkerLost_ON_WORKER_LOST_FAIL
 	}
+	if rng.IntN(2) == 0 {
+		s.Priority = pick(rng, 0, -32768, 32767)
+		s.Deadline = pick(rng, time.Time{}, time.Unix(rng.Int64N(1<<40), 0).UTC())
+		s.After = pick(rng, nil, AfterTasks("t1", "t2"))
+		s.OnDependencyFailure = weftv1.OnDependencyFailure_ON_DEPENDENCY_FAILURE_RUN
+		s.UniqueKey, s.FairnessKey = "u", "f"
+		s.WorkerLabels = map[string]string{"gpu": "a"}
+		s.Exclusive = true
+	}
 	return s
 }
 

@@ -84,6 +84,7 @@ func (c *Core) depend(t *task) {
 				on.waits = &awaiting{}
 			}
 			on.waits.add(c, on, t)
+			c.retain(on)
 		}
 	}
 }
@@ -131,6 +132,7 @@ func (c *Core) release(t *task, id uint64) {
 	}
 	if on.waits.live--; on.waits.live == 0 {
 		on.waits = nil
+		c.retain(on)
 	}
 }
 

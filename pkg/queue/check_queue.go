@@ -33,6 +33,7 @@ func (k *checker) checkQueues() {
 		}
 		k.expect(empty == q.emptyLanes && empty <= emptyLanesMax, "queue %d has %d empty lanes, counted are %d", id, q.emptyLanes, empty)
 		k.checkKeys(q, running)
+		k.expect(q.total == int(q.tasks()), "queue %d has %d tasks, counted are %d", id, q.total, q.tasks())
 		k.checkProfiles(q)
 		for key, t := range q.unique {
 			k.expect(k.tasks[t.ID] == t && t.Options.UniqueKey == key && !t.State.Final(), "queue %d: unique key %q is of task %d", id, key, t.ID)
@@ -76,10 +77,10 @@ func (k *checker) checkLane(l *lane) (ready int) {
 	if err := l.heads.Check(); err != nil {
 		k.broken = append(k.broken, fmt.Errorf("%s: %w", where, err))
 	}
-	_, first, any := l.heads.Min()
+	_, first, shown := l.heads.Min()
 	for _, x := range l.links {
 		k.expect(x.lane == l && x.profile.links[l] == x, "%s is linked to a profile that does not know", where)
-		k.expect((x.place != 0) == any, "%s has tasks %v and its profile %q shows it %v", where, any, x.profile.name, x.place != 0)
+		k.expect((x.place != 0) == shown, "%s has tasks %v and its profile %q shows it %v", where, shown, x.profile.name, x.place != 0)
 		x.profile.lanes.Each(func(y *link, at pure.Key) {
 			k.expect(y != x || at == first, "%s is at %v in profile %q, and should be at %v", where, at, x.profile.name, first)
 		})
@@ -132,7 +133,7 @@ func (k *checker) checkProfiles(q *queue) {
 }
 
 func (k *checker) checkWaiters() {
-	n, waited := 0, int64(0)
+	n, asking, waited := 0, 0, int64(0)
 	for _, q := range k.queues {
 		for _, p := range q.inOrder {
 			p.waiters.Each(func(w *waiter, _ pure.Key) {
@@ -146,6 +147,10 @@ func (k *checker) checkWaiters() {
 			k.expect(p.queue == q, "a submission waits at queue %d and is for %d", q.ID, p.queue.ID)
 			k.expect(p.call != nil && p.call.waiting[p.task.Index] == p || p.call == nil && k.putters[p.id] == p,
 				"a submission waits at queue %d and is over", q.ID)
+			if p.requestID != "" {
+				asking++
+				k.expect(k.asking[name{p.namespace, p.requestID}] == p, "request %s waits at queue %d and is unknown", p.requestID, q.ID)
+			}
 		})
 		for _, id := range q.joiners {
 			k.expect(k.joiners[id] == q, "queue %d: %d waits for its end and is over", q.ID, id)
@@ -161,6 +166,7 @@ func (k *checker) checkWaiters() {
 		}
 	}
 	k.expect(n == len(k.waiters), "%d reservations at queues, known are %d", n, len(k.waiters))
+	k.expect(asking == len(k.asking), "%d requests wait for room, known are %d", asking, len(k.asking))
 	k.expect(waited == k.waitedBytes, "%d bytes wait for room, counted are %d", waited, k.waitedBytes)
 }
 
@@ -176,7 +182,7 @@ func (k *checker) checkMatch() {
 		k.expect(!q.Closed || q.size() > 0 || q.waiting == 0, "queue %d is closed and empty, and reservations wait", q.ID)
 		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
 		k.expect(q.PurgedTo == 0, "queue %d is purged, and that is not done", q.ID)
-		if q.Paused || q.limited() || q.Rate > 0 && q.ratePlace != 0 {
+		if q.Paused || q.limited() || k.stuffed(q) || q.Rate > 0 && q.ratePlace != 0 {
 			continue
 		}
 		for _, p := range q.inOrder {
@@ -228,4 +234,36 @@ func (k *checker) checkBlocked() {
 // telling tells whether a task's dependents are being told of its end.
 func (k *checker) telling(t *task) bool {
 	return slices.ContainsFunc(k.sweeps, func(s *sweep) bool { return s.ended == t })
+}
+
+func (k *checker) checkSpaces() {
+	for n, s := range k.spaces {
+		counted := space{name: n}
+		for _, q := range k.queues {
+			if q.Namespace == n && q.Name != "" {
+				counted.queues++
+				counted.bytes += q.bytes
+				counted.tasks += q.total
+			}
+		}
+		for _, call := range k.calls {
+			if call.Namespace == n && call.Name != "" {
+				counted.calls++
+				for _, p := range call.waiting {
+					counted.waited += specWeight(&p.task.Spec)
+				}
+			}
+		}
+		for _, p := range k.putters {
+			if p.namespace == n {
+				counted.waited += specWeight(&p.task.Spec)
+			}
+		}
+		k.expect(s.name == n && s.bytes == counted.bytes && s.tasks == counted.tasks && s.waited == counted.waited &&
+			s.queues == counted.queues && s.calls == counted.calls, "namespace %s: %d bytes, %d tasks, %d waited, %d queues, %d calls, counted are %+v",
+			n, s.bytes, s.tasks, s.waited, s.queues, s.calls, counted)
+		s.retained.Each(func(t *task, _ pure.Key) {
+			k.expect(k.tasks[t.ID] == t && t.State.Final() && !t.awaited(), "namespace %s: task %d is retained and not ended", n, t.ID)
+		})
+	}
 }

@@ -118,6 +118,12 @@ func (c *Core) explainReady(t *task, lease pure.Lease) Explanation {
 			Message: fmt.Sprintf("Queue %s runs as many tasks as it may: %d.", q.Name, q.MaxRunning),
 			Advice:  "weft queue update " + q.Name + " --max-running N",
 		}
+	case c.stuffed(q):
+		return Explanation{
+			Reason:  "state_full",
+			Message: "The broker holds more bytes than it may, and begins nothing until outcomes are acknowledged or forgotten.",
+			Advice:  "weft queue purge " + q.Name + " --state succeeded",
+		}
 	case t.group != nil && t.group.key.parked():
 		return Explanation{
 			Reason: "key_limit",

@@ -22,7 +22,7 @@ func (q *queue) limited() bool { return q.MaxRunning > 0 && q.running() >= uint6
 // opens tells whether a queue hands out a task now. If only its rate stands in the way, it is looked at again
 // when that allows the next.
 func (c *Core) opens(step *pure.Step, q *queue) bool {
-	if q.Paused || q.limited() {
+	if q.Paused || q.limited() || c.stuffed(q) {
 		return false
 	}
 	if at, ok := q.allowedAt(step.Lease); ok && at > step.Lease {

@@ -27,7 +27,7 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 		in = waitingStates
 	}
 	in &= waitingStates | finalStates
-	for s := State(0); s < states; s++ {
+	for s := range State(states) {
 		if in&(1<<s) != 0 {
 			tasks += q.counts[s]
 		}
@@ -86,13 +86,7 @@ func (c *Core) purgeOne(step *pure.Step, t *task) {
 	case t.awaited(): // others are being told of its end
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
-		k := t.call
-		c.rec.dropped = TaskDropped{ID: t.ID}
-		c.tellReleased(step, t)
-		c.emit(step, &c.rec.dropped)
-		if k != nil {
-			c.dropIfDone(step, k)
-		}
+		c.forgetTask(step, t)
 	}
 }
 

@@ -8,13 +8,15 @@ import (
 type putter struct {
 	id        uint64    // the caller's name for it; 0 for one of a call
 	queue     *queue    // nil for one that waits behind another
+	space     *space    // of its namespace
 	behind    []*putter // of its call, that are after its task
 	namespace string
 	requestID string
 	task      NewTask
 	call      *call
 	cancelled bool
-	place     int32 // in queue.putters
+	number    uint64 // of its arrival
+	place     int32  // in queue.putters
 }
 
 // Submitted is what became of a submission.
@@ -29,7 +31,19 @@ func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, w
 	if s, err = c.asked(namespace, requestID, &n); err != nil || s.ID != 0 {
 		return s, false, err
 	}
-	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, nil)
+	before := c.asking[name{namespace, requestID}]
+	if before != nil {
+		if !before.task.same(&n) {
+			return s, false, requestMismatch(requestID)
+		}
+		c.unwait(before)
+		step.Tell(&Put{Waiter: before.id, Err: pure.Refuse(pure.Superseded, "another request with this id took over")})
+	}
+	var from *queue
+	if before != nil && before.first() {
+		from = before.queue
+	}
+	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, from)
 	switch {
 	case refusal == nil:
 		return Submitted{t.ID, joined}, false, nil
@@ -38,7 +52,10 @@ func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, w
 	}
 	q, _ := c.findQueue(step, namespace, n.Queue)
 	p := &putter{id: waiter, queue: q, namespace: namespace, requestID: requestID, task: n}
-	if refusal := c.wait(p); refusal != nil {
+	if before != nil {
+		p.number = before.number // it keeps its place
+	}
+	if refusal := c.wait(step, p); refusal != nil {
 		return Submitted{}, false, refusal
 	}
 	c.putters[waiter] = p
@@ -54,25 +71,44 @@ func (c *Core) asked(namespace, requestID string, n *NewTask) (Submitted, error)
 	if t == nil {
 		return Submitted{}, nil
 	}
-	if !t.same(n) {
-		return Submitted{}, pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", requestID)
+	joined := t.RequestID != requestID
+	if joined && !t.sameWork(&n.Spec) || !joined && !t.same(n) {
+		return Submitted{}, requestMismatch(requestID)
 	}
-	return Submitted{ID: t.ID}, nil
+	return Submitted{ID: t.ID, Joined: joined}, nil
+}
+
+func requestMismatch(requestID string) *pure.Refusal {
+	return pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", requestID)
+}
+
+// first tells whether nobody has waited for longer than a submission that waited.
+func (p *putter) first() bool {
+	_, key, ok := p.queue.putters.Min()
+	return !ok || p.number < key.B
 }
 
 // wait notes a submission that waits for room.
-func (c *Core) wait(p *putter) *pure.Refusal {
+func (c *Core) wait(step *pure.Step, p *putter) *pure.Refusal {
 	if p.queue != nil && p.queue.putters.Len() >= WaitersMax {
 		return pure.Refuse(pure.Overloaded, "too many submissions wait for room in the queue", "limit", WaitersMax)
 	}
+	p.space = c.space(p.namespace)
 	size := specWeight(&p.task.Spec)
-	if refusal := c.room(size); refusal != nil {
+	if refusal := c.room(step, p.space, size, 0); refusal != nil {
 		return refusal
 	}
 	c.waitedBytes += size
+	p.space.waited += size
 	if p.queue != nil {
 		c.arrivals++
-		p.queue.putters.Set(p, pure.Key{B: c.arrivals})
+		if p.number == 0 {
+			p.number = c.arrivals
+		}
+		p.queue.putters.Set(p, pure.Key{B: p.number})
+	}
+	if p.requestID != "" {
+		c.asking[name{p.namespace, p.requestID}] = p
 	}
 	if p.call != nil {
 		p.call.waiting[p.task.Index] = p
@@ -85,8 +121,13 @@ func (c *Core) unwait(p *putter) {
 	if p.queue != nil {
 		p.queue.putters.Remove(p)
 	}
-	c.waitedBytes -= specWeight(&p.task.Spec)
+	size := specWeight(&p.task.Spec)
+	c.waitedBytes -= size
+	p.space.waited -= size
 	delete(c.putters, p.id)
+	if p.requestID != "" {
+		delete(c.asking, name{p.namespace, p.requestID})
+	}
 	if p.call != nil {
 		delete(p.call.waiting, p.task.Index)
 	}
@@ -173,14 +214,6 @@ func (c *Core) sweepBehind(step *pure.Step, s *sweep) bool {
 	return true
 }
 
-// room refuses what would grow the state beyond its limit.
-func (c *Core) room(size int64) *pure.Refusal {
-	if c.bytesMax > 0 && c.bytes+c.waitedBytes+size > c.bytesMax {
-		return pure.Refuse(pure.StateFull, "the broker holds as many bytes of tasks as it may", "limit", c.bytesMax)
-	}
-	return nil
-}
-
 // put accepts a task, or joins a live one of the same unique key. from is the queue where it has waited for its
 // turn, nil for a new one.
 func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string, from *queue) (*task, bool, *pure.Refusal) {
@@ -192,7 +225,7 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	if q.Closed {
 		return nil, false, closed(q)
 	}
-	if refusal := c.room(0); refusal != nil {
+	if refusal := c.room(step, q.space, specWeight(&n.Spec), 1); refusal != nil {
 		return nil, false, refusal
 	}
 	if t := q.unique[options.UniqueKey]; t != nil && t.State.Waits() {
@@ -203,6 +236,9 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 		return nil, false, refusal
 	}
 	if leader != nil && k == nil {
+		if requestID != "" && len(leader.Joiners) < JoinersMax {
+			c.emit(step, &TaskJoined{ID: leader.ID, RequestID: requestID})
+		}
 		return leader, true, nil
 	}
 	if leader == nil && (q.full() || q.putters.Len() > 0 && from != q) {
@@ -296,6 +332,19 @@ func (t *task) same(n *NewTask) bool {
 		asked = DefaultOptions
 	}
 	return t.queue.Name == queueName && t.RunAt == n.Spec.RunAt && t.sameWork(&n.Spec) && t.Options.answers(asked)
+}
+
+// same tells whether two requests are for equal tasks.
+func (n *NewTask) same(o *NewTask) bool {
+	a, b := n.Spec.Options, o.Spec.Options
+	if a == nil {
+		a = DefaultOptions
+	}
+	if b == nil {
+		b = DefaultOptions
+	}
+	return n.Queue == o.Queue && n.Spec.Kind == o.Spec.Kind && n.Spec.RunAt == o.Spec.RunAt && a.equal(b) &&
+		n.Spec.Payload.Encoding == o.Spec.Payload.Encoding && string(n.Spec.Payload.Data) == string(o.Spec.Payload.Data)
 }
 
 // sameWork tells whether a task has the same kind and payload.

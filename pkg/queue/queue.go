@@ -26,6 +26,12 @@ func (c *Core) applyQueuePut(rec *QueuePut, seq uint64) {
 	q := c.queueOf(rec.State.ID)
 	before := q.QueueState
 	q.QueueState = rec.State
+	if before.Name == "" {
+		q.space = c.space(q.Namespace)
+		q.space.bytes += q.bytes
+		q.space.tasks += q.total
+		q.space.queues++
+	}
 	c.nameQueue(q)
 	if before.Order != q.Order { // of a new queue too: a replay may have met its tasks before
 		q.reorder()
@@ -85,8 +91,13 @@ func (c *Core) applyQueueDropped(rec *QueueDropped) {
 		}
 	}
 	delete(c.queues, q.ID)
+	if q.Name == "" {
+		return // a replay has met its tasks and not itself
+	}
 	c.queueAges.Remove(q)
 	c.rates.Remove(q)
+	q.space.queues--
+	c.forgetSpace(q.space)
 }
 
 // subscribe has the workers that asked for a queue serve it: it may have been there before, under the same
@@ -118,7 +129,7 @@ func (c *Core) CreateQueue(step *pure.Step, namespace, queueName string, s Setti
 		}
 		return nil
 	}
-	if err := c.room(0); err != nil {
+	if err := countMax("queues", c.space(namespace).queues, queuesMax); err != nil {
 		return err
 	}
 	c.makeQueue(step, namespace, queueName, s)

@@ -111,7 +111,7 @@ func (c *Core) applyRevived(rec *TaskRevived) {
 		}
 	})
 	t.Tries, t.Outcome, t.Acknowledged, t.Next = 0, nil, false, 0
-	c.bytes += weight(&t.TaskState) - before
+	c.account(t.queue, weight(&t.TaskState)-before, 0)
 	c.setState(t, rec.State)
 	c.enter(t)
 	c.depend(t)

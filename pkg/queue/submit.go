@@ -50,7 +50,7 @@ func (c *Core) enqueueOrWait(step *pure.Step, k *call, n *NewTask, from *queue) 
 	if err != nil {
 		return err
 	}
-	if err := c.wait(&putter{queue: q, namespace: k.Namespace, task: *n, call: k}); err != nil {
+	if err := c.wait(step, &putter{queue: q, namespace: k.Namespace, task: *n, call: k}); err != nil {
 		return err
 	}
 	return waits
@@ -89,7 +89,7 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, from *queue) *pu
 		return err
 	case on != nil:
 		p := &putter{namespace: k.Namespace, task: *n, call: k}
-		if err := c.wait(p); err != nil {
+		if err := c.wait(step, p); err != nil {
 			return err
 		}
 		on.behind = append(on.behind, p)
@@ -140,7 +140,7 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 		return gone(n.Index)
 	case t == nil:
 		return nil
-	case !k.same(t, n):
+	case !t.sameButAfter(n):
 		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
 	case missed:
 		k.retold.Add(n.Index, n.Index)
@@ -149,29 +149,20 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	return nil
 }
 
-// same tells whether a task of the call was asked for in the same words: indexes that it is after stand for the
-// tasks that were there, as far as they are.
-func (k *call) same(t *task, n *NewTask) bool {
-	if len(n.AfterIndexes) == 0 {
+// sameButAfter is same for a task that is asked for again in its call. What it is after is not compared: those
+// that have ended since are left out, as the call may have forgotten them.
+func (t *task) sameButAfter(n *NewTask) bool {
+	if len(t.Options.After) == 0 {
 		return t.same(n)
 	}
-	options := *DefaultOptions
+	asked := *DefaultOptions
 	if n.Spec.Options != nil {
-		options = *n.Spec.Options
+		asked = *n.Spec.Options
 	}
-	had, said := t.Options.After, len(options.After)
-	if len(had) != said+len(n.AfterIndexes) || !slices.Equal(had[:said], options.After) {
-		return false
-	}
-	for i, index := range n.AfterIndexes {
-		if on := k.byIndex[index]; on != nil && on.ID != had[said+i] {
-			return false
-		}
-	}
-	asked := *n
-	options.After = had
-	asked.AfterIndexes, asked.Spec.Options = nil, &options
-	return t.same(&asked)
+	asked.After = t.Options.After
+	again := *n
+	again.Spec.Options = &asked
+	return t.same(&again)
 }
 
 // callFinished is the refusal of tasks by a call that is over; the core may have forgotten it already.

@@ -64,15 +64,7 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 	case t.awaited(): // others are being told of its end
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
-		k := t.call
-		if !t.Acknowledged {
-			c.tellReleased(step, t)
-		}
-		c.rec.dropped = TaskDropped{ID: t.ID}
-		c.emit(step, &c.rec.dropped)
-		if k != nil {
-			c.dropIfDone(step, k)
-		}
+		c.forgetTask(step, t)
 	}
 }
 
@@ -95,6 +87,9 @@ func (c *Core) leaseDue(step *pure.Step, t *task) {
 func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, worker, alive bool)) {
 	for t := c.taskAges.Oldest(); t != nil; t = c.taskAges.Next(t) {
 		c.remember(t)
+		if t.State.Final() {
+			c.retain(t)
+		}
 		if !t.State.Held() {
 			continue
 		}

@@ -19,6 +19,8 @@ const (
 	ReasonNotFound   = "not_found"   // the worker has no such program
 	ReasonWorkerLost = "worker_lost" // the worker vanished
 	ReasonCancelled  = "cancelled"   // the task was cancelled
+
+	ReasonDependencyFailed = "dependency_failed" // a task that it was after did not succeed
 )
 
 // Error is why a task did not succeed. It crosses the network: errors.As finds it at the client.

@@ -57,6 +57,10 @@ type Record struct {
 	//	*Record_TaskUnblocked
 	//	*Record_TaskRevived
 	//	*Record_TaskDetached
+	//	*Record_TaskJoined
+	//	*Record_SchedulePut
+	//	*Record_ScheduleFired
+	//	*Record_ScheduleDropped
 	Change        isRecord_Change `protobuf_oneof:"change"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -279,6 +283,42 @@ func (x *Record) GetTaskDetached() *TaskDetached {
 	return nil
 }
 
+func (x *Record) GetTaskJoined() *TaskJoined {
+	if x != nil {
+		if x, ok := x.Change.(*Record_TaskJoined); ok {
+			return x.TaskJoined
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetSchedulePut() *SchedulePut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_SchedulePut); ok {
+			return x.SchedulePut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetScheduleFired() *ScheduleFired {
+	if x != nil {
+		if x, ok := x.Change.(*Record_ScheduleFired); ok {
+			return x.ScheduleFired
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetScheduleDropped() *ScheduleDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_ScheduleDropped); ok {
+			return x.ScheduleDropped
+		}
+	}
+	return nil
+}
+
 type isRecord_Change interface {
 	isRecord_Change()
 }
@@ -383,6 +423,26 @@ type Record_TaskDetached struct {
 	TaskDetached *TaskDetached `protobuf:"bytes,20,opt,name=task_detached,json=taskDetached,proto3,oneof"`
 }
 
+type Record_TaskJoined struct {
+	// A request joined a task.
+	TaskJoined *TaskJoined `protobuf:"bytes,21,opt,name=task_joined,json=taskJoined,proto3,oneof"`
+}
+
+type Record_SchedulePut struct {
+	// A schedule's whole state.
+	SchedulePut *SchedulePut `protobuf:"bytes,40,opt,name=schedule_put,json=schedulePut,proto3,oneof"`
+}
+
+type Record_ScheduleFired struct {
+	// A schedule came to a scheduled time, or was run by hand.
+	ScheduleFired *ScheduleFired `protobuf:"bytes,41,opt,name=schedule_fired,json=scheduleFired,proto3,oneof"`
+}
+
+type Record_ScheduleDropped struct {
+	// A schedule is gone.
+	ScheduleDropped *ScheduleDropped `protobuf:"bytes,42,opt,name=schedule_dropped,json=scheduleDropped,proto3,oneof"`
+}
+
 func (*Record_Floor) isRecord_Change() {}
 
 func (*Record_QueuePut) isRecord_Change() {}
@@ -422,6 +482,14 @@ func (*Record_TaskUnblocked) isRecord_Change() {}
 func (*Record_TaskRevived) isRecord_Change() {}
 
 func (*Record_TaskDetached) isRecord_Change() {}
+
+func (*Record_TaskJoined) isRecord_Change() {}
+
+func (*Record_SchedulePut) isRecord_Change() {}
+
+func (*Record_ScheduleFired) isRecord_Change() {}
+
+func (*Record_ScheduleDropped) isRecord_Change() {}
 
 // Floor says that every live entity's last whole-state record is at or above a sequence, so that
 // what is below may be purged.
@@ -843,6 +911,61 @@ func (x *TaskRevived) GetUndue() bool {
 	return false
 }
 
+// TaskJoined says that a request joined a task of the same unique key.
+type TaskJoined struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which task.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The request's id.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskJoined) Reset() {
+	*x = TaskJoined{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskJoined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskJoined) ProtoMessage() {}
+
+func (x *TaskJoined) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskJoined.ProtoReflect.Descriptor instead.
+func (*TaskJoined) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TaskJoined) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *TaskJoined) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // TaskDetached takes a task from its call, where another one is at its index.
 type TaskDetached struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -854,7 +977,7 @@ type TaskDetached struct {
 
 func (x *TaskDetached) Reset() {
 	*x = TaskDetached{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +989,7 @@ func (x *TaskDetached) String() string {
 func (*TaskDetached) ProtoMessage() {}
 
 func (x *TaskDetached) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +1002,7 @@ func (x *TaskDetached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDetached.ProtoReflect.Descriptor instead.
 func (*TaskDetached) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TaskDetached) GetId() uint64 {
@@ -914,7 +1037,7 @@ type SessionPut struct {
 
 func (x *SessionPut) Reset() {
 	*x = SessionPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1049,7 @@ func (x *SessionPut) String() string {
 func (*SessionPut) ProtoMessage() {}
 
 func (x *SessionPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1062,7 @@ func (x *SessionPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPut.ProtoReflect.Descriptor instead.
 func (*SessionPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SessionPut) GetId() []byte {
@@ -1011,7 +1134,7 @@ type SessionEnded struct {
 
 func (x *SessionEnded) Reset() {
 	*x = SessionEnded{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1146,7 @@ func (x *SessionEnded) String() string {
 func (*SessionEnded) ProtoMessage() {}
 
 func (x *SessionEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1159,7 @@ func (x *SessionEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionEnded.ProtoReflect.Descriptor instead.
 func (*SessionEnded) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SessionEnded) GetId() []byte {
@@ -1066,7 +1189,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1201,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1214,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IndexRange) GetFirst() uint64 {
@@ -1139,7 +1262,7 @@ type CallPut struct {
 
 func (x *CallPut) Reset() {
 	*x = CallPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1274,7 @@ func (x *CallPut) String() string {
 func (*CallPut) ProtoMessage() {}
 
 func (x *CallPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1287,7 @@ func (x *CallPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallPut.ProtoReflect.Descriptor instead.
 func (*CallPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CallPut) GetId() uint64 {
@@ -1259,7 +1382,7 @@ type CallAcknowledged struct {
 
 func (x *CallAcknowledged) Reset() {
 	*x = CallAcknowledged{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1394,7 @@ func (x *CallAcknowledged) String() string {
 func (*CallAcknowledged) ProtoMessage() {}
 
 func (x *CallAcknowledged) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1407,7 @@ func (x *CallAcknowledged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallAcknowledged.ProtoReflect.Descriptor instead.
 func (*CallAcknowledged) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CallAcknowledged) GetId() uint64 {
@@ -1329,7 +1452,7 @@ type CallChanged struct {
 
 func (x *CallChanged) Reset() {
 	*x = CallChanged{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1464,7 @@ func (x *CallChanged) String() string {
 func (*CallChanged) ProtoMessage() {}
 
 func (x *CallChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1477,7 @@ func (x *CallChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallChanged.ProtoReflect.Descriptor instead.
 func (*CallChanged) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CallChanged) GetId() uint64 {
@@ -1410,7 +1533,7 @@ type CallDropped struct {
 
 func (x *CallDropped) Reset() {
 	*x = CallDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1545,7 @@ func (x *CallDropped) String() string {
 func (*CallDropped) ProtoMessage() {}
 
 func (x *CallDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1558,7 @@ func (x *CallDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallDropped.ProtoReflect.Descriptor instead.
 func (*CallDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CallDropped) GetId() uint64 {
@@ -1458,7 +1581,7 @@ type Payload struct {
 
 func (x *Payload) Reset() {
 	*x = Payload{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1593,7 @@ func (x *Payload) String() string {
 func (*Payload) ProtoMessage() {}
 
 func (x *Payload) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1606,7 @@ func (x *Payload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payload.ProtoReflect.Descriptor instead.
 func (*Payload) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Payload) GetEncoding() uint32 {
@@ -1517,7 +1640,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1652,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1665,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Error) GetReason() string {
@@ -1620,7 +1743,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1632,7 +1755,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1645,7 +1768,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Options) GetTimeout() int64 {
@@ -1802,7 +1925,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +1937,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +1950,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Attempt) GetToken() uint64 {
@@ -1931,14 +2054,16 @@ type TaskPut struct {
 	// Its cancellation is its deadline's.
 	Expiring bool `protobuf:"varint,27,opt,name=expiring,proto3" json:"expiring,omitempty"`
 	// Its submitter has left it to those that joined it.
-	Detached      bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
+	Detached bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
+	// Requests with an id that joined it.
+	Joiners       []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskPut) Reset() {
 	*x = TaskPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2075,7 @@ func (x *TaskPut) String() string {
 func (*TaskPut) ProtoMessage() {}
 
 func (x *TaskPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2088,7 @@ func (x *TaskPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskPut.ProtoReflect.Descriptor instead.
 func (*TaskPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TaskPut) GetId() uint64 {
@@ -2162,6 +2287,13 @@ func (x *TaskPut) GetDetached() bool {
 	return false
 }
 
+func (x *TaskPut) GetJoiners() []string {
+	if x != nil {
+		return x.Joiners
+	}
+	return nil
+}
+
 // TaskDispatched begins an attempt.
 type TaskDispatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2181,7 +2313,7 @@ type TaskDispatched struct {
 
 func (x *TaskDispatched) Reset() {
 	*x = TaskDispatched{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2325,7 @@ func (x *TaskDispatched) String() string {
 func (*TaskDispatched) ProtoMessage() {}
 
 func (x *TaskDispatched) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2338,7 @@ func (x *TaskDispatched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDispatched.ProtoReflect.Descriptor instead.
 func (*TaskDispatched) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TaskDispatched) GetId() uint64 {
@@ -2267,7 +2399,7 @@ type TaskRetried struct {
 
 func (x *TaskRetried) Reset() {
 	*x = TaskRetried{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2411,7 @@ func (x *TaskRetried) String() string {
 func (*TaskRetried) ProtoMessage() {}
 
 func (x *TaskRetried) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2424,7 @@ func (x *TaskRetried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskRetried.ProtoReflect.Descriptor instead.
 func (*TaskRetried) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TaskRetried) GetId() uint64 {
@@ -2355,7 +2487,7 @@ type TaskReady struct {
 
 func (x *TaskReady) Reset() {
 	*x = TaskReady{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2499,7 @@ func (x *TaskReady) String() string {
 func (*TaskReady) ProtoMessage() {}
 
 func (x *TaskReady) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2512,7 @@ func (x *TaskReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReady.ProtoReflect.Descriptor instead.
 func (*TaskReady) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TaskReady) GetId() uint64 {
@@ -2405,7 +2537,7 @@ type TaskLosses struct {
 
 func (x *TaskLosses) Reset() {
 	*x = TaskLosses{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2549,7 @@ func (x *TaskLosses) String() string {
 func (*TaskLosses) ProtoMessage() {}
 
 func (x *TaskLosses) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2562,7 @@ func (x *TaskLosses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskLosses.ProtoReflect.Descriptor instead.
 func (*TaskLosses) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TaskLosses) GetId() uint64 {
@@ -2469,7 +2601,7 @@ type TaskCancelling struct {
 
 func (x *TaskCancelling) Reset() {
 	*x = TaskCancelling{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2613,7 @@ func (x *TaskCancelling) String() string {
 func (*TaskCancelling) ProtoMessage() {}
 
 func (x *TaskCancelling) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2626,7 @@ func (x *TaskCancelling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCancelling.ProtoReflect.Descriptor instead.
 func (*TaskCancelling) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TaskCancelling) GetId() uint64 {
@@ -2545,7 +2677,7 @@ type TaskFinished struct {
 
 func (x *TaskFinished) Reset() {
 	*x = TaskFinished{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2689,7 @@ func (x *TaskFinished) String() string {
 func (*TaskFinished) ProtoMessage() {}
 
 func (x *TaskFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2702,7 @@ func (x *TaskFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFinished.ProtoReflect.Descriptor instead.
 func (*TaskFinished) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TaskFinished) GetId() uint64 {
@@ -2647,7 +2779,7 @@ type TaskDropped struct {
 
 func (x *TaskDropped) Reset() {
 	*x = TaskDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2659,7 +2791,7 @@ func (x *TaskDropped) String() string {
 func (*TaskDropped) ProtoMessage() {}
 
 func (x *TaskDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2672,10 +2804,401 @@ func (x *TaskDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDropped.ProtoReflect.Descriptor instead.
 func (*TaskDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TaskDropped) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// SchedulePut is a schedule's whole state.
+type SchedulePut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The cron line.
+	Cron string `protobuf:"bytes,4,opt,name=cron,proto3" json:"cron,omitempty"`
+	// The IANA time zone; empty is UTC.
+	Zone string `protobuf:"bytes,5,opt,name=zone,proto3" json:"zone,omitempty"`
+	// 1 skip, 2 latest, 3 all.
+	CatchUp uint32 `protobuf:"varint,6,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"`
+	// How late a run may be made up; 0 is without limit.
+	CatchUpWindow int64 `protobuf:"varint,7,opt,name=catch_up_window,json=catchUpWindow,proto3" json:"catch_up_window,omitempty"`
+	// 1 allow, 2 skip.
+	Overlap uint32 `protobuf:"varint,8,opt,name=overlap,proto3" json:"overlap,omitempty"`
+	// The queue of its tasks, by name.
+	Queue string `protobuf:"bytes,9,opt,name=queue,proto3" json:"queue,omitempty"`
+	// Its tasks: only what a client asks for is set.
+	Task *TaskPut `protobuf:"bytes,10,opt,name=task,proto3" json:"task,omitempty"`
+	// Has no runs.
+	Paused bool `protobuf:"varint,11,opt,name=paused,proto3" json:"paused,omitempty"`
+	// When it was created.
+	CreatedAt int64 `protobuf:"varint,12,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When it was last changed by a client.
+	UpdatedAt int64 `protobuf:"varint,13,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// How far it has come.
+	Progress      *ScheduleProgress `protobuf:"bytes,14,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchedulePut) Reset() {
+	*x = SchedulePut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchedulePut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchedulePut) ProtoMessage() {}
+
+func (x *SchedulePut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchedulePut.ProtoReflect.Descriptor instead.
+func (*SchedulePut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SchedulePut) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetCatchUp() uint32 {
+	if x != nil {
+		return x.CatchUp
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetCatchUpWindow() int64 {
+	if x != nil {
+		return x.CatchUpWindow
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetOverlap() uint32 {
+	if x != nil {
+		return x.Overlap
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetTask() *TaskPut {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *SchedulePut) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *SchedulePut) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetUpdatedAt() int64 {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetProgress() *ScheduleProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// ScheduleProgress is how far a schedule has come.
+type ScheduleProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next scheduled time, 0 if there is none.
+	Next int64 `protobuf:"varint,1,opt,name=next,proto3" json:"next,omitempty"`
+	// Scheduled times up to this one are dealt with.
+	Through int64 `protobuf:"varint,2,opt,name=through,proto3" json:"through,omitempty"`
+	// The last run's scheduled time, 0 if there was none.
+	LastAt int64 `protobuf:"varint,3,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
+	// Its task's id.
+	LastTask uint64 `protobuf:"varint,4,opt,name=last_task,json=lastTask,proto3" json:"last_task,omitempty"`
+	// Runs made up since the schedule was last on time.
+	Behind uint32 `protobuf:"varint,5,opt,name=behind,proto3" json:"behind,omitempty"`
+	// The scheduled time of the run that was refused, if the last one was.
+	FailedAt int64 `protobuf:"varint,6,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	// Why, as in the API.
+	FailureReason string `protobuf:"bytes,7,opt,name=failure_reason,json=failureReason,proto3" json:"failure_reason,omitempty"`
+	// For people.
+	FailureMessage string `protobuf:"bytes,8,opt,name=failure_message,json=failureMessage,proto3" json:"failure_message,omitempty"`
+	// The last scheduled time without a run.
+	SkippedAt int64 `protobuf:"varint,9,opt,name=skipped_at,json=skippedAt,proto3" json:"skipped_at,omitempty"`
+	// Why: 1 missed, 2 the last run was not over.
+	SkipReason    uint32 `protobuf:"varint,10,opt,name=skip_reason,json=skipReason,proto3" json:"skip_reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleProgress) Reset() {
+	*x = ScheduleProgress{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleProgress) ProtoMessage() {}
+
+func (x *ScheduleProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleProgress.ProtoReflect.Descriptor instead.
+func (*ScheduleProgress) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ScheduleProgress) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetThrough() int64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetLastAt() int64 {
+	if x != nil {
+		return x.LastAt
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetLastTask() uint64 {
+	if x != nil {
+		return x.LastTask
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetBehind() uint32 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetFailedAt() int64 {
+	if x != nil {
+		return x.FailedAt
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetFailureReason() string {
+	if x != nil {
+		return x.FailureReason
+	}
+	return ""
+}
+
+func (x *ScheduleProgress) GetFailureMessage() string {
+	if x != nil {
+		return x.FailureMessage
+	}
+	return ""
+}
+
+func (x *ScheduleProgress) GetSkippedAt() int64 {
+	if x != nil {
+		return x.SkippedAt
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetSkipReason() uint32 {
+	if x != nil {
+		return x.SkipReason
+	}
+	return 0
+}
+
+// ScheduleFired says how far a schedule has come.
+type ScheduleFired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which schedule.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// All of it.
+	Progress      *ScheduleProgress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleFired) Reset() {
+	*x = ScheduleFired{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleFired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleFired) ProtoMessage() {}
+
+func (x *ScheduleFired) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleFired.ProtoReflect.Descriptor instead.
+func (*ScheduleFired) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ScheduleFired) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ScheduleFired) GetProgress() *ScheduleProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// ScheduleDropped forgets a schedule.
+type ScheduleDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which schedule.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleDropped) Reset() {
+	*x = ScheduleDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleDropped) ProtoMessage() {}
+
+func (x *ScheduleDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleDropped.ProtoReflect.Descriptor instead.
+func (*ScheduleDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ScheduleDropped) GetId() uint64 {
 	if x != nil {
 		return x.Id
 	}
@@ -2686,8 +3209,7 @@ var File_weft_journal_v1_record_proto protoreflect.FileDescriptor
 
 const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xc1\n" +
-	"\n" +
+	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xdc\f\n" +
 	"\x06Record\x12.\n" +
 	"\x05floor\x18\x01 \x01(\v2\x16.weft.journal.v1.FloorH\x00R\x05floor\x128\n" +
 	"\tqueue_put\x18\x02 \x01(\v2\x19.weft.journal.v1.QueuePutH\x00R\bqueuePut\x12>\n" +
@@ -2712,7 +3234,12 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\rqueue_dropped\x18\x11 \x01(\v2\x1d.weft.journal.v1.QueueDroppedH\x00R\fqueueDropped\x12G\n" +
 	"\x0etask_unblocked\x18\x12 \x01(\v2\x1e.weft.journal.v1.TaskUnblockedH\x00R\rtaskUnblocked\x12A\n" +
 	"\ftask_revived\x18\x13 \x01(\v2\x1c.weft.journal.v1.TaskRevivedH\x00R\vtaskRevived\x12D\n" +
-	"\rtask_detached\x18\x14 \x01(\v2\x1d.weft.journal.v1.TaskDetachedH\x00R\ftaskDetachedB\b\n" +
+	"\rtask_detached\x18\x14 \x01(\v2\x1d.weft.journal.v1.TaskDetachedH\x00R\ftaskDetached\x12>\n" +
+	"\vtask_joined\x18\x15 \x01(\v2\x1b.weft.journal.v1.TaskJoinedH\x00R\n" +
+	"taskJoined\x12A\n" +
+	"\fschedule_put\x18( \x01(\v2\x1c.weft.journal.v1.SchedulePutH\x00R\vschedulePut\x12G\n" +
+	"\x0eschedule_fired\x18) \x01(\v2\x1e.weft.journal.v1.ScheduleFiredH\x00R\rscheduleFired\x12M\n" +
+	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xda\x03\n" +
@@ -2749,7 +3276,12 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x14\n" +
 	"\x05waits\x18\x03 \x03(\x04R\x05waits\x12\x14\n" +
-	"\x05undue\x18\x04 \x01(\bR\x05undue\"\x1e\n" +
+	"\x05undue\x18\x04 \x01(\bR\x05undue\";\n" +
+	"\n" +
+	"TaskJoined\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"\x1e\n" +
 	"\fTaskDetached\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xd3\x01\n" +
 	"\n" +
@@ -2838,7 +3370,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"started_at\x18\x03 \x01(\x03R\tstartedAt\x12\x19\n" +
 	"\bended_at\x18\x04 \x01(\x03R\aendedAt\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12,\n" +
-	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xdf\x06\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xf9\x06\n" +
 	"\aTaskPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x12\n" +
@@ -2873,7 +3405,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x05waits\x18\x19 \x03(\x04R\x05waits\x12\x16\n" +
 	"\x06joined\x18\x1a \x01(\x04R\x06joined\x12\x1a\n" +
 	"\bexpiring\x18\x1b \x01(\bR\bexpiring\x12\x1a\n" +
-	"\bdetached\x18\x1c \x01(\bR\bdetached\"\x90\x01\n" +
+	"\bdetached\x18\x1c \x01(\bR\bdetached\x12\x18\n" +
+	"\ajoiners\x18\x1d \x03(\tR\ajoiners\"\x90\x01\n" +
 	"\x0eTaskDispatched\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1d\n" +
@@ -2913,6 +3446,43 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x05tries\x18\b \x01(\rR\x05tries\x12\x16\n" +
 	"\x06worker\x18\t \x01(\tR\x06worker\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xad\x03\n" +
+	"\vSchedulePut\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04cron\x18\x04 \x01(\tR\x04cron\x12\x12\n" +
+	"\x04zone\x18\x05 \x01(\tR\x04zone\x12\x19\n" +
+	"\bcatch_up\x18\x06 \x01(\rR\acatchUp\x12&\n" +
+	"\x0fcatch_up_window\x18\a \x01(\x03R\rcatchUpWindow\x12\x18\n" +
+	"\aoverlap\x18\b \x01(\rR\aoverlap\x12\x14\n" +
+	"\x05queue\x18\t \x01(\tR\x05queue\x12,\n" +
+	"\x04task\x18\n" +
+	" \x01(\v2\x18.weft.journal.v1.TaskPutR\x04task\x12\x16\n" +
+	"\x06paused\x18\v \x01(\bR\x06paused\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\f \x01(\x03R\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"updated_at\x18\r \x01(\x03R\tupdatedAt\x12=\n" +
+	"\bprogress\x18\x0e \x01(\v2!.weft.journal.v1.ScheduleProgressR\bprogress\"\xbb\x02\n" +
+	"\x10ScheduleProgress\x12\x12\n" +
+	"\x04next\x18\x01 \x01(\x03R\x04next\x12\x18\n" +
+	"\athrough\x18\x02 \x01(\x03R\athrough\x12\x17\n" +
+	"\alast_at\x18\x03 \x01(\x03R\x06lastAt\x12\x1b\n" +
+	"\tlast_task\x18\x04 \x01(\x04R\blastTask\x12\x16\n" +
+	"\x06behind\x18\x05 \x01(\rR\x06behind\x12\x1b\n" +
+	"\tfailed_at\x18\x06 \x01(\x03R\bfailedAt\x12%\n" +
+	"\x0efailure_reason\x18\a \x01(\tR\rfailureReason\x12'\n" +
+	"\x0ffailure_message\x18\b \x01(\tR\x0efailureMessage\x12\x1d\n" +
+	"\n" +
+	"skipped_at\x18\t \x01(\x03R\tskippedAt\x12\x1f\n" +
+	"\vskip_reason\x18\n" +
+	" \x01(\rR\n" +
+	"skipReason\"^\n" +
+	"\rScheduleFired\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12=\n" +
+	"\bprogress\x18\x02 \x01(\v2!.weft.journal.v1.ScheduleProgressR\bprogress\"!\n" +
+	"\x0fScheduleDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02idB7Z5github.com/weftq/weft/proto/weft/journal/v1;journalv1b\x06proto3"
 
 var (
@@ -2927,7 +3497,7 @@ func file_weft_journal_v1_record_proto_rawDescGZIP() []byte {
 	return file_weft_journal_v1_record_proto_rawDescData
 }
 
-var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*Record)(nil),           // 0: weft.journal.v1.Record
 	(*Floor)(nil),            // 1: weft.journal.v1.Floor
@@ -2935,66 +3505,78 @@ var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*QueueDropped)(nil),     // 3: weft.journal.v1.QueueDropped
 	(*TaskUnblocked)(nil),    // 4: weft.journal.v1.TaskUnblocked
 	(*TaskRevived)(nil),      // 5: weft.journal.v1.TaskRevived
-	(*TaskDetached)(nil),     // 6: weft.journal.v1.TaskDetached
-	(*SessionPut)(nil),       // 7: weft.journal.v1.SessionPut
-	(*SessionEnded)(nil),     // 8: weft.journal.v1.SessionEnded
-	(*IndexRange)(nil),       // 9: weft.journal.v1.IndexRange
-	(*CallPut)(nil),          // 10: weft.journal.v1.CallPut
-	(*CallAcknowledged)(nil), // 11: weft.journal.v1.CallAcknowledged
-	(*CallChanged)(nil),      // 12: weft.journal.v1.CallChanged
-	(*CallDropped)(nil),      // 13: weft.journal.v1.CallDropped
-	(*Payload)(nil),          // 14: weft.journal.v1.Payload
-	(*Error)(nil),            // 15: weft.journal.v1.Error
-	(*Options)(nil),          // 16: weft.journal.v1.Options
-	(*Attempt)(nil),          // 17: weft.journal.v1.Attempt
-	(*TaskPut)(nil),          // 18: weft.journal.v1.TaskPut
-	(*TaskDispatched)(nil),   // 19: weft.journal.v1.TaskDispatched
-	(*TaskRetried)(nil),      // 20: weft.journal.v1.TaskRetried
-	(*TaskReady)(nil),        // 21: weft.journal.v1.TaskReady
-	(*TaskLosses)(nil),       // 22: weft.journal.v1.TaskLosses
-	(*TaskCancelling)(nil),   // 23: weft.journal.v1.TaskCancelling
-	(*TaskFinished)(nil),     // 24: weft.journal.v1.TaskFinished
-	(*TaskDropped)(nil),      // 25: weft.journal.v1.TaskDropped
+	(*TaskJoined)(nil),       // 6: weft.journal.v1.TaskJoined
+	(*TaskDetached)(nil),     // 7: weft.journal.v1.TaskDetached
+	(*SessionPut)(nil),       // 8: weft.journal.v1.SessionPut
+	(*SessionEnded)(nil),     // 9: weft.journal.v1.SessionEnded
+	(*IndexRange)(nil),       // 10: weft.journal.v1.IndexRange
+	(*CallPut)(nil),          // 11: weft.journal.v1.CallPut
+	(*CallAcknowledged)(nil), // 12: weft.journal.v1.CallAcknowledged
+	(*CallChanged)(nil),      // 13: weft.journal.v1.CallChanged
+	(*CallDropped)(nil),      // 14: weft.journal.v1.CallDropped
+	(*Payload)(nil),          // 15: weft.journal.v1.Payload
+	(*Error)(nil),            // 16: weft.journal.v1.Error
+	(*Options)(nil),          // 17: weft.journal.v1.Options
+	(*Attempt)(nil),          // 18: weft.journal.v1.Attempt
+	(*TaskPut)(nil),          // 19: weft.journal.v1.TaskPut
+	(*TaskDispatched)(nil),   // 20: weft.journal.v1.TaskDispatched
+	(*TaskRetried)(nil),      // 21: weft.journal.v1.TaskRetried
+	(*TaskReady)(nil),        // 22: weft.journal.v1.TaskReady
+	(*TaskLosses)(nil),       // 23: weft.journal.v1.TaskLosses
+	(*TaskCancelling)(nil),   // 24: weft.journal.v1.TaskCancelling
+	(*TaskFinished)(nil),     // 25: weft.journal.v1.TaskFinished
+	(*TaskDropped)(nil),      // 26: weft.journal.v1.TaskDropped
+	(*SchedulePut)(nil),      // 27: weft.journal.v1.SchedulePut
+	(*ScheduleProgress)(nil), // 28: weft.journal.v1.ScheduleProgress
+	(*ScheduleFired)(nil),    // 29: weft.journal.v1.ScheduleFired
+	(*ScheduleDropped)(nil),  // 30: weft.journal.v1.ScheduleDropped
 }
 var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: weft.journal.v1.Record.floor:type_name -> weft.journal.v1.Floor
 	2,  // 1: weft.journal.v1.Record.queue_put:type_name -> weft.journal.v1.QueuePut
-	7,  // 2: weft.journal.v1.Record.session_put:type_name -> weft.journal.v1.SessionPut
-	8,  // 3: weft.journal.v1.Record.session_ended:type_name -> weft.journal.v1.SessionEnded
-	10, // 4: weft.journal.v1.Record.call_put:type_name -> weft.journal.v1.CallPut
-	11, // 5: weft.journal.v1.Record.call_acknowledged:type_name -> weft.journal.v1.CallAcknowledged
-	12, // 6: weft.journal.v1.Record.call_changed:type_name -> weft.journal.v1.CallChanged
-	13, // 7: weft.journal.v1.Record.call_dropped:type_name -> weft.journal.v1.CallDropped
-	18, // 8: weft.journal.v1.Record.task_put:type_name -> weft.journal.v1.TaskPut
-	19, // 9: weft.journal.v1.Record.task_dispatched:type_name -> weft.journal.v1.TaskDispatched
-	20, // 10: weft.journal.v1.Record.task_retried:type_name -> weft.journal.v1.TaskRetried
-	23, // 11: weft.journal.v1.Record.task_cancelling:type_name -> weft.journal.v1.TaskCancelling
-	24, // 12: weft.journal.v1.Record.task_finished:type_name -> weft.journal.v1.TaskFinished
-	25, // 13: weft.journal.v1.Record.task_dropped:type_name -> weft.journal.v1.TaskDropped
-	22, // 14: weft.journal.v1.Record.task_losses:type_name -> weft.journal.v1.TaskLosses
-	21, // 15: weft.journal.v1.Record.task_ready:type_name -> weft.journal.v1.TaskReady
+	8,  // 2: weft.journal.v1.Record.session_put:type_name -> weft.journal.v1.SessionPut
+	9,  // 3: weft.journal.v1.Record.session_ended:type_name -> weft.journal.v1.SessionEnded
+	11, // 4: weft.journal.v1.Record.call_put:type_name -> weft.journal.v1.CallPut
+	12, // 5: weft.journal.v1.Record.call_acknowledged:type_name -> weft.journal.v1.CallAcknowledged
+	13, // 6: weft.journal.v1.Record.call_changed:type_name -> weft.journal.v1.CallChanged
+	14, // 7: weft.journal.v1.Record.call_dropped:type_name -> weft.journal.v1.CallDropped
+	19, // 8: weft.journal.v1.Record.task_put:type_name -> weft.journal.v1.TaskPut
+	20, // 9: weft.journal.v1.Record.task_dispatched:type_name -> weft.journal.v1.TaskDispatched
+	21, // 10: weft.journal.v1.Record.task_retried:type_name -> weft.journal.v1.TaskRetried
+	24, // 11: weft.journal.v1.Record.task_cancelling:type_name -> weft.journal.v1.TaskCancelling
+	25, // 12: weft.journal.v1.Record.task_finished:type_name -> weft.journal.v1.TaskFinished
+	26, // 13: weft.journal.v1.Record.task_dropped:type_name -> weft.journal.v1.TaskDropped
+	23, // 14: weft.journal.v1.Record.task_losses:type_name -> weft.journal.v1.TaskLosses
+	22, // 15: weft.journal.v1.Record.task_ready:type_name -> weft.journal.v1.TaskReady
 	3,  // 16: weft.journal.v1.Record.queue_dropped:type_name -> weft.journal.v1.QueueDropped
 	4,  // 17: weft.journal.v1.Record.task_unblocked:type_name -> weft.journal.v1.TaskUnblocked
 	5,  // 18: weft.journal.v1.Record.task_revived:type_name -> weft.journal.v1.TaskRevived
-	6,  // 19: weft.journal.v1.Record.task_detached:type_name -> weft.journal.v1.TaskDetached
-	16, // 20: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
-	9,  // 21: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
-	9,  // 22: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
-	9,  // 23: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
-	15, // 24: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
-	14, // 25: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
-	16, // 26: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
-	15, // 27: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
-	24, // 28: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
-	17, // 29: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
-	15, // 30: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
-	14, // 31: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
-	15, // 32: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	7,  // 19: weft.journal.v1.Record.task_detached:type_name -> weft.journal.v1.TaskDetached
+	6,  // 20: weft.journal.v1.Record.task_joined:type_name -> weft.journal.v1.TaskJoined
+	27, // 21: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
+	29, // 22: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
+	30, // 23: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
+	17, // 24: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
+	10, // 25: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
+	10, // 26: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
+	10, // 27: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
+	16, // 28: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
+	15, // 29: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
+	17, // 30: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
+	16, // 31: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
+	25, // 32: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
+	18, // 33: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
+	16, // 34: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
+	15, // 35: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
+	16, // 36: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
+	19, // 37: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
+	28, // 38: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
+	28, // 39: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_weft_journal_v1_record_proto_init() }
@@ -3023,6 +3605,10 @@ func file_weft_journal_v1_record_proto_init() {
 		(*Record_TaskUnblocked)(nil),
 		(*Record_TaskRevived)(nil),
 		(*Record_TaskDetached)(nil),
+		(*Record_TaskJoined)(nil),
+		(*Record_SchedulePut)(nil),
+		(*Record_ScheduleFired)(nil),
+		(*Record_ScheduleDropped)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3030,7 +3616,7 @@ func file_weft_journal_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_journal_v1_record_proto_rawDesc), len(file_weft_journal_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
