@@ -269,7 +269,7 @@ func (m *model) taskDropped(r *journalv1.TaskDropped) {
 		return
 	}
 	heard := t.acked || t.call == 0 && t.state != queue.Failed
-	if heard && m.s.cfg.machine.Limits != (queue.Limits{}) {
+	if heard && m.s.limited {
 		return // to make room
 	}
 	if at := t.keptUntil(); at > m.wallHigh && !m.purges(t) && !(t.acked && t.opts.GetRetention() < 0) {

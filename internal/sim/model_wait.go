@@ -133,7 +133,7 @@ func (m *model) stands(t *modelTask, r *journalv1.TaskPut) {
 	left := m.left
 	m.left = modelLeft{}
 	t.outcome, t.finishedAt = recordText(r.Outcome), pure.Wall(r.Outcome.FinishedAt)
-	if t.joined == 0 {
+	if t.joined == t.id {
 		if t.state != queue.Cancelled || !m.asksCancel(t) {
 			m.fail("task %d is new and %v", t.id, t.state)
 		}

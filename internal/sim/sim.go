@@ -32,6 +32,7 @@ type sim struct {
 	err     error
 	calm    bool // the faults are over
 	leaving bool // and so is the work
+	limited bool // the state had limits while there were faults
 
 	epoch   time.Duration // of the wall clock, which jumps
 	latest  time.Duration // that it ever was
@@ -99,6 +100,7 @@ func newSim(seed uint64, out io.Writer) *sim {
 		epoch: firstEpoch, latest: firstEpoch,
 	}
 	s.cfg = draw(s.r)
+	s.limited = s.cfg.machine.Limits != (queue.Limits{})
 	s.journal = newStorage(s)
 	s.model = newModel(s)
 	s.observe = newObserver(s)

@@ -18,7 +18,8 @@ func (b *broker) await(c *conn, cmd shard.Command) shard.Command {
 		b.waiters++
 		again := *asked
 		again.Waiter = b.waiters
-		b.putting = append(b.putting, putting{again.Waiter, again.Task.Queue, len(b.s.model.order)})
+		took := slices.ContainsFunc(b.putting, func(p putting) bool { return p.request == again.RequestID })
+		b.putting = append(b.putting, putting{again.Waiter, again.RequestID, again.Task.Queue, len(b.s.model.order), took})
 		cmd, forget = &again, &shard.ForgetSubmit{Waiter: again.Waiter, Err: errUnavailable}
 	case *shard.JoinQueue:
 		b.waiters++
@@ -40,9 +41,11 @@ func (b *broker) await(c *conn, cmd shard.Command) shard.Command {
 
 // putting is a submission that is not answered yet.
 type putting struct {
-	waiter uint64
-	queue  string
-	tasks  int // that there were before it
+	waiter  uint64
+	request string
+	queue   string
+	tasks   int  // that there were before it
+	took    bool // the place of another one with the same request, perhaps
 }
 
 // putOut holds the answer to a submission to its turn: whoever waited at the queue before it is answered.
@@ -52,9 +55,9 @@ func (o *observer) putOut(c *shard.SubmitTask, made queue.Submitted, err error) 
 	if at < 0 {
 		return
 	}
-	if err == nil && !made.Joined && !o.submitted[made.ID] && slices.Index(o.m.order, made.ID) >= b.putting[at].tasks {
+	if asked := &b.putting[at]; err == nil && !asked.took && !made.Joined && !o.submitted[made.ID] && slices.Index(o.m.order, made.ID) >= asked.tasks {
 		for _, p := range b.putting[:at] {
-			if p.queue == c.Task.Queue {
+			if p.queue == c.Task.Queue && !p.took {
 				o.fail("submission %d is accepted by queue %q before submission %d", c.Waiter, p.queue, p.waiter)
 			}
 		}
