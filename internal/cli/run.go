@@ -81,7 +81,7 @@ func (a *App) run(ctx context.Context, spec client.Spec, local bool) error {
 	if err != nil {
 		return err
 	}
-	r.stopWaiting = a.noteWaiting(ctx, a.specObstacle(c, &spec), a.Say)
+	r.stopWaiting = a.noteWaiting(ctx, a.callObstacle(c, call.ID(), spec.Queue), a.Say)
 	defer r.stopWaiting()
 	return r.wait(ctx, future)
 }
