@@ -18,7 +18,7 @@ var layers = []layer{
 	{trees: []string{"./internal/broker", "./pkg/client", "./pkg/worker"}},
 	{trees: []string{"./internal/cluster"}},
 	{trees: []string{"./internal/shard", "./pkg/task"}},
-	{trees: []string{"./internal/journal"}},
+	{trees: []string{"./internal/journal", "./internal/cron"}},
 	{trees: cores, peers: true},
 	{trees: []string{"./proto/weft/journal/v1", "./proto/weft/v1", "./internal/pure", "./internal/wire", "./internal/arch"}, peers: true},
 }

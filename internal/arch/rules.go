@@ -14,7 +14,7 @@ type Rule struct {
 }
 
 var (
-	cores = []string{"./pkg/lockservice", "./pkg/queue", "./pkg/session"}
+	cores = []string{"./pkg/lockservice", "./pkg/queue", "./pkg/schedule", "./pkg/session"}
 	// pure is the cores and what they may share. All of it follows the rules of a core.
 	pure = append(slices.Clone(cores), "./internal/pure")
 	sdks = []string{"./pkg/client", "./pkg/task", "./pkg/worker"}

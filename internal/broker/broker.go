@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,10 +16,12 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/weftq/weft/internal/cron"
 	"github.com/weftq/weft/internal/journal"
 	"github.com/weftq/weft/internal/journal/datadir"
 	"github.com/weftq/weft/internal/journal/jetstream"
 	"github.com/weftq/weft/internal/shard"
+	"github.com/weftq/weft/pkg/queue"
 )
 
 // Defaults of a broker.
@@ -28,6 +31,8 @@ const (
 
 	diskReserve = 256 << 20 // free bytes below which what grows the state is refused
 	stopTimeout = 5 * time.Second
+
+	namespaceTasksMax = 10_000_000
 )
 
 // Config is what a broker is told.
@@ -40,12 +45,22 @@ type Config struct {
 	Durability string
 	// DiskReserve replaces the reserve of 256 MiB, in bytes, if not 0.
 	DiskReserve uint64
+	// Limits replace those of what is kept, where not 0: half of the memory for all tasks and for those of one
+	// namespace, and 10 million tasks of a namespace.
+	Limits Limits
 	// Logger is where the broker tells what it does; nil is nowhere.
 	Logger *slog.Logger
 	// StopNow, if set, ends the patience of a broker that stops with calls that go on, when it is closed.
 	StopNow <-chan struct{}
 	// Ready, if set, is called once, when the broker serves.
 	Ready func(Addresses)
+}
+
+// Limits bound what a broker keeps.
+type Limits struct {
+	Bytes          int64 // of all tasks, about as encoded
+	NamespaceBytes int64
+	NamespaceTasks int
 }
 
 // Addresses is where a broker listens.
@@ -89,8 +104,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	cfg.DataDir = dir.Path()
-	loop := cfg.loop()
-	server, err := newServer(loop, cfg.Logger)
+	times := &cron.Table{}
+	loop := cfg.loop(times)
+	server, err := newServer(loop, times, cfg.Logger)
 	if err != nil {
 		return err
 	}
@@ -171,6 +187,9 @@ func (cfg *Config) defaults() (err error) {
 	if cfg.DiskReserve == 0 {
 		cfg.DiskReserve = diskReserve
 	}
+	cfg.Limits.Bytes = cmp.Or(cfg.Limits.Bytes, stateBytesMax())
+	cfg.Limits.NamespaceBytes = cmp.Or(cfg.Limits.NamespaceBytes, cfg.Limits.Bytes)
+	cfg.Limits.NamespaceTasks = cmp.Or(cfg.Limits.NamespaceTasks, namespaceTasksMax)
 	switch jetstream.Durability(cfg.Durability) {
 	case jetstream.Always, jetstream.Interval:
 	case "":
@@ -185,9 +204,11 @@ func (cfg *Config) defaults() (err error) {
 }
 
 // loop returns the shard's loop over the embedded journal in the data directory.
-func (cfg *Config) loop() *shard.Loop {
+func (cfg *Config) loop(times *cron.Table) *shard.Loop {
 	return shard.NewLoop(shard.LoopConfig{
-		Machine:     shard.Config{StateBytesMax: stateBytesMax()},
+		Machine: shard.Config{NextRun: times.Next, Limits: queue.Limits{
+			Bytes: cfg.Limits.Bytes, NamespaceBytes: cfg.Limits.NamespaceBytes, NamespaceTasks: cfg.Limits.NamespaceTasks,
+		}},
 		DiskReserve: cfg.DiskReserve,
 		Logger:      cfg.Logger,
 		Open: func(ctx context.Context) (journal.Stream, error) {

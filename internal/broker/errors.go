@@ -46,6 +46,9 @@ var reasonCodes = map[pure.Reason]codes.Code{
 	pure.QueueExists:     codes.AlreadyExists,
 	pure.UniqueMismatch:  codes.AlreadyExists,
 	pure.TaskNotFinal:    codes.FailedPrecondition,
+
+	pure.ScheduleNotFound: codes.NotFound,
+	pure.ScheduleExists:   codes.AlreadyExists,
 }
 
 // statusError turns an error of the shard or of the edge into a gRPC error.

@@ -34,6 +34,15 @@ var valid = map[string]proto.Message{
 	"CreateQueueRequest":  &weftv1.CreateQueueRequest{Queue: &weftv1.Queue{Name: "q"}},
 	"RenewSessionRequest": &weftv1.RenewSessionRequest{SessionId: "s"},
 	"CloseSessionRequest": &weftv1.CloseSessionRequest{SessionId: "s"},
+
+	"CreateScheduleRequest":   &weftv1.CreateScheduleRequest{Schedule: &weftv1.Schedule{Name: "s"}},
+	"UpdateScheduleRequest":   &weftv1.UpdateScheduleRequest{Schedule: &weftv1.Schedule{Name: "s"}},
+	"GetScheduleRequest":      &weftv1.GetScheduleRequest{Name: "s"},
+	"PauseScheduleRequest":    &weftv1.PauseScheduleRequest{Name: "s"},
+	"ResumeScheduleRequest":   &weftv1.ResumeScheduleRequest{Name: "s"},
+	"DeleteScheduleRequest":   &weftv1.DeleteScheduleRequest{Name: "s"},
+	"RunScheduleRequest":      &weftv1.RunScheduleRequest{Name: "s"},
+	"NextScheduleRunsRequest": &weftv1.NextScheduleRunsRequest{Name: "s"},
 }
 
 // violation is a request that breaks the rule of one field.
@@ -49,6 +58,7 @@ func violations(t *testing.T) (out []violation) {
 	for _, file := range []protoreflect.FileDescriptor{
 		weftv1.File_weft_v1_task_service_proto, weftv1.File_weft_v1_queue_service_proto,
 		weftv1.File_weft_v1_session_service_proto, weftv1.File_weft_v1_worker_service_proto,
+		weftv1.File_weft_v1_schedule_service_proto,
 	} {
 		for i := range file.Services().Len() {
 			s := file.Services().Get(i)

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/weftq/weft/internal/cron"
 	"github.com/weftq/weft/internal/shard"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -34,7 +35,7 @@ type server struct {
 }
 
 // newServer returns a server of every service, not serving yet.
-func newServer(loop *shard.Loop, log *slog.Logger) (*server, error) {
+func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, error) {
 	validator, err := protovalidate.New()
 	if err != nil {
 		return nil, fmt.Errorf("broker: validation: %w", err)
@@ -65,6 +66,7 @@ func newServer(loop *shard.Loop, log *slog.Logger) (*server, error) {
 	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, outputs: outputs, waiters: waiters})
 	weftv1.RegisterWorkerServiceServer(s.grpc, &workerService{loop: loop, outputs: outputs})
 	weftv1.RegisterQueueServiceServer(s.grpc, &queueService{loop: loop, waiters: waiters})
+	weftv1.RegisterScheduleServiceServer(s.grpc, &scheduleService{loop: loop, times: times})
 	weftv1.RegisterSessionServiceServer(s.grpc, &sessionService{loop: loop, validator: validator})
 	healthv1.RegisterHealthServer(s.grpc, &healthService{s.health, over})
 	reflection.Register(s.grpc)

@@ -112,7 +112,7 @@ func payload(field string, m *weftv1.Payload) (p queue.Payload, err *pure.Refusa
 	case *weftv1.Payload_Text:
 		p = queue.Payload{Encoding: encodingText, Data: []byte(v.Text)}
 	case *weftv1.Payload_Json:
-		data, merr := proto.Marshal(v.Json)
+		data, merr := proto.MarshalOptions{Deterministic: true}.Marshal(v.Json) // an equal payload is equal bytes
 		if merr != nil {
 			return p, invalid(field+".json", merr.Error())
 		}

@@ -80,7 +80,8 @@ func (a *App) AddClient(root *cobra.Command) {
 		}
 	}
 	add("work", a.runCommand(), a.mapCommand(), a.submitCommand(), a.waitCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand())
-	add("look", a.tasksCommand(), a.taskCommand(), a.whyCommand(), a.queuesCommand(), a.queueCommand(), a.workersCommand())
+	add("look", a.tasksCommand(), a.taskCommand(), a.whyCommand(), a.queuesCommand(), a.queueCommand(), a.workersCommand(),
+		a.schedulesCommand(), a.scheduleCommand())
 }
 
 // Main runs the program and returns its exit code. A program that another one of Weft's has started ends

@@ -38,6 +38,18 @@ var examples = map[string][]string{
 	"QueueService/JoinQueue":   {`{"name":"orders","wait":"10s"}`},
 	"QueueService/PeekQueue":   {`{"name":"orders","tasks_max":3}`},
 
+	"ScheduleService/CreateSchedule": {
+		`{"schedule":{"name":"report","cron":"30 7 * * MON-FRI","time_zone":"Europe/Berlin","task":{"command":{"argv":["date"]}}}}`,
+	},
+	"ScheduleService/GetSchedule":      {`{"name":"report"}`},
+	"ScheduleService/ListSchedules":    {`{}`},
+	"ScheduleService/UpdateSchedule":   {`{"schedule":{"name":"report","cron":"0 8 * * MON-FRI"},"update_mask":"cron"}`},
+	"ScheduleService/PauseSchedule":    {`{"name":"report"}`},
+	"ScheduleService/ResumeSchedule":   {`{"name":"report"}`},
+	"ScheduleService/DeleteSchedule":   {`{"name":"report"}`},
+	"ScheduleService/RunSchedule":      {`{"name":"report"}`},
+	"ScheduleService/NextScheduleRuns": {`{"name":"report","count":10}`},
+
 	"SessionService/OpenSession":  {`{"name":"me","ttl":"60s"}`},
 	"SessionService/RenewSession": {`{"session_id":"0123456789abcdef0123456789abcdef"}`},
 	"SessionService/KeepSession":  {`{"session_id":"0123456789abcdef0123456789abcdef"}`, `{}`},

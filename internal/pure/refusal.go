@@ -37,6 +37,12 @@ const (
 	TaskNotFinal    Reason = "TASK_NOT_FINAL"
 )
 
+// Reasons of schedules.
+const (
+	ScheduleNotFound Reason = "SCHEDULE_NOT_FOUND"
+	ScheduleExists   Reason = "SCHEDULE_EXISTS"
+)
+
 // Refusal is why a command was not carried out. It changed nothing.
 type Refusal struct {
 	Reason  Reason

@@ -10,7 +10,7 @@ import (
 // Check returns every invariant that does not hold, of the cores and of what the machine adds to them. It
 // looks at everything, so it is for tests and for the simulator.
 func (m *Machine) Check() error {
-	return errors.Join(m.sessions.Check(), m.queue.Check(), m.checkStreams(), m.checkWaiters(), m.checkPeers())
+	return errors.Join(m.sessions.Check(), m.queue.Check(), m.schedules.Check(), m.checkStreams(), m.checkWaiters(), m.checkPeers())
 }
 
 // checkStreams holds the tables of streams to live sessions.
@@ -77,6 +77,7 @@ func (m *Machine) Dump() []string {
 		lines = append(lines, fmt.Sprintf("session %x: %s kind %d %q ttl %v opened %d request %q %x",
 			s.ID, s.Namespace, s.Kind, s.Name, s.TTL, s.OpenedAt, s.RequestID, s.RequestHash))
 	}
+	lines = append(lines, m.schedules.Dump()...)
 	return append(lines, m.queue.Dump()...)
 }
 

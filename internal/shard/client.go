@@ -33,7 +33,8 @@ type Attached struct {
 
 func (c *CallAttach) run(m *Machine, step *pure.Step) (any, error) {
 	s, err := m.sessions.Get(c.Namespace, c.Session)
-	if err != nil {
+	fresh := err != nil
+	if fresh {
 		if s, err = m.sessions.Open(step, session.State{
 			ID: c.NewSession, Namespace: c.Namespace, Kind: session.Client, Name: c.Client, TTL: c.TTL,
 		}); err != nil {
@@ -41,7 +42,13 @@ func (c *CallAttach) run(m *Machine, step *pure.Step) (any, error) {
 		}
 	}
 	m.sessions.Renew(step, s.ID)
-	id, accepted := m.queue.Attach(step, c.Namespace, c.Call, s.ID, c.Acknowledged, c.Updates, c.Rejects)
+	id, accepted, err := m.queue.Attach(step, c.Namespace, c.Call, s.ID, c.Acknowledged, c.Updates, c.Rejects)
+	if err != nil {
+		if fresh {
+			m.endSession(step, s.ID, session.Closed)
+		}
+		return nil, err
+	}
 	if old, ok := m.clients[id]; ok {
 		m.closeAfter(old.outbox, pure.Refuse(pure.Superseded, "another stream took over the call"))
 		m.unlisten(id)

@@ -54,7 +54,13 @@ var recordGenerators = map[string]func(*rapid.T) any{
 		state := rapid.SampledFrom([]queue.State{queue.Scheduled, queue.Blocked, queue.Ready}).Draw(t, "state")
 		return &queue.TaskUnblocked{ID: drawID(t), Dependency: drawID(t), State: state, Next: drawWall(t)}
 	},
-	"taskRevived":  func(t *rapid.T) any { return &queue.TaskRevived{ID: drawID(t)} },
+	"taskRevived": func(t *rapid.T) any {
+		r := &queue.TaskRevived{ID: drawID(t), State: queue.Ready, Undue: drawBool(t)}
+		if drawBool(t) {
+			r.State, r.Waits = queue.Blocked, []uint64{drawID(t), drawID(t)}
+		}
+		return r
+	},
 	"taskDetached": func(t *rapid.T) any { return &queue.TaskDetached{ID: drawID(t)} },
 	"queueDropped": func(t *rapid.T) any { return &queue.QueueDropped{ID: drawID(t)} },
 	"taskDropped":  func(t *rapid.T) any { return &queue.TaskDropped{ID: drawID(t)} },

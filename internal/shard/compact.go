@@ -56,17 +56,23 @@ func (m *Machine) oldestBase() uint64 {
 	if b, ok := m.queue.OldestBase(); ok {
 		base = min(base, b)
 	}
+	if b, ok := m.schedules.OldestBase(); ok {
+		base = min(base, b)
+	}
 	return base
 }
 
 // compactBytesMax is the size of an entry to which no more entities are copied: the largest one still fits.
 const compactBytesMax = 5 << 20
 
+// sessionBytes is about what a session takes in the journal.
+const sessionBytes = 128
+
 // compact writes the oldest entities anew while the journal is too large for what lives, with at most a
 // third of the batch's bytes.
 func (m *Machine) compact() {
 	allowed := min(len(m.enc.buf)+len(m.enc.buf)/2, compactBytesMax)
-	live := uint64(m.queue.Bytes())
+	live := uint64(m.queue.Live()+m.schedules.Bytes()) + uint64(m.sessions.Len())*sessionBytes
 	for len(m.enc.buf) < allowed {
 		base := m.oldestBase()
 		if base >= m.nextSeq || m.size.total-m.size.before(base) <= live+m.cfg.CompactAfter {
@@ -79,6 +85,10 @@ func (m *Machine) compact() {
 func (m *Machine) copyOldest(step *pure.Step, base uint64) {
 	if b, ok := m.sessions.OldestBase(); ok && b == base {
 		m.sessions.CopyOldest(step)
+		return
+	}
+	if b, ok := m.schedules.OldestBase(); ok && b == base {
+		m.schedules.CopyOldest(step)
 		return
 	}
 	m.queue.CopyOldest(step)

@@ -82,7 +82,7 @@ func fromRareMessage(m *journalv1.Record) (any, error) {
 		}
 		return &queue.TaskUnblocked{ID: r.Id, Dependency: r.Dependency, State: queue.State(r.State), Next: pure.Wall(r.Next)}, nil
 	case *journalv1.Record_TaskRevived:
-		return &queue.TaskRevived{ID: c.TaskRevived.Id}, nil
+		return revivedRecord(c.TaskRevived)
 	case *journalv1.Record_TaskDetached:
 		return &queue.TaskDetached{ID: c.TaskDetached.Id}, nil
 	case *journalv1.Record_CallPut:
@@ -104,7 +104,21 @@ func fromRareMessage(m *journalv1.Record) (any, error) {
 	case *journalv1.Record_Floor:
 		return &floor{c.Floor.Sequence}, nil
 	}
+	if rec, err := fromScheduleMessage(m); rec != nil || err != nil {
+		return rec, err
+	}
 	return nil, errors.New("a record of a kind that this version does not know")
+}
+
+func revivedRecord(r *journalv1.TaskRevived) (any, error) {
+	state := queue.Ready
+	if r.State != 0 {
+		state = queue.State(r.State)
+	}
+	if blocked := len(r.Waits) > 0; r.State > uint32(queue.Ready) || blocked != (state == queue.Blocked) || !blocked && state != queue.Ready {
+		return nil, fmt.Errorf("task %d is revived to the state %d, waiting for %d", r.Id, r.State, len(r.Waits))
+	}
+	return &queue.TaskRevived{ID: r.Id, State: state, Waits: r.Waits, Undue: r.Undue}, nil
 }
 
 func taskPutRecord(r *journalv1.TaskPut) (any, error) {

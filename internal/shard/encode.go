@@ -9,6 +9,7 @@ import (
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/wire"
 	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/schedule"
 	"github.com/weftq/weft/pkg/session"
 	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
 )
@@ -236,7 +237,9 @@ func rareMessage(rec any) *journalv1.Record {
 			Id: r.ID, Dependency: r.Dependency, State: uint32(r.State), Next: int64(r.Next),
 		}}}
 	case *queue.TaskRevived:
-		return &journalv1.Record{Change: &journalv1.Record_TaskRevived{TaskRevived: &journalv1.TaskRevived{Id: r.ID}}}
+		return &journalv1.Record{Change: &journalv1.Record_TaskRevived{TaskRevived: &journalv1.TaskRevived{
+			Id: r.ID, State: uint32(r.State), Waits: r.Waits, Undue: r.Undue,
+		}}}
 	case *queue.TaskDetached:
 		return &journalv1.Record{Change: &journalv1.Record_TaskDetached{TaskDetached: &journalv1.TaskDetached{Id: r.ID}}}
 	case *queue.TaskReady:
@@ -257,6 +260,8 @@ func rareMessage(rec any) *journalv1.Record {
 		return &journalv1.Record{Change: &journalv1.Record_SessionEnded{SessionEnded: &journalv1.SessionEnded{
 			Id: r.ID[:], Reason: uint32(r.Reason),
 		}}}
+	case *schedule.Put, *schedule.Fired, *schedule.Dropped:
+		return scheduleMessage(rec)
 	case *floor:
 		return &journalv1.Record{Change: &journalv1.Record_Floor{Floor: &journalv1.Floor{Sequence: r.Sequence}}}
 	default:

@@ -75,7 +75,7 @@ func wantReason(t *testing.T, err error, want pure.Reason) {
 type bomb struct{ Name string }
 
 func (b *bomb) run(m *Machine, step *pure.Step) (any, error) {
-	m.queue.CreateQueue(step, "default", b.Name, queue.Settings{}) // half done
+	_ = m.queue.CreateQueue(step, "default", b.Name, queue.Settings{}) // half done
 	panic("boom: " + b.Name)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/weftq/weft/internal/journal"
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/queue"
+	"github.com/weftq/weft/pkg/schedule"
 	"github.com/weftq/weft/pkg/session"
 )
 
@@ -37,25 +38,29 @@ type Config struct {
 	StepRecordsMax int
 	// Seed begins the sequence of pseudo-random numbers for jitter.
 	Seed uint64
-	// StateBytesMax bounds the bytes of all tasks; 0 is without limit.
-	StateBytesMax int64
+	// Limits bound what is kept.
+	Limits queue.Limits
 	// CompactAfter is how far the journal may outgrow the live state before old entities are written
 	// anew, in bytes; 0 is 64 MiB.
 	CompactAfter uint64
 	// PurgeStep is the least that is purged at once, in bytes; 0 is 64 MiB.
 	PurgeStep uint64
+	// NextRun is the first time of a cron line in a time zone that is after a moment, and false if there is
+	// none. A replay does not ask it. Without it no schedule can be made.
+	NextRun func(cron, zone string, after pure.Wall) (pure.Wall, bool)
 }
 
 // Machine is a shard's state and what it has decided. It is not safe for concurrent use.
 type Machine struct {
-	cfg      Config
-	sessions *session.Core
-	queue    *queue.Core
-	counter  uint64
-	seed     uint64
-	wall     pure.Wall
-	lease    pure.Lease
-	diskLow  bool
+	cfg       Config
+	sessions  *session.Core
+	queue     *queue.Core
+	schedules *schedule.Core
+	counter   uint64
+	seed      uint64
+	wall      pure.Wall
+	lease     pure.Lease
+	diskLow   bool
 
 	enc      *encoder
 	pending  batch // being decided
@@ -126,8 +131,9 @@ func NewMachine(cfg Config) *Machine {
 func (m *Machine) reset() {
 	m.sessions = session.New()
 	m.queue = queue.New(queue.Config{
-		SessionName: m.sessionName, BytesMax: m.cfg.StateBytesMax, StepRecordsMax: m.cfg.StepRecordsMax,
+		SessionName: m.sessionName, Limits: m.cfg.Limits, StepRecordsMax: m.cfg.StepRecordsMax,
 	})
+	m.schedules = schedule.New(schedule.Config{Next: m.cfg.NextRun})
 	m.counter = 0
 	m.size = ledger{grain: m.cfg.PurgeStep / 64}
 }
@@ -196,6 +202,7 @@ func (m *Machine) Advance() {
 			return
 		}
 		id, sessionDue := m.sessions.Due(m.lease)
+		scheduleDue := m.schedules.Due(m.wall)
 		switch {
 		case sessionDue:
 			step := m.step()
@@ -204,6 +211,10 @@ func (m *Machine) Advance() {
 		case m.queue.Due(m.wall, m.lease):
 			step := m.step()
 			m.queue.Advance(step)
+			m.settle(step)
+		case scheduleDue != nil:
+			step := m.step()
+			m.fire(step, scheduleDue)
 			m.settle(step)
 		case m.queue.Pending():
 			m.work()
@@ -216,7 +227,7 @@ func (m *Machine) Advance() {
 // Busy tells whether Advance has more to do.
 func (m *Machine) Busy() bool {
 	_, due := m.sessions.Due(m.lease)
-	return due || m.queue.Pending() || m.queue.Due(m.wall, m.lease)
+	return due || m.queue.Pending() || m.queue.Due(m.wall, m.lease) || m.schedules.Due(m.wall) != nil
 }
 
 // Next returns how long nothing is due if no command comes, and whether anything ever is.
@@ -230,6 +241,9 @@ func (m *Machine) Next() (time.Duration, bool) {
 		wait = min(wait, time.Duration(at-m.lease))
 	}
 	if at, ok := m.queue.NextWall(); ok {
+		wait = min(wait, time.Duration(at-m.wall))
+	}
+	if at, ok := m.schedules.NextWall(); ok {
 		wait = min(wait, time.Duration(at-m.wall))
 	}
 	return max(wait, 0), wait != never

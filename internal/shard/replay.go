@@ -37,6 +37,7 @@ func (m *Machine) Entry(seq, counter uint64, body []byte) error {
 		strangers := m.strangers()
 		m.sessions.Apply(rec, seq)
 		m.queue.Apply(rec, seq)
+		m.schedules.Apply(rec, seq)
 		if m.replay.complete && m.strangers() != strangers {
 			return fmt.Errorf("a %T is about something that is not there", rec)
 		}
@@ -49,7 +50,9 @@ func (m *Machine) Entry(seq, counter uint64, body []byte) error {
 	return nil
 }
 
-func (m *Machine) strangers() int { return m.sessions.Strangers + m.queue.Strangers }
+func (m *Machine) strangers() int {
+	return m.sessions.Strangers + m.queue.Strangers + m.schedules.Strangers
+}
 
 // Serve ends the replay of a term whose fence is at a sequence and begins to decide: every session, lease
 // and attempt has its whole time again.

@@ -19,8 +19,9 @@ func body(records ...any) []byte {
 }
 
 func putTask(id uint64) *queue.TaskPut {
-	return &queue.TaskPut{State: &queue.TaskState{Extra: queue.NoExtra,
-		ID: id, Queue: 1, Spec: queue.Spec{Kind: "k", Options: queue.DefaultOptions}, State: queue.Ready,
+	return &queue.TaskPut{State: &queue.TaskState{
+		Extra: queue.NoExtra,
+		ID:    id, Queue: 1, Spec: queue.Spec{Kind: "k", Options: queue.DefaultOptions}, State: queue.Ready,
 	}}
 }
 

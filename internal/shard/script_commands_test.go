@@ -129,7 +129,11 @@ func (s *script) config(d *datadriven.TestData) {
 	w := words{d}
 	s.cfg = Config{
 		CompactAfter: w.number("compact-after", 0), PurgeStep: w.number("purge-step", 0),
-		StateBytesMax: int64(w.number("state-bytes", 0)),
+		Limits: queue.Limits{
+			Bytes: int64(w.number("state-bytes", 0)), NamespaceBytes: int64(w.number("namespace-bytes", 0)),
+			NamespaceTasks: int(w.number("namespace-tasks", 0)),
+		},
+		StepRecordsMax: int(w.number("step-records", 0)),
 	}
 	s.start()
 }
@@ -173,7 +177,9 @@ func (s *script) jump(d *datadriven.TestData) {
 }
 
 func (s *script) queue(d *datadriven.TestData) {
-	s.decide(&CreateQueue{Namespace: scriptNamespace, Name: words{d}.first()}, s.replyTo(func(any) string { return "made" }))
+	settings, _ := words{d}.settings()
+	s.decide(&CreateQueue{Namespace: scriptNamespace, Name: words{d}.first(), Settings: settings},
+		s.replyTo(func(any) string { return "made" }))
 }
 
 func (s *script) disk(d *datadriven.TestData) { s.m.SetDiskLow(words{d}.first() == "low") }
@@ -196,7 +202,7 @@ func (s *script) hello(d *datadriven.TestData) {
 	name := w.first()
 	slots := w.number("slots", 2)
 	h := &WorkerHello{NewSession: idOf(w.text("session", name)), TTL: w.span("ttl", 10*time.Second), Stream: NewOutbox(), Hello: queue.Hello{
-		Namespace: scriptNamespace, Session: idOf(name), Name: name, Queues: w.list("queues", ""), Kinds: w.list("kinds", "k"),
+		Namespace: scriptNamespace, Session: idOf(name), Name: name, Queues: w.list("queues", ""), Kinds: w.list("kinds", "k"), Labels: w.list("labels"),
 		Slots: uint32(slots), Credits: uint32(w.number("credits", slots)),
 	}}
 	for _, held := range w.list("holds") {
@@ -271,7 +277,7 @@ func (s *script) attach(d *datadriven.TestData) {
 	name, client := w.first(), w.text("client", "c")
 	a := &CallAttach{
 		Namespace: scriptNamespace, Call: name, Session: idOf(client), NewSession: idOf(client), TTL: w.span("ttl", 10*time.Second),
-		Client: client, Acknowledged: w.ranges("acked"), Updates: w.has("updates"), Stream: NewOutbox(),
+		Client: client, Acknowledged: w.ranges("acked"), Updates: w.has("updates"), Rejects: w.has("rejects"), Stream: NewOutbox(),
 	}
 	old := s.calls[name]
 	s.decide(a, s.replyTo(func(v any) string {
@@ -293,6 +299,7 @@ func (w words) spec(s *script) queue.Spec {
 	o.AttemptsMax, o.InitialBackoff = uint32(w.number("attempts", 0)), w.span("backoff", 0)
 	o.BackoffMax = w.span("backoff-max", 0)
 	o.Daemon, o.FailOnWorkerLost = w.has("daemon"), w.has("at-most-once")
+	w.more(s, &o)
 	spec.Options = &o
 	return spec
 }
@@ -308,7 +315,7 @@ func (s *script) enqueue(d *datadriven.TestData) {
 	f := &CallFrame{}
 	for _, r := range w.ranges("index") {
 		for i := r.First; i <= r.Last; i++ {
-			f.Tasks = append(f.Tasks, queue.NewTask{Index: i, Queue: w.text("queue", ""), Spec: w.spec(s)})
+			f.Tasks = append(f.Tasks, queue.NewTask{Index: i, Queue: w.text("queue", ""), Spec: w.spec(s), AfterIndexes: w.indexes("after-index")})
 		}
 	}
 	s.callFrame(w.first(), f)
@@ -379,7 +386,8 @@ func (s *script) reserve(d *datadriven.TestData) {
 	name := w.text("session", fmt.Sprintf("r%d", number))
 	c := &ReserveTasks{
 		Reservation: queue.Reservation{
-			Waiter: number, Namespace: scriptNamespace, Queue: w.text("queue", ""), Kinds: w.list("kinds"), TasksMax: int(w.number("n", 1)),
+			Waiter: number, Namespace: scriptNamespace, Queue: w.text("queue", ""), Kinds: w.list("kinds"), Labels: w.list("labels"),
+			TasksMax: int(w.number("n", 1)),
 		},
 		NewSession: idOf(name), Lease: w.span("lease", time.Minute), RequestID: w.text("request", ""), Wait: w.has("wait"),
 	}

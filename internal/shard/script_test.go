@@ -44,6 +44,7 @@ type script struct {
 	last    uint64              // the task that was submitted last
 	waiter  uint64
 	beat    uint64
+	only    bool
 	out     strings.Builder
 }
 
@@ -66,6 +67,7 @@ func newScript(t *testing.T, cfg Config) *script {
 
 // start makes a machine out of the journal.
 func (s *script) start() {
+	s.cfg.NextRun = scriptCron.Next
 	s.m = NewMachine(s.cfg)
 	s.m.Tick(s.wall, 0)
 	s.workers, s.calls = map[string]*Outbox{}, map[string]*scriptCall{}
@@ -99,29 +101,42 @@ func nameOf(id session.ID) string { return strings.TrimRight(string(id[:]), "\x0
 
 func (s *script) say(format string, args ...any) { fmt.Fprintf(&s.out, format+"\n", args...) }
 
-// decide decides a command and everything that follows, and makes it durable.
+// decide decides a command and everything that follows, and makes it durable; with "only", all but one step of
+// what follows is left undone.
 func (s *script) decide(cmd Command, reply Reply) {
 	s.m.Tick(s.wall, 0)
 	s.m.Decide(cmd, reply)
+	if s.only {
+		s.store()
+		return
+	}
 	s.settle()
 }
 
 func (s *script) settle() {
 	for s.m.Advance(); ; s.m.Advance() {
-		frame, counter := s.m.Flush()
-		if frame == nil {
-			break
-		}
-		kept := slices.Clone(frame)
-		for k := 10; k < 18; k++ {
-			kept[k] = byte(counter >> (8 * (k - 10)))
-		}
-		s.entries = append(s.entries, kept)
-		if below := s.m.Appended(frame); below != 0 {
-			s.entries = s.entries[below-s.first:]
-			s.first = below
+		if !s.store() {
+			return
 		}
 	}
+}
+
+// store makes what is decided durable, and tells whether there was anything.
+func (s *script) store() bool {
+	frame, counter := s.m.Flush()
+	if frame == nil {
+		return false
+	}
+	kept := slices.Clone(frame)
+	for k := 10; k < 18; k++ {
+		kept[k] = byte(counter >> (8 * (k - 10)))
+	}
+	s.entries = append(s.entries, kept)
+	if below := s.m.Appended(frame); below != 0 {
+		s.entries = s.entries[below-s.first:]
+		s.first = below
+	}
+	return true
 }
 
 // verify holds the state to its invariants and to its journal.
@@ -137,7 +152,7 @@ func (s *script) verify(d *datadriven.TestData) {
 }
 
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
-	s.t = t
+	s.t, s.only = t, words{d}.has("only")
 	s.out.Reset()
 	do, ok := scriptCommands[d.Cmd]
 	if !ok {

@@ -266,7 +266,7 @@ func (t *termLoop) look() {
 		t.log.Warn("the disk's reserve", "low", low, "free", free, "reserve", t.cfg.DiskReserve)
 	}
 	t.stats.Store(&Stats{
-		Epoch: t.term.Epoch(), StateBytes: t.machine.queue.Bytes(), FreeBytes: free,
+		Epoch: t.term.Epoch(), StateBytes: t.machine.queue.Bytes() + t.machine.schedules.Bytes(), FreeBytes: free,
 		JournalBytes: t.machine.size.total - t.machine.size.purged,
 	})
 }

@@ -31,6 +31,9 @@ func (c *WorkerHello) run(m *Machine, step *pure.Step) (any, error) {
 	s, err := m.sessions.Get(h.Namespace, h.Session)
 	known := err == nil && s.Kind == session.Worker
 	if !known {
+		if err := m.sessions.Room(h.Namespace); err != nil {
+			return nil, err // before anything changes
+		}
 		h.Session = c.NewSession
 	}
 	superseded, err := m.queue.Connect(step, h)

@@ -240,7 +240,7 @@ func (b *broker) start() {
 	}
 	b.s.model.sync(nil)
 	cfg := b.s.cfg.machine
-	cfg.Seed = b.s.r.Uint64()
+	cfg.Seed, cfg.NextRun = b.s.r.Uint64(), nextOf
 	m := shard.NewMachine(cfg)
 	b.s.journal.racing = true
 	err = term.Replay(context.Background(), m)

@@ -24,6 +24,7 @@ type model struct {
 	s      *sim
 	seen   uint64 // the last entry that was read
 	shadow *shard.Machine
+	plans  *plans
 
 	sessions   map[session.ID]*modelSession // all that ever were
 	calls      map[uint64]*modelCall
@@ -94,6 +95,7 @@ func newModel(s *sim) *model {
 		dispatches: map[uint64]dispatch{}, ends: map[uint64]attemptEnd{}, shadow: shard.NewMachine(shard.Config{}),
 	}
 	m.shadow.Restart(1)
+	m.plans = newPlans(m)
 	return m
 }
 
@@ -147,9 +149,11 @@ func (m *model) entry(body []byte) {
 		}
 		m.records++
 		m.record(&rec)
+		m.plans.record(&rec)
 		body = body[n+int(size):]
 	}
 	m.entryEnd()
+	m.plans.entryEnd()
 }
 
 // entryEnd holds the state after an entry to what may be broken within one.

@@ -234,6 +234,10 @@ func (m *model) taskDropped(r *journalv1.TaskDropped) {
 		m.fail("task %d is dropped and %v", t.id, t.state)
 		return
 	}
+	heard := t.acked || t.call == 0 && t.state != queue.Failed
+	if heard && m.s.cfg.machine.Limits != (queue.Limits{}) {
+		return // to make room
+	}
 	if at := t.keptUntil(); at > m.wallHigh {
 		m.fail("task %d is dropped at %d and to be kept until %d", t.id, m.wallHigh, at)
 	}

@@ -128,7 +128,7 @@ func (o *observer) accepted(e *queue.Accepted) {
 	}
 	for _, r := range e.Ranges {
 		for i := r.First; i <= r.Last; i++ {
-			if k.accepted[i] == 0 {
+			if k.accepted[i] == 0 && !k.acked[i] {
 				o.fail("index %d of call %s is accepted and not in the journal", i, k.name)
 			}
 		}
@@ -193,6 +193,7 @@ func (o *observer) replied(cmd shard.Command, value any, err error) {
 	if err != nil {
 		return
 	}
+	o.m.plans.replied(cmd, value)
 	switch c := cmd.(type) {
 	case *shard.SubmitTask:
 		if t := o.m.tasks[value.(queue.Submitted).ID]; t == nil || t.request != c.RequestID {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/weftq/weft/pkg/queue"
+
 	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/session"
 )
@@ -22,8 +24,8 @@ func (s *sim) settle() {
 	s.broker.stalled = 0
 	s.journal.fault = 0
 	s.epoch = max(s.epoch, s.latest) // whoever waits for a time does so for long otherwise
-	if s.one(2) || s.cfg.machine.StateBytesMax != 0 {
-		s.cfg.machine.StateBytesMax = 0
+	if s.one(2) || s.cfg.machine.Limits != (queue.Limits{}) {
+		s.cfg.machine.Limits = queue.Limits{}
 		s.broker.kill()
 	}
 	if !s.play(patience, s.answered) {
@@ -64,6 +66,9 @@ func (s *sim) answered() bool {
 		if !u.done() {
 			return false
 		}
+	}
+	if s.planner != nil && !s.planner.done() {
+		return false
 	}
 	for _, v := range s.reservers {
 		if v.busy > 0 {

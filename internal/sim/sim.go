@@ -48,6 +48,7 @@ type sim struct {
 	workers    []*worker
 	reservers  []*reserver
 	submitters []*submitter
+	planner    *planner
 	bySession  map[session.ID]*worker
 	behaviours []behaviour
 	cancels    map[uint64]bool // tasks that were cancelled one by one
@@ -119,6 +120,9 @@ func (s *sim) begin() {
 	}
 	for i := range s.cfg.submitters {
 		s.submitters = append(s.submitters, newSubmitter(s, i))
+	}
+	if s.one(2) {
+		s.planner = newPlanner(s)
 	}
 	for _, name := range queueNames[1:] {
 		s.makeQueue(name)

@@ -51,7 +51,15 @@ func draw(r *rand.Rand) swarm {
 		StepRecordsMax: []int{0, 0, 1, 2, 10}[r.IntN(5)],
 	}
 	if r.IntN(10) == 0 {
-		w.machine.StateBytesMax = int64(1000 + r.IntN(10000))
+		limit := int64(1000 + r.IntN(10000))
+		switch r.IntN(3) {
+		case 0:
+			w.machine.Limits.Bytes = limit
+		case 1:
+			w.machine.Limits.NamespaceBytes = limit
+		default:
+			w.machine.Limits.NamespaceTasks = 1 + r.IntN(20)
+		}
 	}
 	w.faults(r)
 	return w

@@ -58,6 +58,7 @@ func endWord(s State) string {
 type awaiting struct {
 	dependents []*task // some may do so no more
 	live       int32   // how many do
+	joined     int32   // how many of those have joined it
 }
 
 // awaited tells whether others wait for a task.
@@ -82,10 +83,29 @@ func (c *Core) depend(t *task) {
 			if on.waits == nil {
 				on.waits = &awaiting{}
 			}
-			on.waits.dependents = append(on.waits.dependents, t)
-			on.waits.live++
+			on.waits.add(c, on, t)
+			c.retain(on)
 		}
 	}
+}
+
+// waitsRoom is how many tasks may be listed that wait no more.
+const waitsRoom = 64
+
+func (w *awaiting) add(c *Core, on, t *task) {
+	if len(w.dependents) > 2*int(w.live)+waitsRoom {
+		w.dependents = slices.DeleteFunc(w.dependents, func(d *task) bool { return !c.depends(d, on) })
+	}
+	w.dependents = append(w.dependents, t)
+	w.live++
+	if t.Joined != 0 {
+		w.joined++
+	}
+}
+
+// depends tells whether a task waits for another.
+func (c *Core) depends(t, on *task) bool {
+	return c.tasks[t.ID] == t && t.State == Blocked && slices.Contains(t.awaits(), on.ID)
 }
 
 // undepend takes a task that waits no more off the books of the others.
@@ -94,7 +114,7 @@ func (c *Core) undepend(t *task) {
 		return
 	}
 	for _, id := range t.awaits() {
-		c.release(id)
+		c.release(t, id)
 	}
 	if len(t.Waits) > 0 {
 		t.with(func(x *Extra) { x.Waits = nil })
@@ -102,13 +122,17 @@ func (c *Core) undepend(t *task) {
 }
 
 // release counts one task less that waits for another.
-func (c *Core) release(id uint64) {
+func (c *Core) release(t *task, id uint64) {
 	on := c.tasks[id]
 	if on == nil || on.waits == nil {
 		return
 	}
+	if t.Joined != 0 {
+		on.waits.joined--
+	}
 	if on.waits.live--; on.waits.live == 0 {
 		on.waits = nil
+		c.retain(on)
 	}
 }
 
@@ -122,7 +146,7 @@ func (c *Core) redepend() {
 	}
 	for t := c.taskAges.Oldest(); t != nil; t = c.taskAges.Next(t) {
 		if t.awaited() && t.State.Final() {
-			c.sweeps = append(c.sweeps, sweep{ended: t})
+			c.sweeps = append(c.sweeps, &sweep{ended: t})
 		}
 	}
 }
@@ -134,7 +158,7 @@ func (c *Core) applyUnblocked(rec *TaskUnblocked) {
 	}
 	c.leave(t)
 	before := weight(&t.TaskState)
-	c.release(rec.Dependency)
+	c.release(t, rec.Dependency)
 	t.with(func(x *Extra) { x.Waits = without(x.Waits, rec.Dependency) })
 	t.Next = rec.Next
 	c.grow(t, weight(&t.TaskState)-before)
@@ -152,7 +176,7 @@ func (c *Core) sweepEnded(step *pure.Step, s *sweep) bool {
 		step.Look()
 		t := on.waits.dependents[0]
 		on.waits.dependents = on.waits.dependents[1:]
-		if c.tasks[t.ID] == t && t.State == Blocked && slices.Contains(t.awaits(), on.ID) {
+		if c.depends(t, on) {
 			c.unblock(step, t, on)
 		}
 	}

@@ -1,10 +1,11 @@
 package queue
 
 import (
-	"github.com/weftq/weft/internal/pure"
-	"github.com/weftq/weft/pkg/session"
 	"slices"
 	"strings"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
 )
 
 // Apply applies a record, a new one or one of the journal. A record of an entity that is not there is
@@ -83,6 +84,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 	}
 	q := c.queueOf(rec.State.Queue)
 	t := &task{TaskState: *rec.State, queue: q}
+	t.Options = q.intern(t.Options)
 	c.tasks[t.ID] = t
 	c.taskAges.Touch(t, seq)
 	c.order.Add(t.ID, len(c.tasks), func(id uint64) bool { return c.tasks[id] != nil })
@@ -91,7 +93,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 		t.call = c.callOf(t.Call)
 		t.call.add(t)
 	}
-	c.bytes += weight(&t.TaskState)
+	c.account(q, weight(&t.TaskState), 1)
 	q.counts[t.State]++
 	c.enter(t)
 	c.suspect(t)
@@ -190,7 +192,7 @@ func (c *Core) applyFinished(rec *TaskFinished) {
 
 // grow keeps account of a task that has become larger or smaller.
 func (c *Core) grow(t *task, by int64) {
-	c.bytes += by
+	c.account(t.queue, by, 0)
 	if t.call != nil && !t.Acknowledged {
 		t.call.bytes += by
 	}
@@ -237,7 +239,7 @@ func (c *Core) drop(t *task) {
 	c.undepend(t)
 	t.queue.counts[t.State]--
 	c.soilQueueState(t.queue)
-	c.bytes -= weight(&t.TaskState)
+	c.account(t.queue, -weight(&t.TaskState), -1)
 	if t.call != nil {
 		t.call.remove(t)
 	}
@@ -262,6 +264,9 @@ func (c *Core) enter(t *task) {
 	}
 	if at, ok := t.wallAt(); ok {
 		c.wall.Set(t, pure.Key{A: int64(at), B: t.ID})
+	}
+	if t.State.Final() {
+		c.retain(t)
 	}
 	switch {
 	case t.State == Ready:
@@ -318,6 +323,9 @@ func (c *Core) leave(t *task) {
 		delete(t.queue.unique, key)
 	}
 	c.wall.Remove(t)
+	if t.retainedPlace != 0 {
+		t.queue.space.retained.Remove(t)
+	}
 	c.leases.Remove(t)
 	t.timeoutAt, t.graceAt, t.since = 0, 0, 0
 }
@@ -329,6 +337,8 @@ func (t *task) poisonous() bool { return int(t.Losses)+len(t.Suspects) >= Losses
 func (t *task) dropAt() pure.Wall {
 	end := t.Outcome.FinishedAt
 	switch {
+	case t.queue.Deleting && (t.call == nil || t.Acknowledged), t.Acknowledged && t.Options.Retention < 0:
+		return end // once those that wait for it know
 	case t.Options.Retention >= 0 && (t.call == nil || t.Acknowledged):
 		return end.Add(t.Options.Retention)
 	case t.Options.Retention >= 0:

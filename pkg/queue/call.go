@@ -59,6 +59,7 @@ func (c *Core) applyCallPut(rec *CallPut, seq uint64) {
 		k.CallState = rec.State
 		k.Accepted, k.Acknowledged = rec.State.Accepted.Clone(), rec.State.Acknowledged.Clone()
 		c.callNames[name{k.Namespace, k.Name}] = k
+		c.space(k.Namespace).calls++
 		c.own(k)
 	}
 	c.callAges.Touch(k, seq)
@@ -89,15 +90,18 @@ func (c *Core) applyAcknowledged(rec *CallAcknowledged) {
 	}
 	for _, r := range rec.Ranges {
 		if r.Last-r.First < uint64(len(k.tasks)) {
-			for i := r.First; i <= r.Last; i++ {
+			for i := r.First; ; i++ {
 				if t := k.byIndex[i]; t != nil {
 					c.acknowledged(t)
+				}
+				if i == r.Last { // which may be the last number that there is
+					break
 				}
 			}
 			continue
 		}
-		for i := len(k.tasks) - 1; i >= 0; i-- { // from the end: one that is dropped is replaced by the last
-			if t := k.tasks[i]; t.Index >= r.First && t.Index <= r.Last {
+		for _, t := range slices.Backward(k.tasks) { // from the end: one that is dropped is replaced by the last
+			if t.Index >= r.First && t.Index <= r.Last {
 				c.acknowledged(t)
 			}
 		}
@@ -131,7 +135,13 @@ func (c *Core) applyCallDropped(rec *CallDropped) {
 	c.disown(k)
 	c.callAges.Remove(k)
 	delete(c.calls, k.ID)
+	if k.Name == "" {
+		return // a replay has met its tasks and not itself
+	}
 	delete(c.callNames, name{k.Namespace, k.Name})
+	s := c.space(k.Namespace)
+	s.calls--
+	c.forgetSpace(s)
 }
 
 func (c *Core) own(k *call) {
@@ -169,9 +179,12 @@ func (c *Core) change(step *pure.Step, k *call, with func(*CallChanged)) {
 // Attach opens a call or comes back to it: the session holds it from now on, what the client has is
 // acknowledged, and the effects tell the state of the rest. It returns the call's id in the journal and
 // what the call accepted so far.
-func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session.ID, acked pure.Ranges, updates, rejects bool) (uint64, pure.Ranges) {
+func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session.ID, acked pure.Ranges, updates, rejects bool) (uint64, pure.Ranges, error) {
 	k := c.callNames[name{namespace, callName}]
 	if k == nil {
+		if err := countMax("calls", c.space(namespace).calls, callsMax); err != nil {
+			return 0, nil, err
+		}
 		id := step.Next()
 		c.emit(step, &CallPut{State: CallState{
 			ID: id, Namespace: namespace, Name: callName, OpenedAt: step.Wall, Session: owner, CancelGrace: -1,
@@ -191,7 +204,7 @@ func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session
 		c.acknowledge(step, k, acked)
 	}
 	c.dropIfDone(step, k) // a finished call of which only this acknowledgement was missing
-	return k.ID, accepted
+	return k.ID, accepted, nil
 }
 
 // Resume tells the current state of every task of a call that the client does not have yet. It follows
@@ -339,11 +352,12 @@ func (c *Core) CancelCallID(step *pure.Step, id uint64, grace time.Duration) (ta
 			tasks++
 		}
 	}
-	c.cancelWaiting(step, k, pure.Range{Last: math.MaxUint64})
+	tasks += uint64(len(k.waiting))
+	c.cancelWaiting(k, pure.Range{Last: math.MaxUint64})
 	c.change(step, k, func(r *CallChanged) {
 		r.Finished, r.CancelledTo, r.DaemonsOnly, r.CancelGrace = true, *step.Counter, false, max(grace, -1)
 	})
-	c.sweeps = append(c.sweeps, sweep{call: k, at: len(k.tasks)})
+	c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
 	return tasks
 }
 

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -32,9 +31,9 @@ func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace
 	if k.cancelling >= callCancelsMax {
 		return pure.Refuse(pure.Overloaded, "too many cancellations of the call are under way", "limit", callCancelsMax)
 	}
-	c.cancelWaiting(step, k, r)
+	c.cancelWaiting(k, r)
 	k.cancelling++
-	c.sweeps = append(c.sweeps, sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
+	c.sweeps = append(c.sweeps, &sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
 	return nil
 }
 
@@ -71,35 +70,73 @@ func (c *Core) sweepIndexes(step *pure.Step, k *call, x *indexCancel) (done bool
 	return done
 }
 
-// cancelWaiting cancels tasks of a call that wait for room in their queues: they are accepted, and cancelled.
-func (c *Core) cancelWaiting(step *pure.Step, k *call, r pure.Range) {
-	if len(k.waiting) == 0 {
+// cancelWaiting cancels tasks of a call that wait for room in their queues: they are accepted, and cancelled, in
+// bulk work.
+func (c *Core) cancelWaiting(k *call, r pure.Range) {
+	var indexes []uint64
+	for i, p := range k.waiting {
+		if i >= r.First && i <= r.Last && !p.cancelled {
+			p.cancelled = true
+			indexes = append(indexes, i)
+		}
+	}
+	if len(indexes) > 0 {
+		slices.Sort(indexes)
+		c.sweeps = append(c.sweeps, &sweep{call: k, waiting: indexes})
+	}
+}
+
+// sweepWaiting goes on with that, and tells whether it came to the end.
+func (c *Core) sweepWaiting(step *pure.Step, s *sweep) bool {
+	for len(s.waiting) > 0 {
+		if c.full(step) {
+			return false
+		}
+		step.Look()
+		p := s.call.waiting[s.waiting[0]]
+		s.waiting = s.waiting[1:]
+		if p != nil && p.cancelled {
+			c.unwait(p)
+			c.putCancelled(step, p)
+		}
+	}
+	c.finishIfDue(step, s.call)
+	return true
+}
+
+// putCancelled accepts a task that waited for room and was cancelled meanwhile.
+func (c *Core) putCancelled(step *pure.Step, p *putter) {
+	k, index := p.call, p.task.Index
+	q, refusal := p.queue, (*pure.Refusal)(nil)
+	if q == nil {
+		q, refusal = c.findQueue(step, p.namespace, p.task.Queue)
+	}
+	switch {
+	case c.calls[k.ID] != k:
+		return
+	case refusal != nil:
+		c.tellEnqueued(step, k, &p.task, refusal)
+		c.follow(p)
 		return
 	}
-	for _, i := range slices.Sorted(maps.Keys(k.waiting)) {
-		if i < r.First || i > r.Last {
-			continue
-		}
-		p := k.waiting[i]
-		c.unwait(p)
-		c.putState = TaskState{
-			Spec: p.task.Spec, ID: step.Next(), Queue: p.queue.ID, Call: k.ID, Index: i, CreatedAt: step.Wall,
-			State: Cancelled, Extra: NoExtra, Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
-		}
-		c.putState.Options, c.putState.Payload = p.queue.options(p.task.Spec.Options), Payload{}
-		c.rec.put = TaskPut{State: &c.putState}
-		c.emit(step, &c.rec.put)
-		c.tellEnqueued(step, k, &p.task, nil)
-		if k.attached {
-			t := c.tasks[c.putState.ID]
-			step.Tell(&Finished{Call: k.ID, Index: i, ID: t.ID, Outcome: t.Outcome})
-		}
+	c.putState = TaskState{
+		Spec: p.task.Spec, ID: step.Next(), Queue: q.ID, Call: k.ID, Index: index, CreatedAt: step.Wall,
+		State: Cancelled, Extra: NoExtra, Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
+	}
+	c.putState.Options, c.putState.Payload = q.options(p.task.Spec.Options), Payload{}
+	c.rec.put = TaskPut{State: &c.putState}
+	c.emit(step, &c.rec.put)
+	c.tellEnqueued(step, k, &p.task, nil)
+	c.follow(p)
+	if k.attached {
+		t := c.tasks[c.putState.ID]
+		step.Tell(&Finished{Call: k.ID, Index: index, ID: t.ID, Outcome: t.Outcome})
 	}
 }
 
 // cancelCalled is cancel for a call's part in a task: what others have joined goes on for them.
 func (c *Core) cancelCalled(step *pure.Step, t *task, grace time.Duration) {
-	if !t.State.Final() && t.call != nil && t.awaited() && t.followers() > 0 {
+	if !t.State.Final() && t.call != nil && t.followed() {
 		c.detach(step, t)
 		return
 	}

@@ -23,6 +23,7 @@ func (c *Core) Check() error {
 	k.checkAges()
 	k.checkMatch()
 	k.checkBlocked()
+	k.checkSpaces()
 	slices.SortFunc(k.broken, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(k.broken...) // in the same order each time
 }
@@ -230,11 +231,11 @@ func (k *checker) suspectsOf(id session.ID) map[*task]struct{} {
 }
 
 func (k *checker) sweeping(p *peer) bool {
-	return slices.ContainsFunc(k.sweeps, func(s sweep) bool { return s.peer == p })
+	return slices.ContainsFunc(k.sweeps, func(s *sweep) bool { return s.peer == p })
 }
 
 func (k *checker) convicting(id session.ID, t *task) bool {
-	return slices.ContainsFunc(k.sweeps, func(s sweep) bool {
+	return slices.ContainsFunc(k.sweeps, func(s *sweep) bool {
 		return s.peer != nil && s.peer.id == id && slices.Contains(s.suspects, t)
 	})
 }

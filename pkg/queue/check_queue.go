@@ -11,7 +11,7 @@ func (k *checker) checkQueues() {
 	ready := 0
 	for id, q := range k.queues {
 		k.expect(q.ID == id, "queue %d is known as %d", q.ID, id)
-		k.expect(q.Name == "" || k.queueNames[name{q.Namespace, q.Name}] == q, "queue %d is not known by its name", id)
+		k.expect(q.Name == "" || (k.queueNames[name{q.Namespace, q.Name}] == q) == !q.Deleting, "queue %d is known by its name, or not", id)
 		var counts [states]uint64
 		running := map[string]int{}
 		for _, t := range k.tasks {
@@ -33,6 +33,7 @@ func (k *checker) checkQueues() {
 		}
 		k.expect(empty == q.emptyLanes && empty <= emptyLanesMax, "queue %d has %d empty lanes, counted are %d", id, q.emptyLanes, empty)
 		k.checkKeys(q, running)
+		k.expect(q.total == int(q.tasks()), "queue %d has %d tasks, counted are %d", id, q.total, q.tasks())
 		k.checkProfiles(q)
 		for key, t := range q.unique {
 			k.expect(k.tasks[t.ID] == t && t.Options.UniqueKey == key && !t.State.Final(), "queue %d: unique key %q is of task %d", id, key, t.ID)
@@ -76,10 +77,10 @@ func (k *checker) checkLane(l *lane) (ready int) {
 	if err := l.heads.Check(); err != nil {
 		k.broken = append(k.broken, fmt.Errorf("%s: %w", where, err))
 	}
-	_, first, any := l.heads.Min()
+	_, first, shown := l.heads.Min()
 	for _, x := range l.links {
 		k.expect(x.lane == l && x.profile.links[l] == x, "%s is linked to a profile that does not know", where)
-		k.expect((x.place != 0) == any, "%s has tasks %v and its profile %q shows it %v", where, any, x.profile.name, x.place != 0)
+		k.expect((x.place != 0) == shown, "%s has tasks %v and its profile %q shows it %v", where, shown, x.profile.name, x.place != 0)
 		x.profile.lanes.Each(func(y *link, at pure.Key) {
 			k.expect(y != x || at == first, "%s is at %v in profile %q, and should be at %v", where, at, x.profile.name, first)
 		})
@@ -143,7 +144,6 @@ func (k *checker) checkWaiters() {
 			})
 		}
 		q.putters.Each(func(p *putter, _ pure.Key) {
-			waited += specWeight(&p.task.Spec)
 			k.expect(p.queue == q, "a submission waits at queue %d and is for %d", q.ID, p.queue.ID)
 			k.expect(p.call != nil && p.call.waiting[p.task.Index] == p || p.call == nil && k.putters[p.id] == p,
 				"a submission waits at queue %d and is over", q.ID)
@@ -154,6 +154,15 @@ func (k *checker) checkWaiters() {
 		})
 		for _, id := range q.joiners {
 			k.expect(k.joiners[id] == q, "queue %d: %d waits for its end and is over", q.ID, id)
+		}
+	}
+	for _, p := range k.putters {
+		waited += specWeight(&p.task.Spec)
+	}
+	for _, call := range k.calls {
+		for i, p := range call.waiting {
+			waited += specWeight(&p.task.Spec)
+			k.expect(p.call == call && p.task.Index == i && (p.queue == nil || p.place != 0), "call %d: index %d waits nowhere", call.ID, i)
 		}
 	}
 	k.expect(n == len(k.waiters), "%d reservations at queues, known are %d", n, len(k.waiters))
@@ -173,8 +182,7 @@ func (k *checker) checkMatch() {
 		k.expect(!q.Closed || q.size() > 0 || q.waiting == 0, "queue %d is closed and empty, and reservations wait", q.ID)
 		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
 		k.expect(q.PurgedTo == 0, "queue %d is purged, and that is not done", q.ID)
-		_, paced := q.allowedAt()
-		if q.Paused || q.limited() || paced && q.ratePlace != 0 {
+		if q.Paused || q.limited() || k.stuffed(q) || q.Rate > 0 && q.ratePlace != 0 {
 			continue
 		}
 		for _, p := range q.inOrder {
@@ -190,14 +198,18 @@ func (k *checker) checkMatch() {
 }
 
 func (k *checker) checkDependencies(t *task) {
-	awaited := int32(0)
+	awaited, joined := int32(0), int32(0)
 	for _, d := range k.tasks {
 		if d.State == Blocked && slices.Contains(d.awaits(), t.ID) {
 			awaited++
+			if d.Joined != 0 {
+				joined++
+			}
 			k.expect(t.awaited() && slices.Contains(t.waits.dependents, d) || k.telling(t), "task %d waits for %d, which does not know", d.ID, t.ID)
 		}
 	}
-	k.expect(t.awaited() == (awaited > 0) && (t.waits == nil || t.waits.live == awaited), "task %d is awaited by %d", t.ID, awaited)
+	k.expect(t.awaited() == (awaited > 0) && (t.waits == nil || t.waits.live == awaited && t.waits.joined == joined),
+		"task %d is awaited by %d, of which %d joined", t.ID, awaited, joined)
 	if t.State != Blocked {
 		k.expect(len(t.Waits) == 0, "task %d is %v and waits for %v", t.ID, t.State, t.Waits)
 		return
@@ -221,5 +233,37 @@ func (k *checker) checkBlocked() {
 
 // telling tells whether a task's dependents are being told of its end.
 func (k *checker) telling(t *task) bool {
-	return slices.ContainsFunc(k.sweeps, func(s sweep) bool { return s.ended == t })
+	return slices.ContainsFunc(k.sweeps, func(s *sweep) bool { return s.ended == t })
+}
+
+func (k *checker) checkSpaces() {
+	for n, s := range k.spaces {
+		counted := space{name: n}
+		for _, q := range k.queues {
+			if q.Namespace == n && q.Name != "" {
+				counted.queues++
+				counted.bytes += q.bytes
+				counted.tasks += q.total
+			}
+		}
+		for _, call := range k.calls {
+			if call.Namespace == n && call.Name != "" {
+				counted.calls++
+				for _, p := range call.waiting {
+					counted.waited += specWeight(&p.task.Spec)
+				}
+			}
+		}
+		for _, p := range k.putters {
+			if p.namespace == n {
+				counted.waited += specWeight(&p.task.Spec)
+			}
+		}
+		k.expect(s.name == n && s.bytes == counted.bytes && s.tasks == counted.tasks && s.waited == counted.waited &&
+			s.queues == counted.queues && s.calls == counted.calls, "namespace %s: %d bytes, %d tasks, %d waited, %d queues, %d calls, counted are %+v",
+			n, s.bytes, s.tasks, s.waited, s.queues, s.calls, counted)
+		s.retained.Each(func(t *task, _ pure.Key) {
+			k.expect(k.tasks[t.ID] == t && t.State.Final() && !t.awaited(), "namespace %s: task %d is retained and not ended", n, t.ID)
+		})
+	}
 }

@@ -36,7 +36,7 @@ type Core struct {
 	dirtyQueues   []*queue
 	dirtyProfiles []*profile
 	dirtyWorkers  []*worker
-	sweeps        []sweep
+	sweeps        []*sweep
 
 	putters     map[uint64]*putter // submissions that wait for room, by the caller's name for them
 	asking      map[name]*putter   // those of them that have a request id, by that
@@ -47,9 +47,10 @@ type Core struct {
 	// Strangers counts records about entities that were not there.
 	Strangers int
 
-	bytes    int64 // of tasks, about as encoded
-	bytesMax int64 // 0 is without limit
-	stepMax  int   // records of one step of bulk work
+	bytes   int64 // of tasks, about as encoded
+	limits  Limits
+	spaces  map[string]*space
+	stepMax int // records of one step of bulk work
 
 	// Records are handed to the sink and applied one at a time, so one of each kind is enough.
 	rec struct {
@@ -71,6 +72,9 @@ type queue struct {
 
 	lanes      map[laneName]*lane
 	emptyLanes int
+	space      *space // nil while a replay has not met the queue itself
+	bytes      int64  // of its tasks
+	total      int    // of its tasks
 	profiles   map[string]*profile
 	inOrder    []*profile // of their making
 	waiting    int        // reservations
@@ -115,11 +119,12 @@ type task struct {
 
 	waits *awaiting // who waits for it, nil if nobody does
 
-	readyPlace int32
-	wallPlace  int32
-	leasePlace int32
-	callPlace  int32 // one more than its index in call.tasks
-	peerPlace  int32 // one more than its index in peer.attempts
+	readyPlace    int32
+	wallPlace     int32
+	leasePlace    int32
+	callPlace     int32 // one more than its index in call.tasks
+	peerPlace     int32 // one more than its index in peer.attempts
+	retainedPlace int32
 
 	watched   int32      // volatile: watchers
 	since     pure.Lease // volatile: when the attempt began; 0 is before this term
@@ -133,8 +138,8 @@ type task struct {
 type Config struct {
 	// SessionName names a session for people.
 	SessionName func(session.ID) string
-	// BytesMax bounds the bytes of all tasks; 0 is without limit.
-	BytesMax int64
+	// Limits bound what is kept.
+	Limits Limits
 	// StepRecordsMax bounds the records of one step of bulk work; 0 is 1,000.
 	StepRecordsMax int
 }
@@ -158,7 +163,8 @@ func New(cfg Config) *Core {
 		peers:       map[session.ID]*peer{},
 		waiters:     map[uint64]*waiter{},
 		sessionName: cfg.SessionName,
-		bytesMax:    cfg.BytesMax,
+		limits:      cfg.Limits,
+		spaces:      map[string]*space{},
 		stepMax:     cfg.StepRecordsMax,
 		wall:        pure.NewHeap(func(t *task) *int32 { return &t.wallPlace }),
 		leases:      pure.NewHeap(func(t *task) *int32 { return &t.leasePlace }),
@@ -176,6 +182,12 @@ func (c *Core) emit(step *pure.Step, rec any) {
 
 // Bytes is the size of all tasks, about as encoded.
 func (c *Core) Bytes() int64 { return c.bytes }
+
+// Live is the size of everything that is kept, about as encoded: what compaction holds the journal against.
+func (c *Core) Live() int64 {
+	const entityBytes = 256 // of a queue or a call, on average
+	return c.bytes + int64(len(c.queues)+len(c.calls))*entityBytes
+}
 
 // weight is a task's share of the journal and the state, in bytes.
 func weight(t *TaskState) int64 {

@@ -2,10 +2,12 @@
 //
 //	┌───────────┐ time came ┌───────┐ dispatch ┌─────────┐  report: success   ┌───────────┐
 //	│ scheduled │ ────────▶ │ ready │ ───────▶ │ running │ ─────────────────▶ │ succeeded │
-//	└───────────┘           └───────┘          └─────────┘  final error       ├───────────┤
-//	      ▲                     ▲                │ │ │ │ ─────────────────▶   │ failed    │
-//	      │ retry after a pause │ worker lost,   │ │ │ ▼  cancel              ├───────────┤
-//	      └─────────────────────┴─ released ─────┴─┘ cancelling ───────────▶  │ cancelled │
+//	├───────────┤ others    │       │          └─────────┘  final error       ├───────────┤
+//	│ blocked   │ have ended│       │            │ │ │ │ ─────────────────▶   │ failed    │
+//	└───────────┘ ────────▶ └───────┘            │ │ │ ▼  cancel              ├───────────┤
+//	      ▲                     ▲  worker lost,  │ │ cancelling ───────────▶  │ cancelled │
+//	      └─ retry after a pause ─┴─ released ───┴─┘     deadline             ├───────────┤
+//	                                                     ──────────────────▶  │ expired   │
 //	                                                                          └───────────┘
 //
 // The core decides commands and applies records. A command is a method that takes a [pure.Step]; what it

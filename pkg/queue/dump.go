@@ -47,27 +47,29 @@ func (k *call) dump() string {
 
 func (t *task) dump() string {
 	s := &t.TaskState
-	line := fmt.Sprintf("task %d: queue %d call %d index %d kind %s request %q created %d runAt %d payload %d:%x options %+v",
+	var line strings.Builder
+	add := func(format string, args ...any) { fmt.Fprintf(&line, format, args...) }
+	add("task %d: queue %d call %d index %d kind %s request %q created %d runAt %d payload %d:%x options %+v",
 		s.ID, s.Queue, s.Call, s.Index, s.Kind, s.RequestID, s.CreatedAt, s.RunAt, s.Payload.Encoding, s.Payload.Data, *s.Options)
-	line += fmt.Sprintf(" | %v next %d attempts %d tries %d losses %d suspects %x token %d session %x started %d cancelGrace %d acknowledged %v",
+	add(" | %v next %d attempts %d tries %d losses %d suspects %x token %d session %x started %d cancelGrace %d acknowledged %v",
 		s.State, s.Next, s.Attempts, s.Tries, s.Losses, s.Suspects, s.Token, s.Session, s.StartedAt, s.CancelGrace, s.Acknowledged)
-	line += fmt.Sprintf(" expiring %v detached %v waits %v joined %d", s.Expiring, s.Detached, s.Waits, s.Joined)
+	add(" expiring %v detached %v waits %v joined %d", s.Expiring, s.Detached, s.Waits, s.Joined)
 	for i := range s.History {
 		a := &s.History[i]
-		line += fmt.Sprintf(" attempt %d by %s %d to %d end %d", a.Token, a.Worker, a.StartedAt, a.EndedAt, a.End)
+		add(" attempt %d by %s %d to %d end %d", a.Token, a.Worker, a.StartedAt, a.EndedAt, a.End)
 		if a.Error != nil {
-			line += fmt.Sprintf(" %+v", *a.Error)
+			add(" %+v", *a.Error)
 		}
 	}
 	if s.LastError != nil {
-		line += fmt.Sprintf(" lastError %+v", *s.LastError)
+		add(" lastError %+v", *s.LastError)
 	}
 	if o := s.Outcome; o != nil {
-		line += fmt.Sprintf(" | outcome %v end %d result %d:%x attempts %d worker %s token %d started %d finished %d spooled %v",
+		add(" | outcome %v end %d result %d:%x attempts %d worker %s token %d started %d finished %d spooled %v",
 			o.State, o.End, o.Result.Encoding, o.Result.Data, o.Attempts, o.Worker, o.Token, o.StartedAt, o.FinishedAt, o.Spooled)
 		if o.Error != nil {
-			line += fmt.Sprintf(" error %+v", *o.Error)
+			add(" error %+v", *o.Error)
 		}
 	}
-	return line
+	return line.String()
 }

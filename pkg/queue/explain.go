@@ -110,13 +110,19 @@ func (c *Core) explainReady(t *task, lease pure.Lease) Explanation {
 	if e, ok := q.explainWorkers(t); ok {
 		return e
 	}
-	at, paced := q.allowedAt()
+	at, paced := q.allowedAt(lease)
 	switch {
 	case q.limited():
 		return Explanation{
 			Reason:  "queue_limit",
 			Message: fmt.Sprintf("Queue %s runs as many tasks as it may: %d.", q.Name, q.MaxRunning),
 			Advice:  "weft queue update " + q.Name + " --max-running N",
+		}
+	case c.stuffed(q):
+		return Explanation{
+			Reason:  "state_full",
+			Message: "The broker holds more bytes than it may, and begins nothing until outcomes are acknowledged or forgotten.",
+			Advice:  "weft queue purge " + q.Name + " --state succeeded",
 		}
 	case t.group != nil && t.group.key.parked():
 		return Explanation{

@@ -22,10 +22,10 @@ func (q *queue) limited() bool { return q.MaxRunning > 0 && q.running() >= uint6
 // opens tells whether a queue hands out a task now. If only its rate stands in the way, it is looked at again
 // when that allows the next.
 func (c *Core) opens(step *pure.Step, q *queue) bool {
-	if q.Paused || q.limited() {
+	if q.Paused || q.limited() || c.stuffed(q) {
 		return false
 	}
-	if at, ok := q.allowedAt(); ok && at > step.Lease {
+	if at, ok := q.allowedAt(step.Lease); ok && at > step.Lease {
 		c.rates.Set(q, pure.Key{A: int64(at), B: q.ID})
 		return false
 	}
@@ -42,20 +42,27 @@ func (q *queue) interval() time.Duration {
 
 // allowedAt is when the rate allows the next attempt. The rate is kept by the generic cell rate algorithm
 // (ITU-T I.371): paced is when the last attempt would have begun at a steady pace, and an attempt may
-// begin up to a burst before its own moment.
-func (q *queue) allowedAt() (pure.Lease, bool) {
+// begin up to a burst before its own moment. What is left of a slower rate, from before a change, is no longer
+// than a whole burst.
+func (q *queue) allowedAt(now pure.Lease) (pure.Lease, bool) {
 	interval := q.interval()
 	if interval == 0 {
 		return 0, false
 	}
-	ahead := interval * time.Duration(max(q.Burst, 1)-1)
-	return q.paced.Add(-ahead), true
+	ahead := q.ahead()
+	return min(q.paced.Add(-ahead), now.Add(interval)), true
+}
+
+// ahead is how long before its own moment an attempt may begin.
+func (q *queue) ahead() time.Duration {
+	const most = 100 * 365 * 24 * time.Hour
+	return time.Duration(min(float64(q.interval())*float64(max(q.Burst, 1)-1), float64(most)))
 }
 
 // pace takes an attempt out of the rate's bucket.
 func (q *queue) pace(now pure.Lease) {
 	if interval := q.interval(); interval > 0 {
-		q.paced = max(q.paced, now).Add(interval)
+		q.paced = min(max(q.paced, now), now.Add(q.ahead())).Add(interval)
 	}
 }
 

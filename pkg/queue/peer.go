@@ -204,7 +204,10 @@ func (c *Core) SessionEnded(step *pure.Step, id session.ID, closed bool) (waiter
 		c.removeWaiter(c.waiters[w])
 	}
 	c.removeWorker(p)
-	c.sweeps = append(c.sweeps, sweep{peer: p})
+	for _, k := range p.calls { // what waits for room ends with its client
+		c.Detach(k.ID)
+	}
+	c.sweeps = append(c.sweeps, &sweep{peer: p})
 	return waiters
 }
 

@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/weftq/weft/internal/pure"
+import (
+	"time"
+
+	"github.com/weftq/weft/internal/pure"
+)
 
 const (
 	waitingStates uint32 = 1<<Scheduled | 1<<Blocked | 1<<Ready
@@ -23,7 +27,7 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 		in = waitingStates
 	}
 	in &= waitingStates | finalStates
-	for s := State(0); s < states; s++ {
+	for s := range State(states) {
 		if in&(1<<s) != 0 {
 			tasks += q.counts[s]
 		}
@@ -36,17 +40,23 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 
 func (c *Core) purge(step *pure.Step, q *queue, in uint32) {
 	c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = *step.Counter, s.PurgedStates|in })
-	c.sweeps = append(c.sweeps, sweep{purge: q})
+	for _, s := range c.sweeps {
+		if s.purge == q { // it covers more from now on, also of what it has passed
+			s.after = 0
+			return
+		}
+	}
+	c.sweeps = append(c.sweeps, &sweep{purge: q})
 }
 
 // sweepPurge goes on with a purge, and tells whether it came to the end.
 func (c *Core) sweepPurge(step *pure.Step, s *sweep) bool {
 	q := s.purge
-	if c.queues[q.ID] != q || q.PurgedTo == 0 {
+	if c.queues[q.ID] != q || q.PurgedTo == 0 && !q.Deleting {
 		return true
 	}
 	for _, id := range c.order.After(s.after) {
-		if id > q.PurgedTo {
+		if id > q.PurgedTo && !q.Deleting {
 			break
 		}
 		if c.full(step) {
@@ -54,11 +64,17 @@ func (c *Core) sweepPurge(step *pure.Step, s *sweep) bool {
 		}
 		step.Look()
 		s.after = id
-		if t := c.tasks[id]; t != nil && t.queue == q && q.purges(t) {
+		switch t := c.tasks[id]; {
+		case t == nil || t.queue != q:
+		case q.Deleting:
+			c.clear(step, t)
+		case q.purges(t):
 			c.purgeOne(step, t)
 		}
 	}
-	c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = 0, 0 })
+	if q.PurgedTo > 0 {
+		c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = 0, 0 })
+	}
 	return true
 }
 
@@ -66,11 +82,11 @@ func (c *Core) purgeOne(step *pure.Step, t *task) {
 	switch {
 	case t.State.Waits():
 		c.cancel(step, t, -1)
-	case t.call != nil && !t.Acknowledged, t.awaited(): // somebody is still to hear of it
+	case t.call != nil && !t.Acknowledged: // its client is still to hear of it
+	case t.awaited(): // others are being told of its end
+		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
-		c.rec.dropped = TaskDropped{ID: t.ID}
-		c.tellReleased(step, t)
-		c.emit(step, &c.rec.dropped)
+		c.forgetTask(step, t)
 	}
 }
 
@@ -78,7 +94,7 @@ func (c *Core) purgeOne(step *pure.Step, t *task) {
 func (c *Core) DeleteQueue(step *pure.Step, namespace, queueName string, force bool) error {
 	q := c.queueNames[name{namespace, queueName}]
 	switch {
-	case q == nil || q.Deleting:
+	case q == nil:
 		return noQueue(namespace, queueName)
 	case q.Name == DefaultQueue:
 		return pure.Refuse(pure.InvalidField, "name: must not be "+DefaultQueue+", which is in every namespace", "field", "name")
@@ -90,21 +106,16 @@ func (c *Core) DeleteQueue(step *pure.Step, namespace, queueName string, force b
 		s.Deleting, s.Closed, s.Paused = true, true, false
 		s.PurgedTo, s.PurgedStates = *step.Counter, waitingStates|finalStates
 	})
-	c.sweeps = append(c.sweeps, sweep{purge: q}, sweep{stop: q})
+	c.sweeps = append(c.sweeps, &sweep{purge: q})
 	return nil
 }
 
-// sweepStop cancels what runs of a queue that is being deleted.
-func (c *Core) sweepStop(step *pure.Step, s *sweep) bool {
-	for _, id := range c.order.After(s.after) {
-		if c.full(step) {
-			return false
-		}
-		step.Look()
-		s.after = id
-		if t := c.tasks[id]; t != nil && t.queue == s.stop && t.State.Held() {
-			c.cancel(step, t, -1)
-		}
+// clear ends a task of a queue that is being deleted, or drops it. One that is still to be heard of is dropped
+// after that: see [task.dropAt].
+func (c *Core) clear(step *pure.Step, t *task) {
+	if t.State.Final() {
+		c.purgeOne(step, t)
+	} else {
+		c.cancel(step, t, -1)
 	}
-	return true
 }

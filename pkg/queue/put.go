@@ -6,13 +6,16 @@ import (
 
 // putter is a submission that waits for room in a queue. It is volatile: it ends with its request or stream.
 type putter struct {
-	id        uint64 // the caller's name for it; 0 for one of a call
-	number    uint64 // of its arrival
-	queue     *queue
+	id        uint64    // the caller's name for it; 0 for one of a call
+	number    uint64    // of its arrival
+	queue     *queue    // nil for one that waits behind another
+	space     *space    // of its namespace
+	behind    []*putter // of its call, that are after its task
 	namespace string
 	requestID string
 	task      NewTask
 	call      *call
+	cancelled bool
 	place     int32 // in queue.putters
 }
 
@@ -36,7 +39,11 @@ func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, w
 		c.unwait(before)
 		step.Tell(&Put{Waiter: before.id, Err: pure.Refuse(pure.Superseded, "another request with this id took over")})
 	}
-	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, before != nil && before.first())
+	var from *queue
+	if before != nil && before.first() {
+		from = before.queue
+	}
+	t, joined, refusal := c.put(step, namespace, &n, nil, requestID, from)
 	switch {
 	case refusal == nil:
 		return Submitted{t.ID, joined}, false, nil
@@ -48,7 +55,7 @@ func (c *Core) Submit(step *pure.Step, namespace, requestID string, n NewTask, w
 	if before != nil {
 		p.number = before.number // it keeps its place
 	}
-	if refusal := c.wait(p); refusal != nil {
+	if refusal := c.wait(step, p); refusal != nil {
 		return Submitted{}, false, refusal
 	}
 	c.putters[waiter] = p
@@ -81,20 +88,24 @@ func (p *putter) first() bool {
 }
 
 // wait notes a submission that waits for room.
-func (c *Core) wait(p *putter) *pure.Refusal {
-	if p.queue.putters.Len() >= WaitersMax {
+func (c *Core) wait(step *pure.Step, p *putter) *pure.Refusal {
+	if p.queue != nil && p.queue.putters.Len() >= WaitersMax {
 		return pure.Refuse(pure.Overloaded, "too many submissions wait for room in the queue", "limit", WaitersMax)
 	}
+	p.space = c.space(p.namespace)
 	size := specWeight(&p.task.Spec)
-	if refusal := c.room(size); refusal != nil {
+	if refusal := c.room(step, p.space, size, 0); refusal != nil {
 		return refusal
 	}
 	c.waitedBytes += size
-	c.arrivals++
-	if p.number == 0 {
-		p.number = c.arrivals
+	p.space.waited += size
+	if p.queue != nil {
+		c.arrivals++
+		if p.number == 0 {
+			p.number = c.arrivals
+		}
+		p.queue.putters.Set(p, pure.Key{B: p.number})
 	}
-	p.queue.putters.Set(p, pure.Key{B: p.number})
 	if p.requestID != "" {
 		c.asking[name{p.namespace, p.requestID}] = p
 	}
@@ -106,8 +117,12 @@ func (c *Core) wait(p *putter) *pure.Refusal {
 
 // unwait forgets a submission that waited.
 func (c *Core) unwait(p *putter) {
-	p.queue.putters.Remove(p)
-	c.waitedBytes -= specWeight(&p.task.Spec)
+	if p.queue != nil {
+		p.queue.putters.Remove(p)
+	}
+	size := specWeight(&p.task.Spec)
+	c.waitedBytes -= size
+	p.space.waited -= size
 	delete(c.putters, p.id)
 	if p.requestID != "" {
 		delete(c.asking, name{p.namespace, p.requestID})
@@ -147,7 +162,7 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 		}
 		s, err := c.asked(p.namespace, p.requestID, &p.task)
 		if err == nil && s.ID == 0 {
-			t, joined, refusal := c.put(step, p.namespace, &p.task, nil, p.requestID, true)
+			t, joined, refusal := c.put(step, p.namespace, &p.task, nil, p.requestID, q)
 			if refusal != nil {
 				err = refusal
 			} else {
@@ -160,23 +175,47 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 
 func (c *Core) admitToCall(step *pure.Step, p *putter) {
 	k := p.call
-	if c.calls[k.ID] != k {
+	switch {
+	case p.cancelled:
+		c.putCancelled(step, p)
+		return
+	case c.calls[k.ID] != k:
 		return
 	}
-	c.tellEnqueued(step, k, &p.task, c.enqueueOne(step, k, &p.task, false))
+	if err := c.enqueueOrWait(step, k, &p.task, p.queue); err != waits {
+		c.tellEnqueued(step, k, &p.task, err)
+	}
+	c.follow(p)
 	c.finishIfDue(step, k)
 }
 
-// room refuses what would grow the state beyond its limit.
-func (c *Core) room(size int64) *pure.Refusal {
-	if c.bytesMax > 0 && c.bytes+c.waitedBytes+size > c.bytesMax {
-		return pure.Refuse(pure.StateFull, "the broker holds as many bytes of tasks as it may", "limit", c.bytesMax)
+// follow has those go on that wait behind another.
+func (c *Core) follow(p *putter) {
+	if len(p.behind) > 0 {
+		c.sweeps = append(c.sweeps, &sweep{call: p.call, behind: p.behind})
 	}
-	return nil
 }
 
-// put accepts a task, or joins a live one of the same unique key.
-func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string, waited bool) (*task, bool, *pure.Refusal) {
+// sweepBehind goes on with that, and tells whether it came to the end.
+func (c *Core) sweepBehind(step *pure.Step, s *sweep) bool {
+	for len(s.behind) > 0 {
+		if c.full(step) {
+			return false
+		}
+		step.Look()
+		p := s.behind[0]
+		s.behind = s.behind[1:]
+		if s.call.waiting[p.task.Index] == p {
+			c.unwait(p)
+			c.admitToCall(step, p)
+		}
+	}
+	return true
+}
+
+// put accepts a task, or joins a live one of the same unique key. from is the queue where it has waited for its
+// turn, nil for a new one.
+func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, requestID string, from *queue) (*task, bool, *pure.Refusal) {
 	q, refusal := c.findQueue(step, namespace, n.Queue)
 	if refusal != nil {
 		return nil, false, refusal
@@ -185,8 +224,11 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	if q.Closed {
 		return nil, false, closed(q)
 	}
-	if refusal := c.room(0); refusal != nil {
+	if refusal := c.room(step, q.space, specWeight(&n.Spec), 1); refusal != nil {
 		return nil, false, refusal
+	}
+	if t := q.unique[options.UniqueKey]; t != nil && t.State.Waits() {
+		c.covered(step, t) // one that counts as gone is not joined
 	}
 	leader, refusal := q.leader(n, options)
 	if refusal != nil {
@@ -195,7 +237,7 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	if leader != nil && k == nil {
 		return leader, true, nil
 	}
-	if leader == nil && (q.full() || q.putters.Len() > 0 && !waited) {
+	if leader == nil && (q.full() || q.putters.Len() > 0 && from != q) {
 		return nil, false, pure.Refuse(pure.QueueFull, "queue "+q.Name+" is full", "queue", q.Name, "limit", q.MaxSize)
 	}
 	state, refusal := c.dependencies(namespace, options)
@@ -303,7 +345,13 @@ func (n *NewTask) same(o *NewTask) bool {
 
 // sameWork tells whether a task has the same kind and payload.
 func (t *task) sameWork(s *Spec) bool {
-	return t.Kind == s.Kind && t.Payload.Encoding == s.Payload.Encoding && string(t.Payload.Data) == string(s.Payload.Data)
+	return t.Kind == s.Kind &&
+		(t.void() || t.Payload.Encoding == s.Payload.Encoding && string(t.Payload.Data) == string(s.Payload.Data))
+}
+
+// void tells whether a task stands for one that never came to be, and whose payload was left out.
+func (t *task) void() bool {
+	return t.State == Cancelled && t.Payload.Encoding == 0 && len(t.Payload.Data) == 0
 }
 
 // answers tells whether options may have been made of these, with some queue's defaults.

@@ -27,11 +27,12 @@ func (c *Core) applyQueuePut(rec *QueuePut, seq uint64) {
 	before := q.QueueState
 	q.QueueState = rec.State
 	if before.Name == "" {
-		c.queueNames[name{q.Namespace, q.Name}] = q
-		at, _ := slices.BinarySearchFunc(c.byName, name{q.Namespace, q.Name}, compareNames)
-		c.byName = slices.Insert(c.byName, at, q)
-		c.subscribe(q)
+		q.space = c.space(q.Namespace)
+		q.space.bytes += q.bytes
+		q.space.tasks += q.total
+		q.space.queues++
 	}
+	c.nameQueue(q)
 	if before.Order != q.Order { // of a new queue too: a replay may have met its tasks before
 		q.reorder()
 	}
@@ -43,6 +44,22 @@ func (c *Core) applyQueuePut(rec *QueuePut, seq uint64) {
 	c.queueAges.Touch(q, seq)
 	c.soilQueue(q)
 	c.soilQueueState(q)
+}
+
+// nameQueue has a queue found by its name until it is deleted: its tasks may take a while to end, and there may
+// be another one of that name by then.
+func (c *Core) nameQueue(q *queue) {
+	n := name{q.Namespace, q.Name}
+	switch known := c.queueNames[n]; {
+	case q.Deleting && known == q:
+		delete(c.queueNames, n)
+		c.byName = without(c.byName, q)
+	case !q.Deleting && known == nil:
+		c.queueNames[n] = q
+		at, _ := slices.BinarySearchFunc(c.byName, n, compareNames)
+		c.byName = slices.Insert(c.byName, at, q)
+		c.subscribe(q)
+	}
 }
 
 // reorder puts the ready tasks in the queue's order.
@@ -74,10 +91,13 @@ func (c *Core) applyQueueDropped(rec *QueueDropped) {
 		}
 	}
 	delete(c.queues, q.ID)
-	delete(c.queueNames, name{q.Namespace, q.Name})
-	c.byName = without(c.byName, q)
+	if q.Name == "" {
+		return // a replay has met its tasks and not itself
+	}
 	c.queueAges.Remove(q)
 	c.rates.Remove(q)
+	q.space.queues--
+	c.forgetSpace(q.space)
 }
 
 // subscribe has the workers that asked for a queue serve it: it may have been there before, under the same
@@ -103,13 +123,13 @@ func (c *Core) CreateQueue(step *pure.Step, namespace, queueName string, s Setti
 		s.Order = ByPriority
 	}
 	if q := c.queueNames[name{namespace, queueName}]; q != nil {
-		if q.Deleting || !q.Settings.equal(&s) {
+		if !q.Settings.equal(&s) {
 			return pure.Refuse(pure.QueueExists, "there is a queue "+queueName+" with other settings: update it",
 				"queue", queueName)
 		}
 		return nil
 	}
-	if err := c.room(0); err != nil {
+	if err := countMax("queues", c.space(namespace).queues, queuesMax); err != nil {
 		return err
 	}
 	c.makeQueue(step, namespace, queueName, s)
@@ -138,7 +158,7 @@ func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, 
 	if queueName == "" {
 		queueName = DefaultQueue
 	}
-	if q := c.queueNames[name{namespace, queueName}]; q != nil && !q.Deleting {
+	if q := c.queueNames[name{namespace, queueName}]; q != nil {
 		return q, nil
 	}
 	if queueName == DefaultQueue {

@@ -71,8 +71,14 @@ type (
 		Next       pure.Wall
 	}
 
-	// TaskRevived makes a final task ready again. It belongs to no call any more.
-	TaskRevived struct{ ID uint64 }
+	// TaskRevived makes a final task ready again, or blocked by others. It belongs to no call any more. Undue
+	// takes away a deadline that has passed.
+	TaskRevived struct {
+		ID    uint64
+		State State
+		Waits []uint64
+		Undue bool
+	}
 
 	// TaskDetached takes a task from its call; another is at its index.
 	TaskDetached struct{ ID uint64 }

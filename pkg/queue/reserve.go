@@ -90,11 +90,18 @@ func (c *Core) grant(step *pure.Step, w *waiter) {
 	var tasks []Assignment
 	bytes := int64(0)
 	for len(tasks) < w.tasksMax && c.opens(step, w.queue) {
+		if len(tasks) == 0 && c.full(step) { // of what a cancellation or a purge covers
+			c.soil(w.profile)
+			break
+		}
 		t := w.profile.next()
 		if t == nil {
 			break
 		}
 		if c.covered(step, t) {
+			if c.full(step) {
+				break // the purge or cancellation goes on in its own steps
+			}
 			continue
 		}
 		size := weight(&t.TaskState)

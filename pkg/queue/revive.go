@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"slices"
+
 	"github.com/weftq/weft/internal/pure"
 )
 
@@ -15,7 +17,7 @@ func (c *Core) Retry(step *pure.Step, namespace string, ids []uint64) error {
 			return err
 		}
 	}
-	for _, id := range ids {
+	for _, id := range slices.Sorted(slices.Values(ids)) { // what others are after comes before them
 		if t := c.tasks[id]; c.revivable(t) == nil { // the same id twice, or the same unique key
 			c.revive(step, t)
 		}
@@ -61,12 +63,24 @@ func (c *Core) RetryQueue(step *pure.Step, namespace, queueName, kind string, af
 	return tasks, 0, nil
 }
 
+// revive has a final task begin anew. Its call keeps the outcome for a client that may not have it yet.
 func (c *Core) revive(step *pure.Step, t *task) {
-	k := t.call
-	if k != nil && !t.Acknowledged {
-		c.emit(step, &CallAcknowledged{ID: k.ID, Ranges: pure.Ranges{{First: t.Index, Last: t.Index}}, Kept: []uint64{t.Index}})
+	if !t.Acknowledged {
+		c.tellReleased(step, t)
+		if t.call != nil {
+			o := *t.Outcome
+			o.Spooled = false
+			c.standIn(step, t, &o)
+		}
 	}
-	c.emit(step, &TaskRevived{ID: t.ID})
+	k := t.call
+	rec := &TaskRevived{ID: t.ID, State: Ready, Undue: t.Options.Deadline != 0 && t.Options.Deadline <= step.Wall}
+	for _, id := range t.Options.After {
+		if on := c.tasks[id]; on != nil && !on.State.Final() && !slices.Contains(rec.Waits, id) {
+			rec.State, rec.Waits = Blocked, append(rec.Waits, id)
+		}
+	}
+	c.emit(step, rec)
 	c.tellUpdate(step, t)
 	if k != nil {
 		c.dropIfDone(step, k)
@@ -84,10 +98,21 @@ func (c *Core) applyRevived(rec *TaskRevived) {
 		t.call.remove(t)
 		t.call, t.Call, t.Index = nil, 0, 0
 	}
-	failed := t.Outcome.Error
-	t.with(func(x *Extra) { x.LastError, x.Losses = failed, 0 })
+	if rec.Undue {
+		options := *t.Options
+		options.Deadline = 0
+		t.Options = &options
+	}
+	o := t.Outcome
+	t.with(func(x *Extra) {
+		*x = Extra{History: x.History, LastError: o.Error, Waits: rec.Waits}
+		if o.End != 0 {
+			x.History = remembered(t, &TaskRetried{End: o.End, Error: o.Error, EndedAt: o.FinishedAt, Worker: o.Worker})
+		}
+	})
 	t.Tries, t.Outcome, t.Acknowledged, t.Next = 0, nil, false, 0
-	c.bytes += weight(&t.TaskState) - before
-	c.setState(t, Ready)
+	c.account(t.queue, weight(&t.TaskState)-before, 0)
+	c.setState(t, rec.State)
 	c.enter(t)
+	c.depend(t)
 }

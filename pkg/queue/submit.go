@@ -23,14 +23,10 @@ func (c *Core) Enqueue(step *pure.Step, callID uint64, tasks []NewTask) {
 	var accepted pure.Ranges
 	for i := range tasks {
 		n := &tasks[i]
-		switch err := c.enqueueOne(step, k, n, true); {
-		case err == nil:
+		switch err := c.enqueueOrWait(step, k, n, nil); err {
+		case nil:
 			accepted.Add(n.Index, n.Index)
-		case err.Reason == pure.QueueFull && !k.rejects:
-			if err = c.waitInCall(step, k, n); err == nil {
-				continue
-			}
-			fallthrough
+		case waits:
 		default:
 			step.Tell(&Rejected{Call: callID, Index: n.Index, Reason: err})
 		}
@@ -38,6 +34,26 @@ func (c *Core) Enqueue(step *pure.Step, callID uint64, tasks []NewTask) {
 	if len(accepted) > 0 {
 		step.Tell(&Accepted{Call: callID, Ranges: accepted})
 	}
+}
+
+// waits says that a task of a call is neither accepted nor refused yet.
+var waits = &pure.Refusal{Message: "it waits for room in its queue"}
+
+// enqueueOrWait accepts a task of a call, refuses it or has it wait. from is the queue where it has waited and
+// has its turn, nil for a new one.
+func (c *Core) enqueueOrWait(step *pure.Step, k *call, n *NewTask, from *queue) *pure.Refusal {
+	err := c.enqueueOne(step, k, n, from)
+	if err == nil || err.Reason != pure.QueueFull || k.rejects {
+		return err
+	}
+	q, err := c.findQueue(step, k.Namespace, n.Queue)
+	if err != nil {
+		return err
+	}
+	if err := c.wait(step, &putter{queue: q, namespace: k.Namespace, task: *n, call: k}); err != nil {
+		return err
+	}
+	return waits
 }
 
 // tellEnqueued tells what became of one task.
@@ -49,7 +65,7 @@ func (c *Core) tellEnqueued(step *pure.Step, k *call, n *NewTask, err *pure.Refu
 	step.Tell(&Accepted{Call: k.ID, Ranges: pure.Ranges{{First: n.Index, Last: n.Index}}})
 }
 
-func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, fresh bool) *pure.Refusal {
+func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, from *queue) *pure.Refusal {
 	if k == nil {
 		return callFinished("")
 	}
@@ -57,6 +73,8 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, fresh bool) *pur
 		return c.again(step, k, n)
 	}
 	switch {
+	case k.waiting[n.Index] != nil:
+		return waits // it is on its way
 	case k.Finished:
 		return callFinished(k.Name)
 	case k.open+len(k.waiting) >= CallTasksMax:
@@ -65,20 +83,27 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, fresh bool) *pur
 		return pure.Refuse(pure.CallWindowFull, "too many bytes of the call are not acknowledged", "limit", CallBytesMax)
 	case len(k.Accepted) >= CallRangesMax && !k.adjoins(n.Index):
 		return pure.Refuse(pure.CallSparse, "the indexes of the call's tasks have too many holes", "limit", CallRangesMax)
-	case fresh && k.waiting[n.Index] != nil:
-		return nil // it is on its way
 	}
-	if err := k.resolve(n); err != nil {
+	switch on, err := k.resolve(n); {
+	case err != nil:
 		return err
+	case on != nil:
+		p := &putter{namespace: k.Namespace, task: *n, call: k}
+		if err := c.wait(step, p); err != nil {
+			return err
+		}
+		on.behind = append(on.behind, p)
+		return waits
 	}
-	_, _, err := c.put(step, k.Namespace, n, k, "", !fresh)
+	_, _, err := c.put(step, k.Namespace, n, k, "", from)
 	return err
 }
 
-// resolve turns indexes of the call into tasks.
-func (k *call) resolve(n *NewTask) *pure.Refusal {
+// resolve turns indexes of the call into tasks. If one of them waits for room itself, it is returned: behind it
+// there will be a task, or a refusal.
+func (k *call) resolve(n *NewTask) (on *putter, err *pure.Refusal) {
 	if len(n.AfterIndexes) == 0 {
-		return nil
+		return nil, nil
 	}
 	options := *DefaultOptions
 	if n.Spec.Options != nil {
@@ -90,25 +115,18 @@ func (k *call) resolve(n *NewTask) *pure.Refusal {
 		t := k.byIndex[index]
 		switch {
 		case index >= n.Index:
-			return pure.Refuse(pure.InvalidField, field+": must be below the task's own index: tasks that are after one another in a circle never run",
+			return nil, pure.Refuse(pure.InvalidField, field+": must be below the task's own index: tasks that are after one another in a circle never run",
 				"field", field, "index", index)
+		case k.waiting[index] != nil:
+			return k.waiting[index], nil
 		case t == nil:
-			return pure.Refuse(pure.TaskNotFound, "the call has no task at this index, or its outcome was acknowledged",
+			return nil, pure.Refuse(pure.TaskNotFound, "the call has no task at this index, or its outcome was acknowledged",
 				"field", field, "index", index)
 		}
 		options.After = append(options.After, t.ID)
 	}
 	n.AfterIndexes, n.Spec.Options = nil, &options
-	return nil
-}
-
-// waitInCall has a task of a call wait for room in its queue.
-func (c *Core) waitInCall(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
-	q, err := c.findQueue(step, k.Namespace, n.Queue)
-	if err != nil {
-		return err
-	}
-	return c.wait(&putter{queue: q, namespace: k.Namespace, task: *n, call: k})
+	return nil, nil
 }
 
 // again answers for an index that was accepted before. If another client of the call has acknowledged its
@@ -122,7 +140,7 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 		return gone(n.Index)
 	case t == nil:
 		return nil
-	case !t.sameButAfter(n):
+	case !c.sameInCall(k, t, n):
 		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
 	case missed:
 		k.retold.Add(n.Index, n.Index)
@@ -131,20 +149,37 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	return nil
 }
 
-// sameButAfter is same for a task that is asked for again in its call. What it is after is not compared: those
-// that have ended since are left out, as the call may have forgotten them.
-func (t *task) sameButAfter(n *NewTask) bool {
-	if len(t.Options.After) == 0 {
+// sameInCall tells whether a task of a call was asked for in the same words. What it is after has to be among
+// what it was after, but for what has ended: that is left out, as the call may have forgotten it.
+func (c *Core) sameInCall(k *call, t *task, n *NewTask) bool {
+	had := t.Options.After
+	if len(had) == 0 && len(n.AfterIndexes) == 0 {
 		return t.same(n)
 	}
-	asked := *DefaultOptions
+	options := *DefaultOptions
 	if n.Spec.Options != nil {
-		asked = *n.Spec.Options
+		options = *n.Spec.Options
 	}
-	asked.After = t.Options.After
-	again := *n
-	again.Spec.Options = &asked
-	return t.same(&again)
+	after := slices.Clone(options.After)
+	for _, index := range n.AfterIndexes {
+		if on := k.byIndex[index]; on != nil {
+			after = append(after, on.ID)
+		}
+	}
+	for _, id := range after {
+		if !slices.Contains(had, id) {
+			return false
+		}
+	}
+	for _, id := range had {
+		if on := c.tasks[id]; on != nil && !on.State.Final() && !slices.Contains(after, id) {
+			return false
+		}
+	}
+	asked := *n
+	options.After = had
+	asked.AfterIndexes, asked.Spec.Options = nil, &options
+	return t.same(&asked)
 }
 
 // callFinished is the refusal of tasks by a call that is over; the core may have forgotten it already.

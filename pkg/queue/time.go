@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -63,15 +64,7 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 	case t.awaited(): // others are being told of its end
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
-		k := t.call
-		if !t.Acknowledged {
-			c.tellReleased(step, t)
-		}
-		c.rec.dropped = TaskDropped{ID: t.ID}
-		c.emit(step, &c.rec.dropped)
-		if k != nil {
-			c.dropIfDone(step, k)
-		}
+		c.forgetTask(step, t)
 	}
 }
 
@@ -94,6 +87,9 @@ func (c *Core) leaseDue(step *pure.Step, t *task) {
 func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, worker, alive bool)) {
 	for t := c.taskAges.Oldest(); t != nil; t = c.taskAges.Next(t) {
 		c.remember(t)
+		if t.State.Final() {
+			c.retain(t)
+		}
 		if !t.State.Held() {
 			continue
 		}
@@ -110,25 +106,23 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 		c.patience(t)
 	}
 	c.redepend()
-	for _, q := range c.byName {
-		q.paced = now.Add(q.interval() * time.Duration(max(q.Burst, 1)-1)) // the last term may have used it up
-		if q.PurgedTo > 0 {
-			c.sweeps = append(c.sweeps, sweep{purge: q})
-		}
-		if q.Deleting {
-			c.sweeps = append(c.sweeps, sweep{stop: q})
+	for _, id := range slices.Sorted(maps.Keys(c.queues)) {
+		q := c.queues[id]
+		q.paced = now.Add(q.ahead()) // the last term may have used it up
+		if q.PurgedTo > 0 || q.Deleting {
+			c.sweeps = append(c.sweeps, &sweep{purge: q})
 		}
 	}
 	for _, id := range c.peerIDs() {
 		if _, _, alive := ttl(id); !alive {
 			p := c.peers[id]
 			p.dead = true
-			c.sweeps = append(c.sweeps, sweep{peer: p})
+			c.sweeps = append(c.sweeps, &sweep{peer: p})
 		}
 	}
 	for k := c.callAges.Oldest(); k != nil; k = c.callAges.Next(k) {
 		if k.CancelledTo > 0 {
-			c.sweeps = append(c.sweeps, sweep{call: k, at: len(k.tasks)})
+			c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
 		}
 	}
 }

@@ -15,36 +15,35 @@ func (q *queue) leader(n *NewTask, o *Options) (*task, *pure.Refusal) {
 		"task_id", FormatID(t.ID), "unique_key", o.UniqueKey)
 }
 
-// followers is how many tasks have joined one.
-func (t *task) followers() (n int) {
-	if t.waits == nil {
-		return 0
+// followed tells whether others have joined a task.
+func (t *task) followed() bool { return t.waits != nil && t.waits.joined > 0 }
+
+// detach lets a call's part in a task end that others have joined: it is cancelled for the call, and goes on for
+// the others.
+func (c *Core) detach(step *pure.Step, t *task) {
+	k := t.call
+	left := c.standIn(step, t, &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall})
+	if k.attached {
+		step.Tell(&Finished{Call: k.ID, Index: left.Index, ID: left.ID, Outcome: left.Outcome})
 	}
-	for _, d := range t.waits.dependents {
-		if d.State == Blocked && d.Joined == t.ID {
-			n++
-		}
-	}
-	return n
 }
 
-// detach lets a call's part in a task end that others have joined: another task takes its place in the call,
-// which is cancelled, and the task goes on for the others.
-func (c *Core) detach(step *pure.Step, t *task) {
+// standIn takes a task from its call, and has another one take its place there, with an outcome.
+func (c *Core) standIn(step *pure.Step, t *task, o *Outcome) *task {
 	k, index := t.call, t.Index
 	c.emit(step, &TaskDetached{ID: t.ID})
 	c.putState = TaskState{
 		Spec: t.Spec, ID: step.Next(), Queue: t.Queue, Call: k.ID, Index: index, CreatedAt: t.CreatedAt,
-		State: Cancelled, Extra: &Extra{Joined: t.ID},
-		Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
+		State: o.State, Extra: &Extra{Joined: t.ID}, Outcome: o,
 	}
-	c.putState.Payload = Payload{}
+	if t.State.Final() {
+		c.putState.Attempts, c.putState.Tries, c.putState.Token, c.putState.StartedAt = t.Attempts, t.Tries, t.Token, t.StartedAt
+	} else {
+		c.putState.Payload = Payload{}
+	}
 	c.rec.put = TaskPut{State: &c.putState}
 	c.emit(step, &c.rec.put)
-	left := c.tasks[c.putState.ID]
-	if k.attached {
-		step.Tell(&Finished{Call: k.ID, Index: index, ID: left.ID, Outcome: left.Outcome})
-	}
+	return c.tasks[c.putState.ID]
 }
 
 func (c *Core) applyDetached(rec *TaskDetached) {
@@ -61,7 +60,7 @@ func (c *Core) applyDetached(rec *TaskDetached) {
 
 // abandoned cancels a task whose submitter has left when the last one that joined it does.
 func (c *Core) abandoned(step *pure.Step, id uint64) {
-	if t := c.tasks[id]; t != nil && t.Detached && !t.State.Final() && t.followers() == 0 {
+	if t := c.tasks[id]; t != nil && t.Detached && !t.State.Final() && !t.followed() {
 		c.cancel(step, t, -1)
 	}
 }

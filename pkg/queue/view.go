@@ -145,7 +145,7 @@ func (c *Core) Queue(namespace, queueName string) (QueueView, error) {
 	}
 	q := c.queueNames[name{namespace, queueName}]
 	switch {
-	case q != nil && !q.Deleting:
+	case q != nil:
 		return QueueView{q.QueueState, q.counts}, nil
 	case queueName == DefaultQueue:
 		return QueueView{QueueState: QueueState{
@@ -165,9 +165,6 @@ func (c *Core) Queues(namespace, after string, n int) ([]QueueView, bool) {
 	for _, q := range c.byName[from:] {
 		if q.Namespace != namespace {
 			break
-		}
-		if q.Deleting {
-			continue
 		}
 		if len(out) == n {
 			return out, true

@@ -26,7 +26,7 @@ type bench struct {
 func newBench(cfg Config) *bench {
 	cfg.SessionName = func(session.ID) string { return "" }
 	b := &bench{core: New(cfg)}
-	b.call, _ = b.core.Attach(b.step(), "n", "c", session.ID{1}, nil, false, false)
+	b.call, _, _ = b.core.Attach(b.step(), "n", "c", session.ID{1}, nil, false, false)
 	return b
 }
 
@@ -53,7 +53,7 @@ func (b *bench) enqueue(tasks ...NewTask) (accepted uint64, refused map[pure.Rea
 
 // settle ends tasks of the call by cancelling, and acknowledges them.
 func (b *bench) settle(r pure.Range) {
-	b.core.CancelIndexes(b.step(), b.call, r, -1)
+	_ = b.core.CancelIndexes(b.step(), b.call, r, -1)
 	for b.core.Pending() {
 		b.core.Work(b.step())
 	}
@@ -120,7 +120,7 @@ func TestACallHasSoManyHoles(t *testing.T) {
 }
 
 func TestTheStateHasSoManyBytes(t *testing.T) {
-	b := newBench(Config{BytesMax: 10_000})
+	b := newBench(Config{Limits: Limits{Bytes: 10_000}})
 	got, refused := b.enqueue(newTasks(0, 20, 1, 900)...)
 	if got+uint64(refused[pure.StateFull]) != 20 || got < 9 || got > 11 {
 		t.Errorf("accepted %d, refused %v", got, refused)
@@ -135,6 +135,6 @@ func TestTheStateHasSoManyBytes(t *testing.T) {
 }
 
 func submitOne(b *bench) (uint64, error) {
-	s, _, err := b.core.Submit(b.step(), "n", "", NewTask{Spec: Spec{Kind: "k"}}, 0)
+	s, _, err := b.core.Submit(b.step(), "n", "", NewTask{Spec: Spec{Kind: "k", Payload: Payload{1, make([]byte, 900)}}}, 0)
 	return s.ID, err
 }

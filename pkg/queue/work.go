@@ -10,12 +10,13 @@ type sweep struct {
 	peer     *peer
 	suspects []*task // of the peer, still to be convicted
 	purge    *queue  // to be purged
-	stop     *queue  // whose held tasks are to be cancelled
 	ended    *task   // whose dependents are to be told
 	after    uint64  // of tasks by id: those up to this one are done
 	call     *call
 	at       int          // of the call: tasks from here on are done
 	indexes  *indexCancel // of the call: these alone
+	waiting  []uint64     // of the call: these that wait for room
+	behind   []*putter    // of the call: these waited behind another
 }
 
 // Pending tells whether there is work to do.
@@ -35,10 +36,10 @@ func (c *Core) Work(step *pure.Step) {
 
 func (c *Core) workSweeps(step *pure.Step) bool {
 	for len(c.sweeps) > 0 {
-		if !c.runSweep(step, &c.sweeps[0]) {
+		if !c.runSweep(step, c.sweeps[0]) {
 			return false
 		}
-		c.sweeps[0] = sweep{}
+		c.sweeps[0] = nil
 		c.sweeps = c.sweeps[1:]
 	}
 	c.sweeps = nil
@@ -86,10 +87,12 @@ func (c *Core) workWorkers(step *pure.Step) bool {
 
 func (c *Core) full(step *pure.Step) bool { return step.Work() >= c.stepMax }
 
-// covered ends a ready task that a cancellation of its call or a purge of its queue covers: the sweep has not
-// come to it.
+// covered ends a ready task that a cancellation of its call or a purge of its queue covers, or whose deadline has
+// passed: what does that has not come to it.
 func (c *Core) covered(step *pure.Step, t *task) bool {
-	switch {
+	switch deadline := t.Options.Deadline; {
+	case deadline != 0 && deadline <= step.Wall:
+		c.expire(step, t)
 	case t.call.cancels(t):
 		c.cancelCalled(step, t, t.call.CancelGrace)
 	case t.queue.purges(t):
@@ -144,13 +147,16 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 	switch {
 	case s.purge != nil:
 		return c.sweepPurge(step, s)
-	case s.stop != nil:
-		return c.sweepStop(step, s)
 	case s.ended != nil:
 		return c.sweepEnded(step, s)
 	}
-	if s.indexes != nil {
+	switch {
+	case s.indexes != nil:
 		return c.sweepIndexes(step, s.call, s.indexes)
+	case s.waiting != nil:
+		return c.sweepWaiting(step, s)
+	case s.behind != nil:
+		return c.sweepBehind(step, s)
 	}
 	for s.at = min(s.at, len(s.call.tasks)); s.at > 0; s.at-- {
 		if c.full(step) {
@@ -208,5 +214,5 @@ func (c *Core) orphan(step *pure.Step, k *call) {
 			r.CancelledTo, r.DaemonsOnly = *step.Counter, true
 		}
 	})
-	c.sweeps = append(c.sweeps, sweep{call: k, at: len(k.tasks)})
+	c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
 }

@@ -17,6 +17,7 @@ type Core struct {
 	deadlines pure.Heap[*Session]
 	ages      pure.Ages[Session]
 	opened    uint64
+	counts    map[string]int // by namespace
 	numbers   map[uint64]*Session
 	order     pure.Order // of the numbers
 
@@ -30,10 +31,14 @@ func New() *Core {
 		sessions:  map[ID]*Session{},
 		requests:  map[requestKey]*Session{},
 		numbers:   map[uint64]*Session{},
+		counts:    map[string]int{},
 		deadlines: pure.NewHeap(func(s *Session) *int32 { return &s.place }),
 		ages:      pure.NewAges(func(s *Session) *pure.Age[Session] { return &s.age }),
 	}
 }
+
+// sessionsMax bounds the sessions of a namespace.
+const sessionsMax = 100_000
 
 // Open begins a session. With a request id it is idempotent: the session that the id opened is returned
 // again, and another body is REQUEST_MISMATCH.
@@ -47,6 +52,9 @@ func (c *Core) Open(step *pure.Step, st State) (*Session, error) {
 			return s, nil
 		}
 	}
+	if err := c.Room(st.Namespace); err != nil {
+		return nil, err
+	}
 	st.OpenedAt = step.Wall
 	rec := &Put{State: st}
 	step.Emit(rec)
@@ -54,6 +62,14 @@ func (c *Core) Open(step *pure.Step, st State) (*Session, error) {
 	s := c.sessions[st.ID]
 	c.renew(step, s)
 	return s, nil
+}
+
+// Room refuses one session more in a namespace that has as many as it may.
+func (c *Core) Room(namespace string) error {
+	if c.counts[namespace] < sessionsMax {
+		return nil
+	}
+	return pure.Refuse(pure.StateFull, "the namespace has as many sessions as it may", "limit", sessionsMax)
 }
 
 // Get returns a live session of a namespace.
@@ -157,6 +173,7 @@ func (c *Core) applyPut(rec *Put, seq uint64) {
 		c.opened++
 		s = &Session{State: rec.State, number: c.opened}
 		c.sessions[s.ID], c.numbers[s.number] = s, s
+		c.counts[s.Namespace]++
 		c.order.Add(s.number, len(c.sessions), func(n uint64) bool { return c.numbers[n] != nil })
 		if s.RequestID != "" {
 			c.requests[requestKey{s.Namespace, s.RequestID}] = s
@@ -173,6 +190,9 @@ func (c *Core) applyEnded(rec *Ended) {
 	}
 	delete(c.sessions, s.ID)
 	delete(c.numbers, s.number)
+	if c.counts[s.Namespace]--; c.counts[s.Namespace] == 0 {
+		delete(c.counts, s.Namespace)
+	}
 	if s.RequestID != "" {
 		delete(c.requests, requestKey{s.Namespace, s.RequestID})
 	}

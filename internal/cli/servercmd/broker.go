@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +45,9 @@ func NewBroker(app *cli.App) *cobra.Command {
 	fs.StringVar(&f.cfg.HTTP, "http", broker.DefaultHTTP, "`address` of health checks, or off")
 	fs.StringVar(&f.cfg.DataDir, "data", "", "`directory` of the data (default $XDG_STATE_HOME/weft, else ~/.local/state/weft)")
 	fs.StringVar(&f.cfg.Durability, "durability", "always", "always: every answer is on disk first; interval: it is within a second")
+	fs.Int64Var(&f.cfg.Limits.Bytes, "state-bytes-max", 0, "`bytes` of all tasks that are kept (default half of the memory)")
+	fs.Int64Var(&f.cfg.Limits.NamespaceBytes, "namespace-bytes-max", 0, "`bytes` of one namespace's tasks (default those of all)")
+	fs.IntVar(&f.cfg.Limits.NamespaceTasks, "namespace-tasks-max", 0, "`tasks` of one namespace (default 10 million)")
 	fs.BoolVar(&f.temporary, "temporary", false, "a data directory of its own, removed at the end")
 	fs.BoolVar(&f.json, "json", false, "print one line of JSON when it serves, for programs")
 	cmd.MarkFlagsMutuallyExclusive("data", "temporary")
@@ -70,6 +74,13 @@ func (f *brokerFlags) run(parent context.Context, app *cli.App) (err error) {
 	}
 	f.cfg.Logger = slog.New(slog.NewTextHandler(app.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	f.cfg.Ready = func(a broker.Addresses) { f.ready(app, a) }
+	var tuner sync.WaitGroup
+	tuneCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	tuner.Go(func() { broker.TuneCollector(tuneCtx) })
+	defer func() {
+		stop()
+		tuner.Wait()
+	}()
 	return listenAdvice(broker.Run(ctx, f.cfg))
 }
 

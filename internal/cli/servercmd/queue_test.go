@@ -187,3 +187,18 @@ func TestQueueUsage(t *testing.T) {
 		w.want(run{2, "", "weft: " + says + "\n"}, args...)
 	}
 }
+
+func TestBenchQueue(t *testing.T) {
+	w := &weftProgram{t: t}
+	r := w.run("bench", "queue", "--duration", "300ms", "--warmup", "100ms", "--durability", "interval", "-o", "json")
+	if r.code != 0 || !strings.Contains(r.stdout, `"ops_per_s":`) || !strings.Contains(r.stdout, `"errors":0`) {
+		t.Fatalf("%+v", r)
+	}
+	for says, args := range map[string][]string{
+		"--clients 0: 1 to 10000 are possible":       {"--clients", "0"},
+		"--payload 524289: 0 to 524288 are possible": {"--payload", "524289"},
+		"--output yaml: none of table, json":         {"-o", "yaml"},
+	} {
+		w.want(run{2, "", "weft: " + says + "\n"}, append([]string{"bench", "queue"}, args...)...)
+	}
+}

@@ -92,6 +92,10 @@ const (
 	ErrorReason_ERROR_REASON_UNIQUE_MISMATCH ErrorReason = 27
 	// [FAILED_PRECONDITION] The task has not ended, or succeeded; metadata: task_id, state.
 	ErrorReason_ERROR_REASON_TASK_NOT_FINAL ErrorReason = 28
+	// [NOT_FOUND] metadata: schedule.
+	ErrorReason_ERROR_REASON_SCHEDULE_NOT_FOUND ErrorReason = 40
+	// [ALREADY_EXISTS] There is a schedule of this name with another definition; metadata: schedule.
+	ErrorReason_ERROR_REASON_SCHEDULE_EXISTS ErrorReason = 41
 )
 
 // Enum value maps for ErrorReason.
@@ -126,37 +130,41 @@ var (
 		26: "ERROR_REASON_QUEUE_EXISTS",
 		27: "ERROR_REASON_UNIQUE_MISMATCH",
 		28: "ERROR_REASON_TASK_NOT_FINAL",
+		40: "ERROR_REASON_SCHEDULE_NOT_FOUND",
+		41: "ERROR_REASON_SCHEDULE_EXISTS",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":       0,
-		"ERROR_REASON_INVALID_FIELD":     1,
-		"ERROR_REASON_PAYLOAD_TOO_LARGE": 2,
-		"ERROR_REASON_QUEUE_NOT_FOUND":   3,
-		"ERROR_REASON_TASK_NOT_FOUND":    4,
-		"ERROR_REASON_CALL_NOT_FOUND":    5,
-		"ERROR_REASON_SESSION_NOT_FOUND": 6,
-		"ERROR_REASON_REQUEST_MISMATCH":  7,
-		"ERROR_REASON_LEASE_LOST":        8,
-		"ERROR_REASON_CALL_WINDOW_FULL":  9,
-		"ERROR_REASON_STATE_FULL":        10,
-		"ERROR_REASON_DISK_LOW":          11,
-		"ERROR_REASON_NOT_READY":         12,
-		"ERROR_REASON_TERM_ENDED":        13,
-		"ERROR_REASON_SLOW_STREAM":       14,
-		"ERROR_REASON_BAD_FRAME":         15,
-		"ERROR_REASON_SUPERSEDED":        16,
-		"ERROR_REASON_CALL_FINISHED":     17,
-		"ERROR_REASON_REQUEST_POISONED":  18,
-		"ERROR_REASON_OUTPUT_GONE":       19,
-		"ERROR_REASON_OVERLOADED":        20,
-		"ERROR_REASON_INTERNAL":          21,
-		"ERROR_REASON_CALL_SPARSE":       22,
-		"ERROR_REASON_QUEUE_FULL":        23,
-		"ERROR_REASON_QUEUE_CLOSED":      24,
-		"ERROR_REASON_QUEUE_NOT_EMPTY":   25,
-		"ERROR_REASON_QUEUE_EXISTS":      26,
-		"ERROR_REASON_UNIQUE_MISMATCH":   27,
-		"ERROR_REASON_TASK_NOT_FINAL":    28,
+		"ERROR_REASON_UNSPECIFIED":        0,
+		"ERROR_REASON_INVALID_FIELD":      1,
+		"ERROR_REASON_PAYLOAD_TOO_LARGE":  2,
+		"ERROR_REASON_QUEUE_NOT_FOUND":    3,
+		"ERROR_REASON_TASK_NOT_FOUND":     4,
+		"ERROR_REASON_CALL_NOT_FOUND":     5,
+		"ERROR_REASON_SESSION_NOT_FOUND":  6,
+		"ERROR_REASON_REQUEST_MISMATCH":   7,
+		"ERROR_REASON_LEASE_LOST":         8,
+		"ERROR_REASON_CALL_WINDOW_FULL":   9,
+		"ERROR_REASON_STATE_FULL":         10,
+		"ERROR_REASON_DISK_LOW":           11,
+		"ERROR_REASON_NOT_READY":          12,
+		"ERROR_REASON_TERM_ENDED":         13,
+		"ERROR_REASON_SLOW_STREAM":        14,
+		"ERROR_REASON_BAD_FRAME":          15,
+		"ERROR_REASON_SUPERSEDED":         16,
+		"ERROR_REASON_CALL_FINISHED":      17,
+		"ERROR_REASON_REQUEST_POISONED":   18,
+		"ERROR_REASON_OUTPUT_GONE":        19,
+		"ERROR_REASON_OVERLOADED":         20,
+		"ERROR_REASON_INTERNAL":           21,
+		"ERROR_REASON_CALL_SPARSE":        22,
+		"ERROR_REASON_QUEUE_FULL":         23,
+		"ERROR_REASON_QUEUE_CLOSED":       24,
+		"ERROR_REASON_QUEUE_NOT_EMPTY":    25,
+		"ERROR_REASON_QUEUE_EXISTS":       26,
+		"ERROR_REASON_UNIQUE_MISMATCH":    27,
+		"ERROR_REASON_TASK_NOT_FINAL":     28,
+		"ERROR_REASON_SCHEDULE_NOT_FOUND": 40,
+		"ERROR_REASON_SCHEDULE_EXISTS":    41,
 	}
 )
 
@@ -191,7 +199,7 @@ var File_weft_v1_error_proto protoreflect.FileDescriptor
 
 const file_weft_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13weft/v1/error.proto\x12\aweft.v1*\x99\a\n" +
+	"\x13weft/v1/error.proto\x12\aweft.v1*\xe0\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -222,7 +230,9 @@ const file_weft_v1_error_proto_rawDesc = "" +
 	"\x1cERROR_REASON_QUEUE_NOT_EMPTY\x10\x19\x12\x1d\n" +
 	"\x19ERROR_REASON_QUEUE_EXISTS\x10\x1a\x12 \n" +
 	"\x1cERROR_REASON_UNIQUE_MISMATCH\x10\x1b\x12\x1f\n" +
-	"\x1bERROR_REASON_TASK_NOT_FINAL\x10\x1cB,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
+	"\x1bERROR_REASON_TASK_NOT_FINAL\x10\x1c\x12#\n" +
+	"\x1fERROR_REASON_SCHEDULE_NOT_FOUND\x10(\x12 \n" +
+	"\x1cERROR_REASON_SCHEDULE_EXISTS\x10)B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 
 var (
 	file_weft_v1_error_proto_rawDescOnce sync.Once

@@ -57,6 +57,9 @@ type Record struct {
 	//	*Record_TaskUnblocked
 	//	*Record_TaskRevived
 	//	*Record_TaskDetached
+	//	*Record_SchedulePut
+	//	*Record_ScheduleFired
+	//	*Record_ScheduleDropped
 	Change        isRecord_Change `protobuf_oneof:"change"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -279,6 +282,33 @@ func (x *Record) GetTaskDetached() *TaskDetached {
 	return nil
 }
 
+func (x *Record) GetSchedulePut() *SchedulePut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_SchedulePut); ok {
+			return x.SchedulePut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetScheduleFired() *ScheduleFired {
+	if x != nil {
+		if x, ok := x.Change.(*Record_ScheduleFired); ok {
+			return x.ScheduleFired
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetScheduleDropped() *ScheduleDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_ScheduleDropped); ok {
+			return x.ScheduleDropped
+		}
+	}
+	return nil
+}
+
 type isRecord_Change interface {
 	isRecord_Change()
 }
@@ -383,6 +413,21 @@ type Record_TaskDetached struct {
 	TaskDetached *TaskDetached `protobuf:"bytes,20,opt,name=task_detached,json=taskDetached,proto3,oneof"`
 }
 
+type Record_SchedulePut struct {
+	// A schedule's whole state.
+	SchedulePut *SchedulePut `protobuf:"bytes,40,opt,name=schedule_put,json=schedulePut,proto3,oneof"`
+}
+
+type Record_ScheduleFired struct {
+	// A schedule came to a scheduled time, or was run by hand.
+	ScheduleFired *ScheduleFired `protobuf:"bytes,41,opt,name=schedule_fired,json=scheduleFired,proto3,oneof"`
+}
+
+type Record_ScheduleDropped struct {
+	// A schedule is gone.
+	ScheduleDropped *ScheduleDropped `protobuf:"bytes,42,opt,name=schedule_dropped,json=scheduleDropped,proto3,oneof"`
+}
+
 func (*Record_Floor) isRecord_Change() {}
 
 func (*Record_QueuePut) isRecord_Change() {}
@@ -422,6 +467,12 @@ func (*Record_TaskUnblocked) isRecord_Change() {}
 func (*Record_TaskRevived) isRecord_Change() {}
 
 func (*Record_TaskDetached) isRecord_Change() {}
+
+func (*Record_SchedulePut) isRecord_Change() {}
+
+func (*Record_ScheduleFired) isRecord_Change() {}
+
+func (*Record_ScheduleDropped) isRecord_Change() {}
 
 // Floor says that every live entity's last whole-state record is at or above a sequence, so that
 // what is below may be purged.
@@ -774,7 +825,13 @@ func (x *TaskUnblocked) GetNext() int64 {
 type TaskRevived struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which task.
-	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What follows; 0 is ready.
+	State uint32 `protobuf:"varint,2,opt,name=state,proto3" json:"state,omitempty"`
+	// If it is blocked: the tasks that it waits for, as in TaskPut.
+	Waits []uint64 `protobuf:"varint,3,rep,packed,name=waits,proto3" json:"waits,omitempty"`
+	// Its deadline has passed and has nothing to say any more.
+	Undue         bool `protobuf:"varint,4,opt,name=undue,proto3" json:"undue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -814,6 +871,27 @@ func (x *TaskRevived) GetId() uint64 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *TaskRevived) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *TaskRevived) GetWaits() []uint64 {
+	if x != nil {
+		return x.Waits
+	}
+	return nil
+}
+
+func (x *TaskRevived) GetUndue() bool {
+	if x != nil {
+		return x.Undue
+	}
+	return false
 }
 
 // TaskDetached takes a task from its call, where another one is at its index.
@@ -2655,12 +2733,402 @@ func (x *TaskDropped) GetId() uint64 {
 	return 0
 }
 
+// SchedulePut is a schedule's whole state.
+type SchedulePut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The cron line.
+	Cron string `protobuf:"bytes,4,opt,name=cron,proto3" json:"cron,omitempty"`
+	// The IANA time zone; empty is UTC.
+	Zone string `protobuf:"bytes,5,opt,name=zone,proto3" json:"zone,omitempty"`
+	// 1 skip, 2 latest, 3 all.
+	CatchUp uint32 `protobuf:"varint,6,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"`
+	// How late a run may be made up; 0 is without limit.
+	CatchUpWindow int64 `protobuf:"varint,7,opt,name=catch_up_window,json=catchUpWindow,proto3" json:"catch_up_window,omitempty"`
+	// 1 allow, 2 skip.
+	Overlap uint32 `protobuf:"varint,8,opt,name=overlap,proto3" json:"overlap,omitempty"`
+	// The queue of its tasks, by name.
+	Queue string `protobuf:"bytes,9,opt,name=queue,proto3" json:"queue,omitempty"`
+	// Its tasks: only what a client asks for is set.
+	Task *TaskPut `protobuf:"bytes,10,opt,name=task,proto3" json:"task,omitempty"`
+	// Has no runs.
+	Paused bool `protobuf:"varint,11,opt,name=paused,proto3" json:"paused,omitempty"`
+	// When it was created.
+	CreatedAt int64 `protobuf:"varint,12,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When it was last changed by a client.
+	UpdatedAt int64 `protobuf:"varint,13,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// How far it has come.
+	Progress      *ScheduleProgress `protobuf:"bytes,14,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchedulePut) Reset() {
+	*x = SchedulePut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchedulePut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchedulePut) ProtoMessage() {}
+
+func (x *SchedulePut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchedulePut.ProtoReflect.Descriptor instead.
+func (*SchedulePut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SchedulePut) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetCatchUp() uint32 {
+	if x != nil {
+		return x.CatchUp
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetCatchUpWindow() int64 {
+	if x != nil {
+		return x.CatchUpWindow
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetOverlap() uint32 {
+	if x != nil {
+		return x.Overlap
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *SchedulePut) GetTask() *TaskPut {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *SchedulePut) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *SchedulePut) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetUpdatedAt() int64 {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return 0
+}
+
+func (x *SchedulePut) GetProgress() *ScheduleProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// ScheduleProgress is how far a schedule has come.
+type ScheduleProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next scheduled time, 0 if there is none.
+	Next int64 `protobuf:"varint,1,opt,name=next,proto3" json:"next,omitempty"`
+	// Scheduled times up to this one are dealt with.
+	Through int64 `protobuf:"varint,2,opt,name=through,proto3" json:"through,omitempty"`
+	// The last run's scheduled time, 0 if there was none.
+	LastAt int64 `protobuf:"varint,3,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
+	// Its task's id.
+	LastTask uint64 `protobuf:"varint,4,opt,name=last_task,json=lastTask,proto3" json:"last_task,omitempty"`
+	// Runs made up since the schedule was last on time.
+	Behind uint32 `protobuf:"varint,5,opt,name=behind,proto3" json:"behind,omitempty"`
+	// The scheduled time of the run that was refused, if the last one was.
+	FailedAt int64 `protobuf:"varint,6,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	// Why, as in the API.
+	FailureReason string `protobuf:"bytes,7,opt,name=failure_reason,json=failureReason,proto3" json:"failure_reason,omitempty"`
+	// For people.
+	FailureMessage string `protobuf:"bytes,8,opt,name=failure_message,json=failureMessage,proto3" json:"failure_message,omitempty"`
+	// The last scheduled time without a run.
+	SkippedAt int64 `protobuf:"varint,9,opt,name=skipped_at,json=skippedAt,proto3" json:"skipped_at,omitempty"`
+	// Why: 1 missed, 2 the last run was not over.
+	SkipReason    uint32 `protobuf:"varint,10,opt,name=skip_reason,json=skipReason,proto3" json:"skip_reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleProgress) Reset() {
+	*x = ScheduleProgress{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleProgress) ProtoMessage() {}
+
+func (x *ScheduleProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleProgress.ProtoReflect.Descriptor instead.
+func (*ScheduleProgress) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ScheduleProgress) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetThrough() int64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetLastAt() int64 {
+	if x != nil {
+		return x.LastAt
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetLastTask() uint64 {
+	if x != nil {
+		return x.LastTask
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetBehind() uint32 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetFailedAt() int64 {
+	if x != nil {
+		return x.FailedAt
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetFailureReason() string {
+	if x != nil {
+		return x.FailureReason
+	}
+	return ""
+}
+
+func (x *ScheduleProgress) GetFailureMessage() string {
+	if x != nil {
+		return x.FailureMessage
+	}
+	return ""
+}
+
+func (x *ScheduleProgress) GetSkippedAt() int64 {
+	if x != nil {
+		return x.SkippedAt
+	}
+	return 0
+}
+
+func (x *ScheduleProgress) GetSkipReason() uint32 {
+	if x != nil {
+		return x.SkipReason
+	}
+	return 0
+}
+
+// ScheduleFired says how far a schedule has come.
+type ScheduleFired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which schedule.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// All of it.
+	Progress      *ScheduleProgress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleFired) Reset() {
+	*x = ScheduleFired{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleFired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleFired) ProtoMessage() {}
+
+func (x *ScheduleFired) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleFired.ProtoReflect.Descriptor instead.
+func (*ScheduleFired) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ScheduleFired) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ScheduleFired) GetProgress() *ScheduleProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// ScheduleDropped forgets a schedule.
+type ScheduleDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which schedule.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleDropped) Reset() {
+	*x = ScheduleDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleDropped) ProtoMessage() {}
+
+func (x *ScheduleDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleDropped.ProtoReflect.Descriptor instead.
+func (*ScheduleDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ScheduleDropped) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 var File_weft_journal_v1_record_proto protoreflect.FileDescriptor
 
 const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xc1\n" +
-	"\n" +
+	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\x9c\f\n" +
 	"\x06Record\x12.\n" +
 	"\x05floor\x18\x01 \x01(\v2\x16.weft.journal.v1.FloorH\x00R\x05floor\x128\n" +
 	"\tqueue_put\x18\x02 \x01(\v2\x19.weft.journal.v1.QueuePutH\x00R\bqueuePut\x12>\n" +
@@ -2685,7 +3153,10 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\rqueue_dropped\x18\x11 \x01(\v2\x1d.weft.journal.v1.QueueDroppedH\x00R\fqueueDropped\x12G\n" +
 	"\x0etask_unblocked\x18\x12 \x01(\v2\x1e.weft.journal.v1.TaskUnblockedH\x00R\rtaskUnblocked\x12A\n" +
 	"\ftask_revived\x18\x13 \x01(\v2\x1c.weft.journal.v1.TaskRevivedH\x00R\vtaskRevived\x12D\n" +
-	"\rtask_detached\x18\x14 \x01(\v2\x1d.weft.journal.v1.TaskDetachedH\x00R\ftaskDetachedB\b\n" +
+	"\rtask_detached\x18\x14 \x01(\v2\x1d.weft.journal.v1.TaskDetachedH\x00R\ftaskDetached\x12A\n" +
+	"\fschedule_put\x18( \x01(\v2\x1c.weft.journal.v1.SchedulePutH\x00R\vschedulePut\x12G\n" +
+	"\x0eschedule_fired\x18) \x01(\v2\x1e.weft.journal.v1.ScheduleFiredH\x00R\rscheduleFired\x12M\n" +
+	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xda\x03\n" +
@@ -2717,9 +3188,12 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"dependency\x18\x02 \x01(\x04R\n" +
 	"dependency\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\rR\x05state\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\x03R\x04next\"\x1d\n" +
+	"\x04next\x18\x04 \x01(\x03R\x04next\"_\n" +
 	"\vTaskRevived\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\x1e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\rR\x05state\x12\x14\n" +
+	"\x05waits\x18\x03 \x03(\x04R\x05waits\x12\x14\n" +
+	"\x05undue\x18\x04 \x01(\bR\x05undue\"\x1e\n" +
 	"\fTaskDetached\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xd3\x01\n" +
 	"\n" +
@@ -2883,6 +3357,43 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x05tries\x18\b \x01(\rR\x05tries\x12\x16\n" +
 	"\x06worker\x18\t \x01(\tR\x06worker\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xad\x03\n" +
+	"\vSchedulePut\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04cron\x18\x04 \x01(\tR\x04cron\x12\x12\n" +
+	"\x04zone\x18\x05 \x01(\tR\x04zone\x12\x19\n" +
+	"\bcatch_up\x18\x06 \x01(\rR\acatchUp\x12&\n" +
+	"\x0fcatch_up_window\x18\a \x01(\x03R\rcatchUpWindow\x12\x18\n" +
+	"\aoverlap\x18\b \x01(\rR\aoverlap\x12\x14\n" +
+	"\x05queue\x18\t \x01(\tR\x05queue\x12,\n" +
+	"\x04task\x18\n" +
+	" \x01(\v2\x18.weft.journal.v1.TaskPutR\x04task\x12\x16\n" +
+	"\x06paused\x18\v \x01(\bR\x06paused\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\f \x01(\x03R\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"updated_at\x18\r \x01(\x03R\tupdatedAt\x12=\n" +
+	"\bprogress\x18\x0e \x01(\v2!.weft.journal.v1.ScheduleProgressR\bprogress\"\xbb\x02\n" +
+	"\x10ScheduleProgress\x12\x12\n" +
+	"\x04next\x18\x01 \x01(\x03R\x04next\x12\x18\n" +
+	"\athrough\x18\x02 \x01(\x03R\athrough\x12\x17\n" +
+	"\alast_at\x18\x03 \x01(\x03R\x06lastAt\x12\x1b\n" +
+	"\tlast_task\x18\x04 \x01(\x04R\blastTask\x12\x16\n" +
+	"\x06behind\x18\x05 \x01(\rR\x06behind\x12\x1b\n" +
+	"\tfailed_at\x18\x06 \x01(\x03R\bfailedAt\x12%\n" +
+	"\x0efailure_reason\x18\a \x01(\tR\rfailureReason\x12'\n" +
+	"\x0ffailure_message\x18\b \x01(\tR\x0efailureMessage\x12\x1d\n" +
+	"\n" +
+	"skipped_at\x18\t \x01(\x03R\tskippedAt\x12\x1f\n" +
+	"\vskip_reason\x18\n" +
+	" \x01(\rR\n" +
+	"skipReason\"^\n" +
+	"\rScheduleFired\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12=\n" +
+	"\bprogress\x18\x02 \x01(\v2!.weft.journal.v1.ScheduleProgressR\bprogress\"!\n" +
+	"\x0fScheduleDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02idB7Z5github.com/weftq/weft/proto/weft/journal/v1;journalv1b\x06proto3"
 
 var (
@@ -2897,7 +3408,7 @@ func file_weft_journal_v1_record_proto_rawDescGZIP() []byte {
 	return file_weft_journal_v1_record_proto_rawDescData
 }
 
-var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*Record)(nil),           // 0: weft.journal.v1.Record
 	(*Floor)(nil),            // 1: weft.journal.v1.Floor
@@ -2925,6 +3436,10 @@ var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*TaskCancelling)(nil),   // 23: weft.journal.v1.TaskCancelling
 	(*TaskFinished)(nil),     // 24: weft.journal.v1.TaskFinished
 	(*TaskDropped)(nil),      // 25: weft.journal.v1.TaskDropped
+	(*SchedulePut)(nil),      // 26: weft.journal.v1.SchedulePut
+	(*ScheduleProgress)(nil), // 27: weft.journal.v1.ScheduleProgress
+	(*ScheduleFired)(nil),    // 28: weft.journal.v1.ScheduleFired
+	(*ScheduleDropped)(nil),  // 29: weft.journal.v1.ScheduleDropped
 }
 var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: weft.journal.v1.Record.floor:type_name -> weft.journal.v1.Floor
@@ -2947,24 +3462,30 @@ var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	4,  // 17: weft.journal.v1.Record.task_unblocked:type_name -> weft.journal.v1.TaskUnblocked
 	5,  // 18: weft.journal.v1.Record.task_revived:type_name -> weft.journal.v1.TaskRevived
 	6,  // 19: weft.journal.v1.Record.task_detached:type_name -> weft.journal.v1.TaskDetached
-	16, // 20: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
-	9,  // 21: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
-	9,  // 22: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
-	9,  // 23: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
-	15, // 24: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
-	14, // 25: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
-	16, // 26: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
-	15, // 27: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
-	24, // 28: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
-	17, // 29: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
-	15, // 30: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
-	14, // 31: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
-	15, // 32: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	26, // 20: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
+	28, // 21: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
+	29, // 22: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
+	16, // 23: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
+	9,  // 24: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
+	9,  // 25: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
+	9,  // 26: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
+	15, // 27: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
+	14, // 28: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
+	16, // 29: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
+	15, // 30: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
+	24, // 31: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
+	17, // 32: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
+	15, // 33: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
+	14, // 34: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
+	15, // 35: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
+	18, // 36: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
+	27, // 37: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
+	27, // 38: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_weft_journal_v1_record_proto_init() }
@@ -2993,6 +3514,9 @@ func file_weft_journal_v1_record_proto_init() {
 		(*Record_TaskUnblocked)(nil),
 		(*Record_TaskRevived)(nil),
 		(*Record_TaskDetached)(nil),
+		(*Record_SchedulePut)(nil),
+		(*Record_ScheduleFired)(nil),
+		(*Record_ScheduleDropped)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3000,7 +3524,7 @@ func file_weft_journal_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_journal_v1_record_proto_rawDesc), len(file_weft_journal_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

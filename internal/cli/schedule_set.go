@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weftq/weft/pkg/client"
+	"github.com/weftq/weft/pkg/task"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// scheduleFlags are the flags of what makes or changes a schedule.
+type scheduleFlags struct {
+	commandFlags
+	kind      string
+	payload   string
+	retention time.Duration
+
+	cron    string
+	zone    string
+	catchUp string
+	window  time.Duration
+	overlap string
+	paused  bool
+}
+
+// scheduleFields are the fields of the API that flags set; the other flags are about the task.
+var scheduleFields = map[string]string{
+	"cron": "cron", "zone": "time_zone", "catch-up": "catch_up", "catch-up-window": "catch_up_window", "overlap": "overlap",
+}
+
+func (f *scheduleFlags) add(cmd *cobra.Command) {
+	f.commandFlags.add(cmd)
+	flags := cmd.Flags()
+	flags.SetInterspersed(true) // the command is what follows the two dashes
+	flags.StringVar(&f.kind, "kind", "", "tasks of this `kind`, for a worker's handler")
+	flags.StringVar(&f.payload, "payload", "", "the handler's input, `text`")
+	flags.DurationVar(&f.retention, "retention", 0, "keep outcomes so long (default 24h)")
+	flags.StringVar(&f.cron, "cron", "", "when: a `line` of five fields as in crontab(5), or @daily, \"@every 90s\" and the like")
+	flags.StringVar(&f.zone, "zone", "", "the time `zone`, as Europe/Berlin (default UTC)")
+	flags.StringVar(&f.catchUp, "catch-up", "", "`policy` for missed runs: skip, latest or all (default skip)")
+	flags.DurationVar(&f.window, "catch-up-window", 0, "how late a missed run may be made up (default without limit)")
+	flags.StringVar(&f.overlap, "overlap", "", "`policy` for a run while the last one goes on: allow or skip (default allow)")
+}
+
+// schedule reads a command line: the name, and a command behind two dashes. whole says that a task is wanted.
+func (f *scheduleFlags) schedule(cmd *cobra.Command, args []string, whole bool) (s client.Schedule, err error) {
+	names, argv := args, []string(nil)
+	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+		names, argv = args[:dash], args[dash:]
+	}
+	if len(names) != 1 {
+		return s, Usage("%s: one name, and the command behind --", cmd.CommandPath())
+	}
+	s = client.Schedule{Name: names[0], Cron: f.cron, TimeZone: f.zone, CatchUpWindow: f.window, Paused: f.paused}
+	catchUp, err := parsePolicy("--catch-up", f.catchUp, "CATCH_UP_POLICY_", weftv1.CatchUpPolicy_value)
+	if err != nil {
+		return s, err
+	}
+	overlap, err := parsePolicy("--overlap", f.overlap, "OVERLAP_POLICY_", weftv1.OverlapPolicy_value)
+	if err != nil {
+		return s, err
+	}
+	s.CatchUp, s.Overlap = weftv1.CatchUpPolicy(catchUp), weftv1.OverlapPolicy(overlap)
+	if !whole && f.kind == "" && len(argv) == 0 {
+		return s, nil
+	}
+	s.Task, err = f.task(cmd, argv)
+	return s, err
+}
+
+// task is what to submit.
+func (f *scheduleFlags) task(cmd *cobra.Command, argv []string) (client.Spec, error) {
+	spec, err := f.spec()
+	if err != nil {
+		return spec, err
+	}
+	spec.Retention = f.retention
+	switch {
+	case f.kind == "" && f.payload != "":
+		return spec, Usage("%s: --payload needs --kind", cmd.CommandPath())
+	case f.kind == "":
+		spec.Command = withArgs(spec.Command, argv, nil)
+		return spec, commandArgs(cmd, argv)
+	case len(argv) > 0:
+		return spec, Usage("%s: --kind takes no command", cmd.CommandPath())
+	}
+	spec.Kind, spec.Command, spec.Payload = f.kind, nil, task.Text(f.payload)
+	return spec, nil
+}
+
+// parsePolicy reads a policy; empty is the default one.
+func parsePolicy(flag, word, prefix string, values map[string]int32) (int32, error) {
+	if word == "" {
+		return 0, nil
+	}
+	n, ok := values[prefix+strings.ToUpper(word)]
+	if !ok || n == 0 {
+		var words []string
+		for name, n := range values {
+			if n != 0 {
+				words = append(words, policyWord(name, prefix))
+			}
+		}
+		slices.Sort(words)
+		return 0, Usage("%s %q: none of %s", flag, word, strings.Join(words, ", "))
+	}
+	return n, nil
+}
+
+// policyWord is a value of an enum for people.
+func policyWord(name, prefix string) string { return strings.ToLower(strings.TrimPrefix(name, prefix)) }
+
+// scheduleCreateCommand is `schedule create`.
+func (a *App) scheduleCreateCommand() *cobra.Command {
+	var flags scheduleFlags
+	cmd := &cobra.Command{
+		Use:   "create SCHEDULE --cron LINE [flags] -- COMMAND ARG...",
+		Short: "Make a schedule; doing so again with equal words changes nothing",
+		Long: "Make a schedule: a command, or with --kind a task for a handler, submitted by the clock. Each time\n" +
+			"has one run at most. The task's labels weft.schedule and weft.scheduled_at say which run it is.",
+		Example: "  " + a.Name + " schedule create backup --cron '30 2 * * *' --zone Europe/Berlin -- backup.sh /srv",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := flags.schedule(cmd, args, true)
+			if err != nil {
+				return err
+			}
+			if s.Cron == "" {
+				return Usage("%s: --cron is needed", cmd.CommandPath())
+			}
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				made, err := c.CreateSchedule(ctx, s)
+				if err == nil {
+					fmt.Fprintln(a.Out, made.GetName())
+				}
+				return err
+			})
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&flags.paused, "paused", false, "without runs until it is resumed")
+	return cmd
+}
+
+// scheduleUpdateCommand is `schedule update`.
+func (a *App) scheduleUpdateCommand() *cobra.Command {
+	var flags scheduleFlags
+	cmd := &cobra.Command{
+		Use:   "update SCHEDULE [flags] [-- COMMAND ARG...]",
+		Short: "Change what the flags say; a command or --kind replaces the task",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := flags.schedule(cmd, args, false)
+			if err != nil {
+				return err
+			}
+			fields, err := flags.changed(cmd, s.Task.Kind != "")
+			if err != nil {
+				return err
+			}
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				_, err := c.UpdateSchedule(ctx, s, fields...)
+				return err
+			})
+		},
+	}
+	flags.add(cmd)
+	return cmd
+}
+
+// changed are the fields that a command line sets.
+func (f *scheduleFlags) changed(cmd *cobra.Command, withTask bool) (fields []string, err error) {
+	if withTask {
+		fields = append(fields, "task")
+	}
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		field, ok := scheduleFields[flag.Name]
+		switch {
+		case cmd.InheritedFlags().Lookup(flag.Name) != nil: // about the program
+		case ok:
+			fields = append(fields, field)
+		case !withTask && err == nil:
+			err = Usage("%s: --%s is about the task, which is replaced whole: give its command or --kind too",
+				cmd.CommandPath(), flag.Name)
+		}
+	})
+	if f.catchUp == "skip" && !slices.Contains(fields, "catch_up_window") {
+		fields = append(fields, "catch_up_window") // which this policy does not have
+	}
+	if err == nil && len(fields) == 0 {
+		err = Usage("%s: nothing to change", cmd.CommandPath())
+	}
+	return fields, err
+}
