@@ -59,6 +59,7 @@ func (a *App) queuePutCommand() *cobra.Command {
 		},
 	}
 	flags.taskFlags.add(cmd)
+	flags.addWhen(cmd)
 	flags.wait.add(cmd, "wait for room so long at most (exit code 124); 0s is not at all")
 	f := cmd.Flags()
 	f.StringVar(&flags.kind, "kind", client.DataKind, "the tasks' `kind`")

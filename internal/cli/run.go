@@ -51,6 +51,7 @@ func (a *App) runCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
+	flags.addWhen(cmd)
 	a.localFlag(cmd, &local)
 	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave standard input alone")
 	return cmd

@@ -42,6 +42,7 @@ func (a *App) submitCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
+	flags.addWhen(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.kind, "kind", "", "a task of this `kind`, for a worker's handler")
 	f.StringVar(&flags.payload, "payload", "", "the handler's input, `text`")

@@ -37,14 +37,19 @@ type taskFlags struct {
 func (f *taskFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVar(&f.priority, "priority", 0, "the least runs first, from -32768 to 32767")
+	flags.StringVar(&f.unique, "unique", "", "join a task of the same `key`, kind and payload that has not ended")
+	flags.StringVar(&f.key, "key", "", "the fairness `key`: tasks of different keys take turns")
+	flags.StringArrayVar(&f.workerLabels, "worker-label", nil, "`NAME=VALUE` that the worker must have")
+	flags.BoolVar(&f.exclusive, "exclusive", false, "never two attempts at a time, whatever becomes of a worker")
+}
+
+// addWhen defines those that are about one task, and mean nothing for a schedule's.
+func (f *taskFlags) addWhen(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.StringVar(&f.at, "at", "", "not before this `time`: 2006-01-02T15:04:05Z07:00, or a duration from now")
 	flags.StringVar(&f.deadline, "deadline", "", "expire what has not ended by this `time`, as with --at")
 	flags.StringSliceVar(&f.after, "after", nil, "run once these `tasks` have succeeded; if one does not, this one is cancelled")
 	flags.BoolVar(&f.afterFailure, "after-failure", false, "with --after: run whatever becomes of them")
-	flags.StringVar(&f.unique, "unique", "", "join a task of the same `key`, kind and payload that has not ended")
-	flags.StringVar(&f.key, "key", "", "take turns with tasks of other fairness `keys`")
-	flags.StringArrayVar(&f.workerLabels, "worker-label", nil, "`NAME=VALUE` that the worker must have")
-	flags.BoolVar(&f.exclusive, "exclusive", false, "never two attempts at a time, whatever becomes of a worker")
 }
 
 // fill checks the flags and sets them in a task.
