@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,7 @@ const retriesMax = 999
 
 // commandFlags are the flags of everything that runs commands on workers.
 type commandFlags struct {
+	taskFlags
 	queue   string
 	timeout time.Duration
 	grace   time.Duration
@@ -43,6 +45,7 @@ func (f *commandFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "`NAME=VALUE` for people and filters")
 	flags.BoolVar(&f.shell, "shell", false, "run the first argument as a line of /bin/sh; the worker must allow it")
 	flags.IntVar(&f.retries, "retries", 0, "try again so often after a failure")
+	f.taskFlags.add(cmd)
 }
 
 // spec is the task without its arguments and input.
@@ -50,7 +53,7 @@ func (f *commandFlags) spec() (client.Spec, error) {
 	if f.retries < 0 || f.retries > retriesMax {
 		return client.Spec{}, Usage("--retries %d: 0 to %d are possible", f.retries, retriesMax)
 	}
-	if err := checkText("--dir", f.dir); err != nil {
+	if err := cmp.Or(checkText("--dir", f.dir), checkName("--queue", f.queue)); err != nil {
 		return client.Spec{}, err
 	}
 	env, err := f.environment()
@@ -68,7 +71,7 @@ func (f *commandFlags) spec() (client.Spec, error) {
 	if f.retries > 0 {
 		spec.Retry.Attempts = f.retries + 1
 	}
-	return spec, nil
+	return spec, f.fill(&spec)
 }
 
 // environment reads --env.

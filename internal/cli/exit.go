@@ -13,6 +13,7 @@ import (
 // Exit codes, apart from the command's own.
 const (
 	ExitUsage       = 2   // the command line is wrong
+	ExitClosed      = 3   // the queue is closed
 	ExitMapMax      = 101 // map: so many tasks failed, or more
 	ExitTimeout     = 124 // the task's timeout is over
 	ExitWeft        = 125 // Weft failed

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -57,13 +58,14 @@ func formatFlag(cmd *cobra.Command, f *format) {
 // tasksCommand is `tasks`.
 func (a *App) tasksCommand() *cobra.Command {
 	var filter client.Filter
-	var states []string
+	var states, labels []string
+	var since, until string
 	var format format
 	cmd := &cobra.Command{
 		Use:   "tasks",
 		Short: "List tasks, oldest first",
 		Long: "List tasks, oldest first. A state is named as the table does, or as JSON does (TASK_STATE_READY).\n" +
-			"Commands are shortened; --full -o json has them whole.",
+			"Commands are shortened; --full -o json has them whole. The dead letters are: --state failed",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, word := range states {
@@ -73,6 +75,24 @@ func (a *App) tasksCommand() *cobra.Command {
 				}
 				filter.States = append(filter.States, s)
 			}
+			var err error
+			if filter.Labels, err = parsePairs("--label", labels); err != nil {
+				return err
+			}
+			now := time.Now()
+			if since != "" {
+				if filter.Since, err = parseMoment("--since", since, now, -1); err != nil {
+					return err
+				}
+			}
+			if until != "" {
+				if filter.Until, err = parseMoment("--until", until, now, -1); err != nil {
+					return err
+				}
+			}
+			if err := cmp.Or(checkName("--queue", filter.Queue), checkName("--kind", filter.Kind), checkName("--call", filter.CallID)); err != nil {
+				return err
+			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				return taskListing(time.Now()).print(a, format, c.List(ctx, filter))
 			})
@@ -81,6 +101,10 @@ func (a *App) tasksCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&filter.Queue, "queue", "q", "", "only of this `queue`")
 	f.StringSliceVarP(&states, "state", "s", nil, "only in these `states`: "+strings.Join(stateWords(), ", "))
+	f.StringVar(&filter.Kind, "kind", "", "only of this `kind`")
+	f.StringArrayVarP(&labels, "label", "l", nil, "only with this `NAME=VALUE`")
+	f.StringVar(&since, "since", "", "only those submitted since this `time`: 2006-01-02T15:04:05Z07:00, or so long ago, such as 2h")
+	f.StringVar(&until, "until", "", "only those submitted before this `time`")
 	f.StringVar(&filter.CallID, "call", "", "only of this `call`")
 	f.BoolVar(&filter.Full, "full", false, "with payloads, whole commands and results (with -o json)")
 	formatFlag(cmd, &format)
@@ -122,95 +146,9 @@ func orCommand(kind string) string {
 	return kind
 }
 
-// taskCommand is `task`.
-func (a *App) taskCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "task", Short: "Act on one task", Args: cobra.NoArgs}
-	var format format
-	show := &cobra.Command{
-		Use:   "show TASK",
-		Short: "Show a task whole",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkTaskID(args[0]); err != nil {
-				return err
-			}
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				t, err := c.Get(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				if format != formatTable {
-					return taskListing(time.Now()).print(a, format, one(t))
-				}
-				return a.showTask(t)
-			})
-		},
-	}
-	formatFlag(show, &format)
-	cmd.AddCommand(show)
-	return cmd
-}
-
 // one is a sequence of one.
 func one[T any](v T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) { yield(v, nil) }
-}
-
-// queuesCommand is `queues`.
-func (a *App) queuesCommand() *cobra.Command {
-	var format format
-	cmd := &cobra.Command{
-		Use:   "queues",
-		Short: "List queues and their counts",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				return queueListing().print(a, format, c.Queues(ctx))
-			})
-		},
-	}
-	formatFlag(cmd, &format)
-	return cmd
-}
-
-// queueListing is how queues are listed.
-func queueListing() *listing[*weftv1.Queue] {
-	return &listing[*weftv1.Queue]{
-		head: []string{"QUEUE", "SCHEDULED", "READY", "RUNNING", "CANCELLING", "SUCCEEDED", "FAILED", "CANCELLED"},
-		row: func(q *weftv1.Queue) []string {
-			n := q.GetCounts()
-			row := []string{q.GetName()}
-			for _, v := range []uint64{
-				n.GetScheduled(), n.GetReady(), n.GetRunning(), n.GetCancelling(),
-				n.GetSucceeded(), n.GetFailed(), n.GetCancelled(),
-			} {
-				row = append(row, strconv.FormatUint(v, 10))
-			}
-			return row
-		},
-		name: (*weftv1.Queue).GetName,
-	}
-}
-
-// queueCommand is `queue`.
-func (a *App) queueCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "queue", Short: "Act on one queue", Args: cobra.NoArgs}
-	cmd.AddCommand(&cobra.Command{
-		Use:   "create QUEUE",
-		Short: "Create a queue; doing so again changes nothing",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				q, err := c.CreateQueue(ctx, &weftv1.Queue{Name: args[0]})
-				if err != nil {
-					return err
-				}
-				fmt.Fprintln(a.Out, q.GetName())
-				return nil
-			})
-		},
-	})
-	return cmd
 }
 
 // workersCommand is `workers`.

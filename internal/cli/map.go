@@ -46,6 +46,7 @@ func (a *App) mapCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.mapInputs(cmd.Context(), &flags, args) },
 	}
 	flags.add(cmd)
+	flags.addWhen(cmd)
 	a.localFlag(cmd, &flags.local)
 	f := cmd.Flags()
 	f.IntVarP(&flags.inFlight, "jobs", "j", inFlightDefault, "at most `N` tasks at a time")

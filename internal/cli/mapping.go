@@ -35,6 +35,7 @@ type mapping struct {
 	ended    int              // inputs that have their result, or cannot be sent
 	failed   int              // of them
 	over     bool
+	callID   string
 	inputErr error
 }
 
@@ -178,20 +179,28 @@ func (m *mapping) results(ctx context.Context, inputs iter.Seq[string]) error {
 // are not: the map itself keeps them so.
 func (m *mapping) obstacle() look {
 	before := 0
-	return func(ctx context.Context) (string, bool) {
+	return func(ctx context.Context) (obstacle, bool) {
 		m.mu.Lock()
-		idle := m.ended == before && len(m.inputs) > 0
+		idle := m.ended == before && len(m.inputs) > 0 && m.callID != ""
 		before = m.ended
+		callID := m.callID
 		m.mu.Unlock()
 		if !idle {
-			return "", true
+			return obstacle{}, true
 		}
-		what, busy := m.app.obstacle(ctx, m.client, m.spec.Queue, m.spec.Kind)
-		if busy {
-			what = ""
+		found, waits := m.app.callObstacle(m.client, callID, m.spec.Queue)(ctx)
+		if found.word == "workers_busy" {
+			found = obstacle{}
 		}
-		return what, true
+		return found, waits
 	}
+}
+
+// begun notes the call that has the tasks.
+func (m *mapping) begun(call *client.Call) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.callID = call.ID()
 }
 
 // forget gives up the input of a task whose result was given out.
@@ -203,7 +212,7 @@ func (m *mapping) forget(index uint64) {
 
 // options are those of the SDK's map.
 func (m *mapping) options() []client.MapOption {
-	opts := []client.MapOption{client.InFlight(m.flags.inFlight)}
+	opts := []client.MapOption{client.InFlight(m.flags.inFlight), client.MapCall(m.begun)}
 	if m.flags.unordered {
 		opts = append(opts, client.Unordered())
 	}

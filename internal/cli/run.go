@@ -51,6 +51,7 @@ func (a *App) runCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
+	flags.addWhen(cmd)
 	a.localFlag(cmd, &local)
 	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave standard input alone")
 	return cmd
@@ -81,7 +82,7 @@ func (a *App) run(ctx context.Context, spec client.Spec, local bool) error {
 	if err != nil {
 		return err
 	}
-	r.stopWaiting = a.noteWaiting(ctx, a.specObstacle(c, &spec), a.Say)
+	r.stopWaiting = a.noteWaiting(ctx, a.callObstacle(c, call.ID(), spec.Queue), a.Say)
 	defer r.stopWaiting()
 	return r.wait(ctx, future)
 }

@@ -31,6 +31,7 @@ func (a *App) showTask(t *weftv1.Task) error {
 	s.work(t.GetSpec())
 	s.line("created", moment(t.GetCreatedAt()))
 	s.line("scheduled", moment(t.GetScheduledAt()))
+	s.dispatch(t)
 	s.line("attempts", fmt.Sprint(t.GetAttempts()))
 	if n := t.GetWorkersLost(); n > 0 {
 		s.line("workers lost", fmt.Sprint(n))
@@ -39,7 +40,10 @@ func (a *App) showTask(t *weftv1.Task) error {
 		s.line("worker", x.GetWorker())
 		s.line("started", moment(x.GetStartedAt()))
 	}
-	s.line("last error", errorText(t.GetLastError()))
+	s.attempts(t)
+	if len(t.GetEarlierAttempts()) == 0 {
+		s.line("last error", errorText(t.GetLastError()))
+	}
 	if t.GetCallId() != "" {
 		s.line("call", fmt.Sprintf("%s, index %d", t.GetCallId(), t.GetCallIndex()))
 	}
@@ -53,6 +57,53 @@ func (a *App) showTask(t *weftv1.Task) error {
 		return err
 	}
 	return a.showOutput(t.GetOutcome().GetCommand())
+}
+
+// workText is what a task is to do, in a line.
+func workText(spec *weftv1.TaskSpec) string {
+	if c := spec.GetCommand(); c != nil {
+		return quoteArgs(c.GetArgv())
+	}
+	p, err := task.PayloadFromProto(spec.GetPayload())
+	if err != nil {
+		return ""
+	}
+	return payloadText(p)
+}
+
+// dispatch prints when, where and beside what a task runs.
+func (s *sheet) dispatch(t *weftv1.Task) {
+	spec := t.GetSpec()
+	if p := spec.GetPriority(); p != 0 {
+		s.line("priority", fmt.Sprint(p))
+	}
+	s.line("deadline", moment(spec.GetDeadline()))
+	s.line("after", strings.Join(spec.GetAfter(), " "))
+	s.line("waits for", strings.Join(t.GetWaitsFor(), " "))
+	s.line("unique key", spec.GetUniqueKey())
+	s.line("joined", t.GetJoinedTaskId())
+	s.line("fairness key", spec.GetFairnessKey())
+	for _, k := range sortedKeys(spec.GetWorkerLabels()) {
+		s.line("worker label", k+"="+spec.GetWorkerLabels()[k])
+	}
+	if spec.GetExclusive() {
+		s.line("exclusive", "yes")
+	}
+}
+
+// attempts prints the earlier attempts, each with its end and its error.
+func (s *sheet) attempts(t *weftv1.Task) {
+	first := int(t.GetAttempts()) - len(t.GetEarlierAttempts()) + 1
+	if t.GetAttempt() != nil || t.GetOutcome().GetToken() != 0 {
+		first-- // the last one is not among them
+	}
+	for i, x := range t.GetEarlierAttempts() {
+		text := fmt.Sprintf("%s on %s, %s", endWord(x.GetEnd()), x.GetWorker(), moment(x.GetStartedAt()))
+		if e := errorText(x.GetError()); e != "" {
+			text += ": " + e
+		}
+		s.line(fmt.Sprintf("attempt %d", first+i), text)
+	}
 }
 
 // work prints what a task is to do.

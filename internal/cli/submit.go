@@ -42,6 +42,7 @@ func (a *App) submitCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
+	flags.addWhen(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.kind, "kind", "", "a task of this `kind`, for a worker's handler")
 	f.StringVar(&flags.payload, "payload", "", "the handler's input, `text`")
@@ -57,7 +58,12 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 		return spec, err
 	}
 	spec.Retention = f.retention
-	if f.delay > 0 {
+	switch {
+	case f.delay < 0:
+		return spec, Usage("--delay %v: 0s or more is possible", f.delay)
+	case f.delay > 0 && f.at != "":
+		return spec, Usage("--delay and --at: one of them")
+	case f.delay > 0:
 		spec.RunAt = time.Now().Add(f.delay)
 	}
 	switch {
@@ -69,7 +75,7 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 	case len(args) > 0:
 		return spec, Usage("submit: --kind takes no command")
 	}
-	if err := checkText("--payload", f.payload); err != nil {
+	if err := cmp.Or(checkText("--payload", f.payload), checkName("--kind", f.kind)); err != nil {
 		return spec, err
 	}
 	spec.Kind, spec.Command, spec.Payload = f.kind, nil, task.Text(f.payload)

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/weftq/weft/pkg/client"
@@ -16,9 +15,13 @@ const (
 	waitMax   = 30 * time.Second
 )
 
-// look finds what a task waits for: empty is nothing to speak of. It returns false when nothing waits any
+// obstacle is why a task does not run. Its word tells whether it is the same as before: the sentence has
+// numbers in it.
+type obstacle struct{ word, text string }
+
+// look finds what a task waits for: no word is nothing to speak of. It returns false when nothing waits any
 // more.
-type look func(context.Context) (what string, waits bool)
+type look func(context.Context) (found obstacle, waits bool)
 
 // noteWaiting says what is waited for, each thing once, until the returned function is called.
 func (a *App) noteWaiting(ctx context.Context, look look, say func(format string, args ...any)) (stop func()) {
@@ -37,14 +40,14 @@ func (a *App) noteWaiting(ctx context.Context, look look, say func(format string
 			}
 			wait = min(2*wait, waitMax)
 			short, cancel := context.WithTimeout(ctx, waitFirst)
-			what, waits := look(short)
+			found, waits := look(short)
 			cancel()
 			if !waits || ctx.Err() != nil {
 				return
 			}
-			if what != "" && !said[what] {
-				said[what] = true
-				say("%s", what)
+			if found.word != "" && !said[found.word] {
+				said[found.word] = true
+				say("%s", found.text)
 			}
 		}
 	}()
@@ -54,68 +57,63 @@ func (a *App) noteWaiting(ctx context.Context, look look, say func(format string
 	}
 }
 
-// obstacle is why no worker begins a task of a queue and kind: empty if one can, or if it cannot be known
-// now. Workers that have no free slot are one too, which is how it should be where many tasks wait.
-func (a *App) obstacle(ctx context.Context, c *client.Client, queue, kind string) (what string, busy bool) {
-	queue, kind = orDefault(queue), orCommand(kind)
-	able, ready := 0, 0
-	for w, err := range c.Workers(ctx) {
-		switch {
-		case err != nil:
-			return "", false
-		case !slices.Contains(w.GetQueues(), queue) || !slices.Contains(w.GetKinds(), kind):
-			continue
-		case w.GetDraining():
-		case w.GetAttempts() < w.GetSlots():
-			return "", false
-		default:
-			ready++
-		}
-		able++
+// sentence is an explanation in a line.
+func sentence(e client.Explanation) string {
+	if e.Advice == "" {
+		return e.Message
 	}
-	runs := "runs commands"
-	if kind != "command" {
-		runs = fmt.Sprintf("runs tasks of kind %q", kind)
-	}
-	switch {
-	case ready > 0:
-		return fmt.Sprintf("waiting for a slot: every worker on queue %q that %s is busy (%s workers)", queue, runs, a.Name), true
-	case able > 0:
-		return fmt.Sprintf("waiting for a worker: every one on queue %q that %s is about to stop (%s workers)", queue, runs, a.Name), false
-	default:
-		return fmt.Sprintf("waiting for a worker: no worker on queue %q %s (%s workers)", queue, runs, a.Name), false
-	}
-}
-
-// specObstacle looks on behalf of a task that was submitted here.
-func (a *App) specObstacle(c *client.Client, spec *client.Spec) look {
-	return func(ctx context.Context) (string, bool) {
-		what, _ := a.obstacle(ctx, c, spec.Queue, spec.Kind)
-		return what, true
-	}
+	return e.Message + " Try: " + e.Advice
 }
 
 // taskObstacle looks on behalf of a task that is known by its name, until that has begun.
 func (a *App) taskObstacle(c *client.Client, taskID string) look {
-	return func(ctx context.Context) (string, bool) {
-		response, err := weftv1.NewTaskServiceClient(c.Conn()).GetTask(ctx, &weftv1.GetTaskRequest{
-			Namespace: c.Namespace(), TaskId: taskID, View: weftv1.View_VIEW_BASIC,
-		})
-		if err != nil {
-			return "", true
+	return func(ctx context.Context) (obstacle, bool) {
+		e, err := c.Explain(ctx, taskID)
+		switch {
+		case err != nil:
+			return obstacle{}, true
+		case !waitsState(e.State):
+			return obstacle{}, false
 		}
-		t := response.GetTask()
-		switch t.GetState() {
-		case weftv1.TaskState_TASK_STATE_SCHEDULED:
-			return fmt.Sprintf("%s waits until %s", taskID, moment(t.GetScheduledAt())), true
-		case weftv1.TaskState_TASK_STATE_READY:
-			what, _ := a.obstacle(ctx, c, t.GetSpec().GetQueue(), t.GetSpec().GetKind())
-			if what != "" {
-				what = taskID + ": " + what
+		return obstacle{e.Reason, taskID + ": " + sentence(e)}, true
+	}
+}
+
+// waitsState reports whether a task has not begun.
+func waitsState(s weftv1.TaskState) bool {
+	for _, w := range waitingStates {
+		if s == w {
+			return true
+		}
+	}
+	return false
+}
+
+var waitingStates = []weftv1.TaskState{
+	weftv1.TaskState_TASK_STATE_SCHEDULED, weftv1.TaskState_TASK_STATE_BLOCKED, weftv1.TaskState_TASK_STATE_READY,
+}
+
+// callObstacle looks on behalf of the first task of a call that waits. One that the broker has not taken waits
+// for room in its queue.
+func (a *App) callObstacle(c *client.Client, callID, queue string) look {
+	return func(ctx context.Context) (obstacle, bool) {
+		for t, err := range c.List(ctx, client.Filter{CallID: callID, States: waitingStates}) {
+			if err != nil {
+				return obstacle{}, true
 			}
-			return what, true
-		default:
-			return "", false
+			e, err := c.Explain(ctx, t.GetId())
+			if err != nil || !waitsState(e.State) {
+				return obstacle{}, true
+			}
+			return obstacle{e.Reason, sentence(e)}, true
 		}
+		info, err := c.Queue(queue).Info(ctx)
+		n := info.GetCounts()
+		size := n.GetScheduled() + n.GetBlocked() + n.GetReady()
+		if err != nil || info.GetMaxSize() == 0 || size < info.GetMaxSize() {
+			return obstacle{}, true
+		}
+		return obstacle{"queue_full", fmt.Sprintf("Queue %s is full: %d tasks wait in it. Try: weft queue update %s --max-size N",
+			info.GetName(), size, info.GetName())}, true
 	}
 }

@@ -21,8 +21,11 @@ const envRole = "WEFT_E2E_ROLE"
 var binDir string
 
 func TestMain(m *testing.M) {
-	if os.Getenv(envRole) == roleWorker {
+	switch os.Getenv(envRole) {
+	case roleWorker:
 		os.Exit(workerMain())
+	case roleQueue:
+		os.Exit(queueMain())
 	}
 	// Whatever loses its parent becomes this process's child: so no descendant can hide.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

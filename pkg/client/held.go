@@ -268,3 +268,13 @@ func (l *lease) close() {
 	defer cancel()
 	_ = l.client.endSession(ctx, l.session) // it ends by itself if the broker is not there
 }
+
+// Held is a task that was got elsewhere with a given lease, by the name and the token that were told there: to be
+// ended or renewed from here. Its payload is not known.
+func (c *Client) Held(taskID string, token uint64) *Held {
+	return &Held{
+		lease: &lease{client: c, over: true},
+		task:  &weftv1.Assignment{TaskId: taskID, Token: token},
+		lost:  make(chan struct{}),
+	}
+}

@@ -39,6 +39,7 @@ type mapConfig struct {
 	name      string
 	inFlight  int
 	unordered bool
+	begun     func(*Call)
 }
 
 // MapOption changes a [Map].
@@ -56,6 +57,11 @@ func InFlight(n int) MapOption {
 // Unordered gives each result as soon as it is there; the default is the order of the inputs.
 func Unordered() MapOption {
 	return mapOptionFunc(func(c *mapConfig) { c.unordered = true })
+}
+
+// MapCall tells the call that has the map's tasks, before the first of them.
+func MapCall(fn func(*Call)) MapOption {
+	return mapOptionFunc(func(c *mapConfig) { c.begun = fn })
 }
 
 // Map submits a task for each input and gives their results. Memory is bounded for any number of
@@ -120,6 +126,9 @@ func newMapping(ctx context.Context, c *Client, cfg mapConfig) *mapping {
 		opts = append(opts, Name(cfg.name))
 	}
 	m.call = c.NewCall(opts...)
+	if cfg.begun != nil {
+		cfg.begun(m.call)
+	}
 	return m
 }
 

@@ -16,8 +16,18 @@ func TestAgainAfterOthers(t *testing.T) {
 	if n, refused := b.enqueue(task(0, ""), task(1, "x", 0)); n != 2 {
 		t.Fatalf("%d accepted, refused %v", n, refused)
 	}
-	if n, refused := b.enqueue(task(1, "x", 0), task(1, "x")); n != 1 || len(refused) != 0 { // one range
+	if n, refused := b.enqueue(task(1, "x", 0)); n != 1 || len(refused) != 0 {
 		t.Errorf("again: %d accepted, refused %v", n, refused)
+	}
+	if _, refused := b.enqueue(task(1, "x")); refused[pure.RequestMismatch] != 1 {
+		t.Errorf("without one that has not ended: refused %v", refused)
+	}
+	b.core.CancelIndexes(b.step(), b.call, pure.Range{}, -1)
+	for b.core.Pending() {
+		b.core.Work(b.step())
+	}
+	if n, refused := b.enqueue(task(1, "x"), task(1, "x", 0)); n != 1 || len(refused) != 0 { // one range
+		t.Errorf("without one that has ended: %d accepted, refused %v", n, refused)
 	}
 	if _, refused := b.enqueue(task(1, "y", 0)); refused[pure.RequestMismatch] != 1 {
 		t.Errorf("another payload: refused %v", refused)

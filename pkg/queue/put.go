@@ -7,6 +7,7 @@ import (
 // putter is a submission that waits for room in a queue. It is volatile: it ends with its request or stream.
 type putter struct {
 	id        uint64    // the caller's name for it; 0 for one of a call
+	number    uint64    // of its arrival
 	queue     *queue    // nil for one that waits behind another
 	space     *space    // of its namespace
 	behind    []*putter // of its call, that are after its task
@@ -15,8 +16,7 @@ type putter struct {
 	task      NewTask
 	call      *call
 	cancelled bool
-	number    uint64 // of its arrival
-	place     int32  // in queue.putters
+	place     int32 // in queue.putters
 }
 
 // Submitted is what became of a submission.

@@ -140,7 +140,7 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 		return gone(n.Index)
 	case t == nil:
 		return nil
-	case !t.sameButAfter(n):
+	case !c.sameInCall(k, t, n):
 		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
 	case missed:
 		k.retold.Add(n.Index, n.Index)
@@ -149,20 +149,37 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	return nil
 }
 
-// sameButAfter is same for a task that is asked for again in its call. What it is after is not compared: those
-// that have ended since are left out, as the call may have forgotten them.
-func (t *task) sameButAfter(n *NewTask) bool {
-	if len(t.Options.After) == 0 {
+// sameInCall tells whether a task of a call was asked for in the same words. What it is after has to be among
+// what it was after, but for what has ended: that is left out, as the call may have forgotten it.
+func (c *Core) sameInCall(k *call, t *task, n *NewTask) bool {
+	had := t.Options.After
+	if len(had) == 0 && len(n.AfterIndexes) == 0 {
 		return t.same(n)
 	}
-	asked := *DefaultOptions
+	options := *DefaultOptions
 	if n.Spec.Options != nil {
-		asked = *n.Spec.Options
+		options = *n.Spec.Options
 	}
-	asked.After = t.Options.After
-	again := *n
-	again.Spec.Options = &asked
-	return t.same(&again)
+	after := slices.Clone(options.After)
+	for _, index := range n.AfterIndexes {
+		if on := k.byIndex[index]; on != nil {
+			after = append(after, on.ID)
+		}
+	}
+	for _, id := range after {
+		if !slices.Contains(had, id) {
+			return false
+		}
+	}
+	for _, id := range had {
+		if on := c.tasks[id]; on != nil && !on.State.Final() && !slices.Contains(after, id) {
+			return false
+		}
+	}
+	asked := *n
+	options.After = had
+	asked.AfterIndexes, asked.Spec.Options = nil, &options
+	return t.same(&asked)
 }
 
 // callFinished is the refusal of tasks by a call that is over; the core may have forgotten it already.

@@ -1,6 +1,7 @@
 package servercmd
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -23,7 +24,7 @@ func (w *weftProgram) interruptOnce() {
 func TestWaitingForAWorker(t *testing.T) {
 	w := start(t)
 	w.want(run{0, "orders\n", ""}, "queue", "create", "orders")
-	const none = `waiting for a worker: no worker on queue "orders" runs commands (weft workers)` + "\n"
+	const none = "No worker serves queue orders. Try: weft worker --queues orders … (weft workers shows who is there)\n"
 	w.interruptOnce()
 	w.want(run{130, "", "weft: " + none +
 		"weft: cancelling the task, which no worker has begun; interrupt again to leave it\n" +
@@ -37,12 +38,13 @@ func TestWaitingForAWorker(t *testing.T) {
 	w.want(run{130, "", "weft: " + id + ": " + none}, "wait", id)
 	later := strings.TrimSpace(w.run("submit", "--delay", "1h", "--", "true").stdout)
 	w.interruptOnce()
-	if r := w.run("wait", later); r.code != 130 || !strings.HasPrefix(r.stderr, "weft: "+later+" waits until 20") {
+	if r := w.run("wait", later); r.code != 130 || !strings.HasPrefix(r.stderr, "weft: "+later+": It is to run at 20") {
 		t.Errorf("%+v", r)
 	}
 	other := strings.TrimSpace(w.run("submit", "--kind", "k").stdout)
 	w.interruptOnce()
-	w.want(run{130, "", "weft: " + other + `: waiting for a worker: no worker on queue "default" runs tasks of kind "k" (weft workers)` + "\n"}, "wait", other)
+	w.want(run{130, "", "weft: " + other +
+		": No worker of queue default handles kind k; the kinds there are command. Try: start a worker that handles kind k\n"}, "wait", other)
 }
 
 // What waits for a free slot says that.
@@ -54,7 +56,8 @@ func TestWaitingForASlot(t *testing.T) {
 	}
 	w.interruptOnce()
 	id := ids[len(ids)-1]
-	w.want(run{130, "", "weft: " + id + `: waiting for a slot: every worker on queue "default" that runs commands is busy (weft workers)` + "\n"}, "wait", id)
+	w.want(run{130, "", fmt.Sprintf("weft: %s: The workers that run it are busy: %d slots of 1 workers; 1 tasks of queue default are ready. "+
+		"Try: start more workers, or give them more slots\n", id, runtime.NumCPU())}, "wait", id)
 	w.signals = nil
 	if r := w.run(append([]string{"cancel", "--now"}, ids...)...); r.code != 0 {
 		t.Errorf("%+v", r)

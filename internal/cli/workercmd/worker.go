@@ -67,7 +67,7 @@ func New(app *cli.App) *cobra.Command {
 	fs.BoolVar(&f.policy.AllowAny, "allow-any", false, "any program may run")
 	fs.BoolVar(&f.policy.AllowShell, "allow-shell", false, "lines of /bin/sh may run (run --shell)")
 	fs.StringVar(&f.name, "name", "", "a `name` for people (default host and process)")
-	fs.StringToStringVar(&f.labels, "label", nil, "`NAME=VALUE` for people")
+	fs.StringToStringVar(&f.labels, "label", nil, "`NAME=VALUE` for people, and for tasks that ask for it (--worker-label)")
 	fs.Lookup("label").DefValue = "" // else the help has a default of []
 	fs.DurationVar(&f.drain, "drain-timeout", worker.DrainTimeoutDefault, "how long running tasks may go on at the end")
 	fs.StringVar(&f.spoolDir, "spool", "", "`directory` for large output (default the system's for temporary files)")

@@ -689,7 +689,7 @@ func (x *ExecuteAttach) GetRejectWhenFull() bool {
 }
 
 // ExecuteTask is a task at its place in the call. The same index again with an equal task is
-// accepted again and changes nothing. What it is after is not compared.
+// accepted again and changes nothing. What it is after and has ended may be left out then.
 type ExecuteTask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the client, best without holes: the broker remembers ranges.
