@@ -22,12 +22,11 @@ type orderModel struct {
 }
 
 type orderTask struct {
-	id            uint64
-	kind, key     string
-	labels        []string
-	priority      int16
-	ready, runs   bool
-	token, number uint64
+	id          uint64
+	kind, key   string
+	labels      []string
+	priority    int16
+	ready, runs bool
 }
 
 // orderKey is a fairness key: the one that was served the longest ago is next. One that is new, or was away for
