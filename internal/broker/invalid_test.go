@@ -28,7 +28,6 @@ var valid = map[string]proto.Message{
 	"CompleteTaskRequest": &weftv1.CompleteTaskRequest{TaskId: "t1", Token: 1},
 	"FailTaskRequest":     &weftv1.FailTaskRequest{TaskId: "t1", Token: 1, Error: &weftv1.TaskError{}},
 	"ReleaseTaskRequest":  &weftv1.ReleaseTaskRequest{TaskId: "t1", Token: 1},
-	"SubmitTasksRequest":  &weftv1.SubmitTasksRequest{Tasks: []*weftv1.TaskSpec{{Kind: "k"}}},
 	"ExplainTaskRequest":  &weftv1.ExplainTaskRequest{TaskId: "t1"},
 	"UpdateQueueRequest":  &weftv1.UpdateQueueRequest{Queue: &weftv1.Queue{Name: "q"}},
 	"CreateQueueRequest":  &weftv1.CreateQueueRequest{Queue: &weftv1.Queue{Name: "q"}},

@@ -119,6 +119,9 @@ func (s *taskService) submitAndWait(ctx context.Context, cmd *shard.SubmitTask, 
 // SubmitTasks implements TaskService.
 func (s *taskService) SubmitTasks(ctx context.Context, req *weftv1.SubmitTasksRequest) (*weftv1.SubmitTasksResponse, error) {
 	n := len(req.GetTasks())
+	if n == 0 || n > frameTasksMax { // the annotations leave the tasks alone: each is refused by itself
+		return nil, statusError(invalid("tasks", "must have from 1 to 1000 items"))
+	}
 	cmd := &shard.SubmitTasks{
 		Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(),
 		Tasks: make([]queue.NewTask, n), Refused: make([]error, n),

@@ -18,13 +18,14 @@ type brokerProcess struct {
 	world *world
 	addr  string
 	dir   string
+	args  []string
 	ready servercmd.BrokerReady
 }
 
-// broker starts a broker.
-func (w *world) broker() *brokerProcess {
+// broker starts a broker, with more arguments if there are any.
+func (w *world) broker(args ...string) *brokerProcess {
 	w.Helper()
-	b := &brokerProcess{world: w, addr: w.freePort(), dir: filepath.Join(w.dir, "data")}
+	b := &brokerProcess{world: w, addr: w.freePort(), dir: filepath.Join(w.dir, "data"), args: args}
 	if err := b.start(); err != nil {
 		w.Fatal(err)
 	}
@@ -33,9 +34,9 @@ func (w *world) broker() *brokerProcess {
 
 // start starts it, or starts it again: on the same port and directory. Any goroutine may call it.
 func (b *brokerProcess) start() error {
-	p, err := b.world.process("broker", procs.Command{Path: b.world.bin, Args: []string{
+	p, err := b.world.process("broker", procs.Command{Path: b.world.bin, Args: append([]string{
 		"broker", "--json", "--listen", b.addr, "--http", "127.0.0.1:0", "--data", b.dir,
-	}})
+	}, b.args...)})
 	if err != nil {
 		return err
 	}
@@ -46,6 +47,12 @@ func (b *brokerProcess) start() error {
 		return fmt.Errorf("broker: %w", err)
 	}
 	return nil
+}
+
+// restart kills the broker without a word and starts it again.
+func (b *brokerProcess) restart() error {
+	b.Kill()
+	return b.start()
 }
 
 // client dials a broker for as long as the test lasts.

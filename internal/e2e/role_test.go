@@ -6,11 +6,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,11 +35,15 @@ const (
 //	echo   returns its payload
 //	hold   returns its payload once the ledger says so
 //	sleep  returns its payload after the duration that this begins with, up to a slash
+//	flaky  fails the first time, and is sleep after that
+//	fail   fails
+//	grow   returns as many bytes as its payload says
 type workerConfig struct {
 	Name   string
 	Broker string
 	Ledger string
 	Slots  int
+	Queues []string
 	TTL    time.Duration
 	Drain  time.Duration
 }
@@ -67,16 +73,19 @@ func work(ctx context.Context, signals <-chan os.Signal) error {
 	r := &recorder{worker: cfg.Name, to: json.NewEncoder(conn), waiting: make(map[uint64]chan struct{})}
 	go r.listen(conn)
 	w, err := worker.New(worker.Config{
-		Broker: cfg.Broker, Name: cfg.Name, Slots: cfg.Slots, SessionTTL: cfg.TTL, DrainTimeout: cfg.Drain,
+		Broker: cfg.Broker, Name: cfg.Name, Slots: cfg.Slots, Queues: cfg.Queues,
+		SessionTTL: cfg.TTL, DrainTimeout: cfg.Drain,
 	})
 	if err != nil {
 		return err
 	}
 	for kind, run := range map[string]func(context.Context, *worker.Attempt) error{
 		"echo": func(context.Context, *worker.Attempt) error { return nil }, "hold": r.hold, "sleep": sleep,
+		"flaky": flaky, "fail": func(context.Context, *worker.Attempt) error { return errFails },
 	} {
 		w.Handle(kind, r.recorded(run))
 	}
+	w.Handle("grow", grow)
 	if err := procs.PrintReady(os.Stdout, workercmd.Ready{Worker: cfg.Name, Broker: cfg.Broker}); err != nil {
 		return err
 	}
@@ -166,4 +175,21 @@ func sleep(ctx context.Context, a *worker.Attempt) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+var errFails = errors.New("it fails")
+
+func flaky(ctx context.Context, a *worker.Attempt) error {
+	if a.Number == 1 {
+		return errFails
+	}
+	return sleep(ctx, a)
+}
+
+func grow(_ context.Context, a *worker.Attempt) (task.Payload, error) {
+	n, err := strconv.Atoi(string(a.Payload.Bytes()))
+	if err != nil {
+		return task.Payload{}, err
+	}
+	return task.Text(strings.Repeat("x", n)), nil
 }

@@ -8,7 +8,8 @@ type Key struct {
 	B uint64
 }
 
-func (k Key) less(o Key) bool { return k.A < o.A || k.A == o.A && k.B < o.B }
+// Less tells whether a key comes before another.
+func (k Key) Less(o Key) bool { return k.A < o.A || k.A == o.A && k.B < o.B }
 
 // Heap is a priority queue whose items can be moved and removed: each item keeps its own place, one more
 // than its index, 0 while it is out. Every operation is O(log n).
@@ -76,7 +77,7 @@ func (h *Heap[T]) Remove(item T) {
 func (h *Heap[T]) up(i int) (moved bool) {
 	for i > 0 {
 		parent := (i - 1) / 2
-		if !h.items[i].key.less(h.items[parent].key) {
+		if !h.items[i].key.Less(h.items[parent].key) {
 			break
 		}
 		h.swap(i, parent)
@@ -91,10 +92,10 @@ func (h *Heap[T]) down(i int) {
 		if least >= len(h.items) {
 			return
 		}
-		if right := least + 1; right < len(h.items) && h.items[right].key.less(h.items[least].key) {
+		if right := least + 1; right < len(h.items) && h.items[right].key.Less(h.items[least].key) {
 			least = right
 		}
-		if !h.items[least].key.less(h.items[i].key) {
+		if !h.items[least].key.Less(h.items[i].key) {
 			return
 		}
 		h.swap(i, least)
@@ -121,7 +122,7 @@ func (h *Heap[T]) Check() error {
 		if p := *h.place(h.items[i].item); int(p) != i+1 {
 			return fmt.Errorf("heap: the item at %d believes to be at %d", i, p-1)
 		}
-		if i > 0 && h.items[i].key.less(h.items[(i-1)/2].key) {
+		if i > 0 && h.items[i].key.Less(h.items[(i-1)/2].key) {
 			return fmt.Errorf("heap: the item at %d is less than the one above it", i)
 		}
 	}

@@ -39,7 +39,7 @@ func TestHeapAgainstSorting(t *testing.T) {
 			}
 		}
 		slices.SortFunc(in, func(a, b *thing) int {
-			if a.key.less(b.key) {
+			if a.key.Less(b.key) {
 				return -1
 			}
 			return 1

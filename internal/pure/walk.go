@@ -19,7 +19,7 @@ func (w *Walk[T]) add(i int) {
 		return
 	}
 	w.frontier = append(w.frontier, i)
-	for k := len(w.frontier) - 1; k > 0 && items[i].key.less(items[w.frontier[k-1]].key); k-- {
+	for k := len(w.frontier) - 1; k > 0 && items[i].key.Less(items[w.frontier[k-1]].key); k-- {
 		w.frontier[k], w.frontier[k-1] = w.frontier[k-1], i
 	}
 }

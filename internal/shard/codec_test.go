@@ -61,6 +61,7 @@ var recordGenerators = map[string]func(*rapid.T) any{
 		}
 		return r
 	},
+	"taskJoined":   func(t *rapid.T) any { return &queue.TaskJoined{ID: drawID(t), RequestID: drawText(t)} },
 	"taskDetached": func(t *rapid.T) any { return &queue.TaskDetached{ID: drawID(t)} },
 	"queueDropped": func(t *rapid.T) any { return &queue.QueueDropped{ID: drawID(t)} },
 	"taskDropped":  func(t *rapid.T) any { return &queue.TaskDropped{ID: drawID(t)} },
@@ -247,6 +248,9 @@ func drawTask(t *rapid.T) *queue.TaskState {
 		s.Extra = &queue.Extra{
 			Losses: drawCount(t) | 1, Suspects: drawSessions(t), LastError: drawError(t), CancelGrace: drawDuration(t),
 			Expiring: drawBool(t), Waits: drawIDs(t), Joined: drawID(t), Detached: drawBool(t),
+		}
+		for range rapid.IntRange(0, 2).Draw(t, "joiners") {
+			s.Joiners = append(s.Joiners, drawText(t))
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "history") {
 			s.History = append(s.History, queue.Attempt{

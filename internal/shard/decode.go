@@ -83,6 +83,8 @@ func fromRareMessage(m *journalv1.Record) (any, error) {
 		return &queue.TaskUnblocked{ID: r.Id, Dependency: r.Dependency, State: queue.State(r.State), Next: pure.Wall(r.Next)}, nil
 	case *journalv1.Record_TaskRevived:
 		return revivedRecord(c.TaskRevived)
+	case *journalv1.Record_TaskJoined:
+		return &queue.TaskJoined{ID: c.TaskJoined.Id, RequestID: c.TaskJoined.RequestId}, nil
 	case *journalv1.Record_TaskDetached:
 		return &queue.TaskDetached{ID: c.TaskDetached.Id}, nil
 	case *journalv1.Record_CallPut:
@@ -147,12 +149,13 @@ func taskPutRecord(r *journalv1.TaskPut) (any, error) {
 
 func extraOf(r *journalv1.TaskPut) *queue.Extra {
 	if r.Losses == 0 && len(r.Suspects) == 0 && r.LastError == nil && r.CancelGrace == 0 && !r.Expiring &&
-		len(r.Waits) == 0 && r.Joined == 0 && !r.Detached && len(r.History) == 0 {
+		len(r.Waits) == 0 && r.Joined == 0 && len(r.Joiners) == 0 && !r.Detached && len(r.History) == 0 {
 		return queue.NoExtra
 	}
 	x := &queue.Extra{
 		Losses: r.Losses, Suspects: toSessionIDs(r.Suspects), LastError: toError(r.LastError),
 		CancelGrace: time.Duration(r.CancelGrace), Expiring: r.Expiring, Waits: r.Waits, Joined: r.Joined, Detached: r.Detached,
+		Joiners: r.Joiners,
 	}
 	for _, a := range r.History {
 		x.History = append(x.History, queue.Attempt{

@@ -151,6 +151,7 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 		Suspects: sessionIDs(t.Suspects), Token: t.Token, SessionId: sessionID(t.Session),
 		StartedAt: int64(t.StartedAt), LastError: errorMessage(t.LastError), CancelGrace: int64(t.CancelGrace),
 		Acknowledged: t.Acknowledged, Expiring: t.Expiring, Waits: t.Waits, Joined: t.Joined, Detached: t.Detached,
+		Joiners: t.Joiners,
 	}
 	for i := range t.History {
 		m.History = append(m.History, attemptMessage(&t.History[i]))
@@ -239,6 +240,10 @@ func rareMessage(rec any) *journalv1.Record {
 	case *queue.TaskRevived:
 		return &journalv1.Record{Change: &journalv1.Record_TaskRevived{TaskRevived: &journalv1.TaskRevived{
 			Id: r.ID, State: uint32(r.State), Waits: r.Waits, Undue: r.Undue,
+		}}}
+	case *queue.TaskJoined:
+		return &journalv1.Record{Change: &journalv1.Record_TaskJoined{TaskJoined: &journalv1.TaskJoined{
+			Id: r.ID, RequestId: r.RequestID,
 		}}}
 	case *queue.TaskDetached:
 		return &journalv1.Record{Change: &journalv1.Record_TaskDetached{TaskDetached: &journalv1.TaskDetached{Id: r.ID}}}

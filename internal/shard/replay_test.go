@@ -33,6 +33,7 @@ func strangers() []any {
 		&queue.TaskDispatched{ID: 9, Token: 10}, &queue.TaskRetried{ID: 9}, &queue.TaskReady{ID: 9}, &queue.TaskLosses{ID: 9},
 		&queue.TaskCancelling{ID: 9}, &queue.TaskDropped{ID: 9},
 		&queue.TaskFinished{ID: 9, Outcome: &queue.Outcome{State: queue.Succeeded}},
+		&queue.TaskJoined{ID: 9}, &queue.TaskUnblocked{ID: 9, State: queue.Ready}, &queue.TaskRevived{ID: 9, State: queue.Ready}, &queue.TaskDetached{ID: 9}, &queue.QueueDropped{ID: 9},
 		&queue.CallAcknowledged{ID: 9}, &queue.CallChanged{ID: 9}, &queue.CallDropped{ID: 9},
 		&session.Ended{ID: session.ID{9}, Reason: session.Expired},
 	}

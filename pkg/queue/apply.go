@@ -34,6 +34,8 @@ func (c *Core) Apply(rec any, seq uint64) {
 		c.applyRevived(rec)
 	case *TaskDetached:
 		c.applyDetached(rec)
+	case *TaskJoined:
+		c.applyJoined(rec)
 	case *CallPut:
 		c.applyCallPut(rec, seq)
 	case *CallAcknowledged:
@@ -56,6 +58,11 @@ func (c *Core) Apply(rec any, seq uint64) {
 func (c *Core) remember(t *task) {
 	if t.RequestID != "" && t.queue.Name != "" {
 		c.requests[name{t.queue.Namespace, t.RequestID}] = t
+	}
+	for _, id := range t.Joiners {
+		if t.queue.Name != "" {
+			c.requests[name{t.queue.Namespace, id}] = t
+		}
 	}
 }
 
@@ -245,6 +252,9 @@ func (c *Core) drop(t *task) {
 	}
 	if t.RequestID != "" {
 		delete(c.requests, name{t.queue.Namespace, t.RequestID})
+	}
+	for _, id := range t.Joiners {
+		delete(c.requests, name{t.queue.Namespace, id})
 	}
 	c.taskAges.Remove(t)
 	delete(c.tasks, t.ID)

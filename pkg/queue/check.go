@@ -61,6 +61,10 @@ func (k *checker) checkTasks() {
 			k.requestsLen++
 			k.expect(k.requests[name{t.queue.Namespace, t.RequestID}] == t, "task %d is not known by its request", id)
 		}
+		k.requestsLen += len(t.Joiners)
+		for _, request := range t.Joiners {
+			k.expect(k.requests[name{t.queue.Namespace, request}] == t, "task %d is not known by a request that joined it", id)
+		}
 		if t.Call != 0 {
 			k.expect(t.call != nil && t.call == k.calls[t.Call], "task %d is in another call than its own", id)
 		}

@@ -74,6 +74,7 @@ const (
 	WaitersMax       = 10_000 // reservations, submissions or joins that wait at a queue
 
 	DependenciesMax = 100     // tasks that a task is after
+	JoinersMax      = 1000    // requests that joined a task and are remembered
 	HistoryMax      = 20      // attempts that ended, of a task, that are kept
 	historyText     = 2 << 10 // bytes of an error's message and stack there
 
@@ -186,6 +187,7 @@ type Extra struct {
 	History     []Attempt // that ended, the last ones
 	Waits       []uint64  // while blocked: tasks that have to end first
 	Joined      uint64    // the task of the same unique key that it joined
+	Joiners     []string  // requests with an id that joined it
 }
 
 // NoExtra is that of a task which has nothing of it.

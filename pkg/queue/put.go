@@ -71,10 +71,11 @@ func (c *Core) asked(namespace, requestID string, n *NewTask) (Submitted, error)
 	if t == nil {
 		return Submitted{}, nil
 	}
-	if !t.same(n) {
+	joined := t.RequestID != requestID
+	if joined && !t.sameWork(&n.Spec) || !joined && !t.same(n) {
 		return Submitted{}, requestMismatch(requestID)
 	}
-	return Submitted{ID: t.ID}, nil
+	return Submitted{ID: t.ID, Joined: joined}, nil
 }
 
 func requestMismatch(requestID string) *pure.Refusal {
@@ -235,6 +236,9 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 		return nil, false, refusal
 	}
 	if leader != nil && k == nil {
+		if requestID != "" && len(leader.Joiners) < JoinersMax {
+			c.emit(step, &TaskJoined{ID: leader.ID, RequestID: requestID})
+		}
 		return leader, true, nil
 	}
 	if leader == nil && (q.full() || q.putters.Len() > 0 && from != q) {

@@ -80,6 +80,12 @@ type (
 		Undue bool
 	}
 
+	// TaskJoined remembers a request that joined a task.
+	TaskJoined struct {
+		ID        uint64
+		RequestID string
+	}
+
 	// TaskDetached takes a task from its call; another is at its index.
 	TaskDetached struct{ ID uint64 }
 

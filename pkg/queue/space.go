@@ -17,6 +17,8 @@ type space struct {
 
 	// Ended tasks that nobody is still to hear of, the oldest first: they make room when there is none.
 	retained pure.Heap[*task]
+
+	relieved bool // volatile: there is a sweep that makes room
 }
 
 // Limits bound what is kept; 0 is without limit.
@@ -57,6 +59,7 @@ func (c *Core) account(q *queue, bytes int64, tasks int) {
 	if q.space != nil {
 		q.space.bytes += bytes
 		q.space.tasks += tasks
+		c.relieve(q.space)
 	}
 	if was && !c.stuffed(q) {
 		for _, other := range c.byName { // any of them may hand out tasks again
@@ -68,8 +71,53 @@ func (c *Core) account(q *queue, bytes int64, tasks int) {
 // stuffed tells whether a queue hands out nothing because the state is larger than it may be, and by a
 // quarter: results would add to it. Submissions are refused long before.
 func (c *Core) stuffed(q *queue) bool {
-	over := func(bytes, limit int64) bool { return limit > 0 && bytes > limit+limit/4 }
-	return over(c.bytes, c.limits.Bytes) || q.space != nil && over(q.space.bytes, c.limits.NamespaceBytes)
+	return exceeds(c.bytes, c.limits.Bytes) || q.space != nil && exceeds(q.space.bytes, c.limits.NamespaceBytes)
+}
+
+func exceeds(bytes, limit int64) bool { return limit > 0 && bytes > limit+limit/4 }
+
+// relieve begins to forget ended tasks where that lets a stuffed namespace go on: nobody may ever submit
+// anything that does so.
+func (c *Core) relieve(s *space) {
+	if !s.relieved && c.relief(s) != nil {
+		s.relieved = true
+		c.sweeps = append(c.sweeps, &sweep{stuffed: s})
+	}
+}
+
+// relief is the namespace whose oldest ended task is to be forgotten for a stuffed one, nil if none is.
+func (c *Core) relief(s *space) (from *space) {
+	own := exceeds(s.bytes, c.limits.NamespaceBytes)
+	switch {
+	case !own && !exceeds(c.bytes, c.limits.Bytes):
+		return nil
+	case s.retained.Len() > 0:
+		return s
+	case own:
+		return nil
+	}
+	var oldest pure.Key
+	for _, other := range c.spaces { // in any order: no two tasks have the same key
+		if _, key, ok := other.retained.Min(); ok && (from == nil || key.Less(oldest)) {
+			from, oldest = other, key
+		}
+	}
+	return from
+}
+
+// sweepStuffed makes room in a stuffed namespace, and tells whether it came to the end.
+func (c *Core) sweepStuffed(step *pure.Step, s *space) bool {
+	for {
+		from := c.relief(s)
+		if from == nil {
+			s.relieved = false
+			return true
+		}
+		if c.full(step) {
+			return false
+		}
+		c.evict(step, from)
+	}
 }
 
 // room refuses what would grow a namespace, or all of them, beyond the limits. Ended tasks that nobody is
@@ -130,6 +178,7 @@ func (c *Core) retain(t *task) {
 	heard := t.call == nil && t.State != Failed || t.Acknowledged
 	if t.State.Final() && heard && !t.awaited() {
 		t.queue.space.retained.Set(t, pure.Key{A: int64(t.Outcome.FinishedAt), B: t.ID})
+		c.relieve(t.queue.space)
 	} else {
 		t.queue.space.retained.Remove(t)
 	}

@@ -106,6 +106,9 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 		c.patience(t)
 	}
 	c.redepend()
+	for _, n := range slices.Sorted(maps.Keys(c.spaces)) {
+		c.relieve(c.spaces[n])
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.queues)) {
 		q := c.queues[id]
 		q.paced = now.Add(q.ahead()) // the last term may have used it up

@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/weftq/weft/internal/pure"
+import (
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+)
 
 // leader returns the live task that a new one of the same unique key joins, nil if there is none.
 func (q *queue) leader(n *NewTask, o *Options) (*task, *pure.Refusal) {
@@ -63,4 +67,15 @@ func (c *Core) abandoned(step *pure.Step, id uint64) {
 	if t := c.tasks[id]; t != nil && t.Detached && !t.State.Final() && !t.followed() {
 		c.cancel(step, t, -1)
 	}
+}
+
+func (c *Core) applyJoined(rec *TaskJoined) {
+	t := c.known(rec.ID)
+	if t == nil || slices.Contains(t.Joiners, rec.RequestID) {
+		return
+	}
+	before := weight(&t.TaskState)
+	t.with(func(x *Extra) { x.Joiners = append(slices.Clone(x.Joiners), rec.RequestID) })
+	c.grow(t, weight(&t.TaskState)-before)
+	c.remember(t)
 }

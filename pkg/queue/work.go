@@ -11,6 +11,7 @@ type sweep struct {
 	suspects []*task // of the peer, still to be convicted
 	purge    *queue  // to be purged
 	ended    *task   // whose dependents are to be told
+	stuffed  *space  // to be relieved
 	after    uint64  // of tasks by id: those up to this one are done
 	call     *call
 	at       int          // of the call: tasks from here on are done
@@ -149,6 +150,8 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 		return c.sweepPurge(step, s)
 	case s.ended != nil:
 		return c.sweepEnded(step, s)
+	case s.stuffed != nil:
+		return c.sweepStuffed(step, s.stuffed)
 	}
 	switch {
 	case s.indexes != nil:

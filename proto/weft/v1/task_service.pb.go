@@ -31,7 +31,7 @@ type SubmitTasksRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Chosen by the client to make the request safe to repeat.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// The tasks, 1 to 1,000; together at most 4 MiB.
+	// The tasks, 1 to 1,000; together at most 4 MiB. One that breaks a rule of TaskSpec is refused by itself.
 	Tasks         []*TaskSpec `protobuf:"bytes,3,rep,name=tasks,proto3" json:"tasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3038,12 +3038,12 @@ var File_weft_v1_task_service_proto protoreflect.FileDescriptor
 
 const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1aweft/v1/task_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weft/v1/error.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\"\xb2\x01\n" +
+	"\x1aweft/v1/task_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weft/v1/error.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\"\xad\x01\n" +
 	"\x12SubmitTasksRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12'\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\xc8\x01R\trequestId\x124\n" +
-	"\x05tasks\x18\x03 \x03(\v2\x11.weft.v1.TaskSpecB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x05tasks\"K\n" +
+	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\xc8\x01R\trequestId\x12/\n" +
+	"\x05tasks\x18\x03 \x03(\v2\x11.weft.v1.TaskSpecB\x06\xbaH\x03\xd8\x01\x03R\x05tasks\"K\n" +
 	"\x13SubmitTasksResponse\x124\n" +
 	"\aresults\x18\x01 \x03(\v2\x1a.weft.v1.SubmitTasksResultR\aresults\"\x8f\x02\n" +
 	"\x11SubmitTasksResult\x12\x17\n" +

@@ -57,6 +57,7 @@ type Record struct {
 	//	*Record_TaskUnblocked
 	//	*Record_TaskRevived
 	//	*Record_TaskDetached
+	//	*Record_TaskJoined
 	//	*Record_SchedulePut
 	//	*Record_ScheduleFired
 	//	*Record_ScheduleDropped
@@ -282,6 +283,15 @@ func (x *Record) GetTaskDetached() *TaskDetached {
 	return nil
 }
 
+func (x *Record) GetTaskJoined() *TaskJoined {
+	if x != nil {
+		if x, ok := x.Change.(*Record_TaskJoined); ok {
+			return x.TaskJoined
+		}
+	}
+	return nil
+}
+
 func (x *Record) GetSchedulePut() *SchedulePut {
 	if x != nil {
 		if x, ok := x.Change.(*Record_SchedulePut); ok {
@@ -413,6 +423,11 @@ type Record_TaskDetached struct {
 	TaskDetached *TaskDetached `protobuf:"bytes,20,opt,name=task_detached,json=taskDetached,proto3,oneof"`
 }
 
+type Record_TaskJoined struct {
+	// A request joined a task.
+	TaskJoined *TaskJoined `protobuf:"bytes,21,opt,name=task_joined,json=taskJoined,proto3,oneof"`
+}
+
 type Record_SchedulePut struct {
 	// A schedule's whole state.
 	SchedulePut *SchedulePut `protobuf:"bytes,40,opt,name=schedule_put,json=schedulePut,proto3,oneof"`
@@ -467,6 +482,8 @@ func (*Record_TaskUnblocked) isRecord_Change() {}
 func (*Record_TaskRevived) isRecord_Change() {}
 
 func (*Record_TaskDetached) isRecord_Change() {}
+
+func (*Record_TaskJoined) isRecord_Change() {}
 
 func (*Record_SchedulePut) isRecord_Change() {}
 
@@ -894,6 +911,61 @@ func (x *TaskRevived) GetUndue() bool {
 	return false
 }
 
+// TaskJoined says that a request joined a task of the same unique key.
+type TaskJoined struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which task.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The request's id.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskJoined) Reset() {
+	*x = TaskJoined{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskJoined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskJoined) ProtoMessage() {}
+
+func (x *TaskJoined) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskJoined.ProtoReflect.Descriptor instead.
+func (*TaskJoined) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TaskJoined) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *TaskJoined) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // TaskDetached takes a task from its call, where another one is at its index.
 type TaskDetached struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -905,7 +977,7 @@ type TaskDetached struct {
 
 func (x *TaskDetached) Reset() {
 	*x = TaskDetached{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +989,7 @@ func (x *TaskDetached) String() string {
 func (*TaskDetached) ProtoMessage() {}
 
 func (x *TaskDetached) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[6]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1002,7 @@ func (x *TaskDetached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDetached.ProtoReflect.Descriptor instead.
 func (*TaskDetached) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TaskDetached) GetId() uint64 {
@@ -965,7 +1037,7 @@ type SessionPut struct {
 
 func (x *SessionPut) Reset() {
 	*x = SessionPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1049,7 @@ func (x *SessionPut) String() string {
 func (*SessionPut) ProtoMessage() {}
 
 func (x *SessionPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1062,7 @@ func (x *SessionPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPut.ProtoReflect.Descriptor instead.
 func (*SessionPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SessionPut) GetId() []byte {
@@ -1062,7 +1134,7 @@ type SessionEnded struct {
 
 func (x *SessionEnded) Reset() {
 	*x = SessionEnded{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1146,7 @@ func (x *SessionEnded) String() string {
 func (*SessionEnded) ProtoMessage() {}
 
 func (x *SessionEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1159,7 @@ func (x *SessionEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionEnded.ProtoReflect.Descriptor instead.
 func (*SessionEnded) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SessionEnded) GetId() []byte {
@@ -1117,7 +1189,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1201,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1214,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IndexRange) GetFirst() uint64 {
@@ -1190,7 +1262,7 @@ type CallPut struct {
 
 func (x *CallPut) Reset() {
 	*x = CallPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1274,7 @@ func (x *CallPut) String() string {
 func (*CallPut) ProtoMessage() {}
 
 func (x *CallPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1287,7 @@ func (x *CallPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallPut.ProtoReflect.Descriptor instead.
 func (*CallPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CallPut) GetId() uint64 {
@@ -1310,7 +1382,7 @@ type CallAcknowledged struct {
 
 func (x *CallAcknowledged) Reset() {
 	*x = CallAcknowledged{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1394,7 @@ func (x *CallAcknowledged) String() string {
 func (*CallAcknowledged) ProtoMessage() {}
 
 func (x *CallAcknowledged) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1407,7 @@ func (x *CallAcknowledged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallAcknowledged.ProtoReflect.Descriptor instead.
 func (*CallAcknowledged) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CallAcknowledged) GetId() uint64 {
@@ -1380,7 +1452,7 @@ type CallChanged struct {
 
 func (x *CallChanged) Reset() {
 	*x = CallChanged{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1464,7 @@ func (x *CallChanged) String() string {
 func (*CallChanged) ProtoMessage() {}
 
 func (x *CallChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1477,7 @@ func (x *CallChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallChanged.ProtoReflect.Descriptor instead.
 func (*CallChanged) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CallChanged) GetId() uint64 {
@@ -1461,7 +1533,7 @@ type CallDropped struct {
 
 func (x *CallDropped) Reset() {
 	*x = CallDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +1545,7 @@ func (x *CallDropped) String() string {
 func (*CallDropped) ProtoMessage() {}
 
 func (x *CallDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +1558,7 @@ func (x *CallDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallDropped.ProtoReflect.Descriptor instead.
 func (*CallDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CallDropped) GetId() uint64 {
@@ -1509,7 +1581,7 @@ type Payload struct {
 
 func (x *Payload) Reset() {
 	*x = Payload{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1593,7 @@ func (x *Payload) String() string {
 func (*Payload) ProtoMessage() {}
 
 func (x *Payload) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1606,7 @@ func (x *Payload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payload.ProtoReflect.Descriptor instead.
 func (*Payload) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Payload) GetEncoding() uint32 {
@@ -1568,7 +1640,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1580,7 +1652,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1593,7 +1665,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Error) GetReason() string {
@@ -1671,7 +1743,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +1755,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +1768,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Options) GetTimeout() int64 {
@@ -1853,7 +1925,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +1937,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +1950,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Attempt) GetToken() uint64 {
@@ -1982,14 +2054,16 @@ type TaskPut struct {
 	// Its cancellation is its deadline's.
 	Expiring bool `protobuf:"varint,27,opt,name=expiring,proto3" json:"expiring,omitempty"`
 	// Its submitter has left it to those that joined it.
-	Detached      bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
+	Detached bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
+	// Requests with an id that joined it.
+	Joiners       []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskPut) Reset() {
 	*x = TaskPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2075,7 @@ func (x *TaskPut) String() string {
 func (*TaskPut) ProtoMessage() {}
 
 func (x *TaskPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2088,7 @@ func (x *TaskPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskPut.ProtoReflect.Descriptor instead.
 func (*TaskPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TaskPut) GetId() uint64 {
@@ -2213,6 +2287,13 @@ func (x *TaskPut) GetDetached() bool {
 	return false
 }
 
+func (x *TaskPut) GetJoiners() []string {
+	if x != nil {
+		return x.Joiners
+	}
+	return nil
+}
+
 // TaskDispatched begins an attempt.
 type TaskDispatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2232,7 +2313,7 @@ type TaskDispatched struct {
 
 func (x *TaskDispatched) Reset() {
 	*x = TaskDispatched{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2325,7 @@ func (x *TaskDispatched) String() string {
 func (*TaskDispatched) ProtoMessage() {}
 
 func (x *TaskDispatched) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2338,7 @@ func (x *TaskDispatched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDispatched.ProtoReflect.Descriptor instead.
 func (*TaskDispatched) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TaskDispatched) GetId() uint64 {
@@ -2318,7 +2399,7 @@ type TaskRetried struct {
 
 func (x *TaskRetried) Reset() {
 	*x = TaskRetried{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2330,7 +2411,7 @@ func (x *TaskRetried) String() string {
 func (*TaskRetried) ProtoMessage() {}
 
 func (x *TaskRetried) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2343,7 +2424,7 @@ func (x *TaskRetried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskRetried.ProtoReflect.Descriptor instead.
 func (*TaskRetried) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TaskRetried) GetId() uint64 {
@@ -2406,7 +2487,7 @@ type TaskReady struct {
 
 func (x *TaskReady) Reset() {
 	*x = TaskReady{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2499,7 @@ func (x *TaskReady) String() string {
 func (*TaskReady) ProtoMessage() {}
 
 func (x *TaskReady) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2512,7 @@ func (x *TaskReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReady.ProtoReflect.Descriptor instead.
 func (*TaskReady) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TaskReady) GetId() uint64 {
@@ -2456,7 +2537,7 @@ type TaskLosses struct {
 
 func (x *TaskLosses) Reset() {
 	*x = TaskLosses{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2549,7 @@ func (x *TaskLosses) String() string {
 func (*TaskLosses) ProtoMessage() {}
 
 func (x *TaskLosses) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2562,7 @@ func (x *TaskLosses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskLosses.ProtoReflect.Descriptor instead.
 func (*TaskLosses) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TaskLosses) GetId() uint64 {
@@ -2520,7 +2601,7 @@ type TaskCancelling struct {
 
 func (x *TaskCancelling) Reset() {
 	*x = TaskCancelling{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2613,7 @@ func (x *TaskCancelling) String() string {
 func (*TaskCancelling) ProtoMessage() {}
 
 func (x *TaskCancelling) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2626,7 @@ func (x *TaskCancelling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCancelling.ProtoReflect.Descriptor instead.
 func (*TaskCancelling) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TaskCancelling) GetId() uint64 {
@@ -2596,7 +2677,7 @@ type TaskFinished struct {
 
 func (x *TaskFinished) Reset() {
 	*x = TaskFinished{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2689,7 @@ func (x *TaskFinished) String() string {
 func (*TaskFinished) ProtoMessage() {}
 
 func (x *TaskFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2702,7 @@ func (x *TaskFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFinished.ProtoReflect.Descriptor instead.
 func (*TaskFinished) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TaskFinished) GetId() uint64 {
@@ -2698,7 +2779,7 @@ type TaskDropped struct {
 
 func (x *TaskDropped) Reset() {
 	*x = TaskDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +2791,7 @@ func (x *TaskDropped) String() string {
 func (*TaskDropped) ProtoMessage() {}
 
 func (x *TaskDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +2804,7 @@ func (x *TaskDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDropped.ProtoReflect.Descriptor instead.
 func (*TaskDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TaskDropped) GetId() uint64 {
@@ -2770,7 +2851,7 @@ type SchedulePut struct {
 
 func (x *SchedulePut) Reset() {
 	*x = SchedulePut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +2863,7 @@ func (x *SchedulePut) String() string {
 func (*SchedulePut) ProtoMessage() {}
 
 func (x *SchedulePut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +2876,7 @@ func (x *SchedulePut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchedulePut.ProtoReflect.Descriptor instead.
 func (*SchedulePut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SchedulePut) GetId() uint64 {
@@ -2925,7 +3006,7 @@ type ScheduleProgress struct {
 
 func (x *ScheduleProgress) Reset() {
 	*x = ScheduleProgress{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2937,7 +3018,7 @@ func (x *ScheduleProgress) String() string {
 func (*ScheduleProgress) ProtoMessage() {}
 
 func (x *ScheduleProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2950,7 +3031,7 @@ func (x *ScheduleProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleProgress.ProtoReflect.Descriptor instead.
 func (*ScheduleProgress) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ScheduleProgress) GetNext() int64 {
@@ -3036,7 +3117,7 @@ type ScheduleFired struct {
 
 func (x *ScheduleFired) Reset() {
 	*x = ScheduleFired{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3048,7 +3129,7 @@ func (x *ScheduleFired) String() string {
 func (*ScheduleFired) ProtoMessage() {}
 
 func (x *ScheduleFired) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3061,7 +3142,7 @@ func (x *ScheduleFired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleFired.ProtoReflect.Descriptor instead.
 func (*ScheduleFired) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ScheduleFired) GetId() uint64 {
@@ -3089,7 +3170,7 @@ type ScheduleDropped struct {
 
 func (x *ScheduleDropped) Reset() {
 	*x = ScheduleDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3101,7 +3182,7 @@ func (x *ScheduleDropped) String() string {
 func (*ScheduleDropped) ProtoMessage() {}
 
 func (x *ScheduleDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3114,7 +3195,7 @@ func (x *ScheduleDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleDropped.ProtoReflect.Descriptor instead.
 func (*ScheduleDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ScheduleDropped) GetId() uint64 {
@@ -3128,7 +3209,7 @@ var File_weft_journal_v1_record_proto protoreflect.FileDescriptor
 
 const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\x9c\f\n" +
+	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xdc\f\n" +
 	"\x06Record\x12.\n" +
 	"\x05floor\x18\x01 \x01(\v2\x16.weft.journal.v1.FloorH\x00R\x05floor\x128\n" +
 	"\tqueue_put\x18\x02 \x01(\v2\x19.weft.journal.v1.QueuePutH\x00R\bqueuePut\x12>\n" +
@@ -3153,7 +3234,9 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\rqueue_dropped\x18\x11 \x01(\v2\x1d.weft.journal.v1.QueueDroppedH\x00R\fqueueDropped\x12G\n" +
 	"\x0etask_unblocked\x18\x12 \x01(\v2\x1e.weft.journal.v1.TaskUnblockedH\x00R\rtaskUnblocked\x12A\n" +
 	"\ftask_revived\x18\x13 \x01(\v2\x1c.weft.journal.v1.TaskRevivedH\x00R\vtaskRevived\x12D\n" +
-	"\rtask_detached\x18\x14 \x01(\v2\x1d.weft.journal.v1.TaskDetachedH\x00R\ftaskDetached\x12A\n" +
+	"\rtask_detached\x18\x14 \x01(\v2\x1d.weft.journal.v1.TaskDetachedH\x00R\ftaskDetached\x12>\n" +
+	"\vtask_joined\x18\x15 \x01(\v2\x1b.weft.journal.v1.TaskJoinedH\x00R\n" +
+	"taskJoined\x12A\n" +
 	"\fschedule_put\x18( \x01(\v2\x1c.weft.journal.v1.SchedulePutH\x00R\vschedulePut\x12G\n" +
 	"\x0eschedule_fired\x18) \x01(\v2\x1e.weft.journal.v1.ScheduleFiredH\x00R\rscheduleFired\x12M\n" +
 	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
@@ -3193,7 +3276,12 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x14\n" +
 	"\x05waits\x18\x03 \x03(\x04R\x05waits\x12\x14\n" +
-	"\x05undue\x18\x04 \x01(\bR\x05undue\"\x1e\n" +
+	"\x05undue\x18\x04 \x01(\bR\x05undue\";\n" +
+	"\n" +
+	"TaskJoined\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"\x1e\n" +
 	"\fTaskDetached\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xd3\x01\n" +
 	"\n" +
@@ -3282,7 +3370,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"started_at\x18\x03 \x01(\x03R\tstartedAt\x12\x19\n" +
 	"\bended_at\x18\x04 \x01(\x03R\aendedAt\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12,\n" +
-	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xdf\x06\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xf9\x06\n" +
 	"\aTaskPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x12\n" +
@@ -3317,7 +3405,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x05waits\x18\x19 \x03(\x04R\x05waits\x12\x16\n" +
 	"\x06joined\x18\x1a \x01(\x04R\x06joined\x12\x1a\n" +
 	"\bexpiring\x18\x1b \x01(\bR\bexpiring\x12\x1a\n" +
-	"\bdetached\x18\x1c \x01(\bR\bdetached\"\x90\x01\n" +
+	"\bdetached\x18\x1c \x01(\bR\bdetached\x12\x18\n" +
+	"\ajoiners\x18\x1d \x03(\tR\ajoiners\"\x90\x01\n" +
 	"\x0eTaskDispatched\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1d\n" +
@@ -3408,7 +3497,7 @@ func file_weft_journal_v1_record_proto_rawDescGZIP() []byte {
 	return file_weft_journal_v1_record_proto_rawDescData
 }
 
-var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*Record)(nil),           // 0: weft.journal.v1.Record
 	(*Floor)(nil),            // 1: weft.journal.v1.Floor
@@ -3416,76 +3505,78 @@ var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*QueueDropped)(nil),     // 3: weft.journal.v1.QueueDropped
 	(*TaskUnblocked)(nil),    // 4: weft.journal.v1.TaskUnblocked
 	(*TaskRevived)(nil),      // 5: weft.journal.v1.TaskRevived
-	(*TaskDetached)(nil),     // 6: weft.journal.v1.TaskDetached
-	(*SessionPut)(nil),       // 7: weft.journal.v1.SessionPut
-	(*SessionEnded)(nil),     // 8: weft.journal.v1.SessionEnded
-	(*IndexRange)(nil),       // 9: weft.journal.v1.IndexRange
-	(*CallPut)(nil),          // 10: weft.journal.v1.CallPut
-	(*CallAcknowledged)(nil), // 11: weft.journal.v1.CallAcknowledged
-	(*CallChanged)(nil),      // 12: weft.journal.v1.CallChanged
-	(*CallDropped)(nil),      // 13: weft.journal.v1.CallDropped
-	(*Payload)(nil),          // 14: weft.journal.v1.Payload
-	(*Error)(nil),            // 15: weft.journal.v1.Error
-	(*Options)(nil),          // 16: weft.journal.v1.Options
-	(*Attempt)(nil),          // 17: weft.journal.v1.Attempt
-	(*TaskPut)(nil),          // 18: weft.journal.v1.TaskPut
-	(*TaskDispatched)(nil),   // 19: weft.journal.v1.TaskDispatched
-	(*TaskRetried)(nil),      // 20: weft.journal.v1.TaskRetried
-	(*TaskReady)(nil),        // 21: weft.journal.v1.TaskReady
-	(*TaskLosses)(nil),       // 22: weft.journal.v1.TaskLosses
-	(*TaskCancelling)(nil),   // 23: weft.journal.v1.TaskCancelling
-	(*TaskFinished)(nil),     // 24: weft.journal.v1.TaskFinished
-	(*TaskDropped)(nil),      // 25: weft.journal.v1.TaskDropped
-	(*SchedulePut)(nil),      // 26: weft.journal.v1.SchedulePut
-	(*ScheduleProgress)(nil), // 27: weft.journal.v1.ScheduleProgress
-	(*ScheduleFired)(nil),    // 28: weft.journal.v1.ScheduleFired
-	(*ScheduleDropped)(nil),  // 29: weft.journal.v1.ScheduleDropped
+	(*TaskJoined)(nil),       // 6: weft.journal.v1.TaskJoined
+	(*TaskDetached)(nil),     // 7: weft.journal.v1.TaskDetached
+	(*SessionPut)(nil),       // 8: weft.journal.v1.SessionPut
+	(*SessionEnded)(nil),     // 9: weft.journal.v1.SessionEnded
+	(*IndexRange)(nil),       // 10: weft.journal.v1.IndexRange
+	(*CallPut)(nil),          // 11: weft.journal.v1.CallPut
+	(*CallAcknowledged)(nil), // 12: weft.journal.v1.CallAcknowledged
+	(*CallChanged)(nil),      // 13: weft.journal.v1.CallChanged
+	(*CallDropped)(nil),      // 14: weft.journal.v1.CallDropped
+	(*Payload)(nil),          // 15: weft.journal.v1.Payload
+	(*Error)(nil),            // 16: weft.journal.v1.Error
+	(*Options)(nil),          // 17: weft.journal.v1.Options
+	(*Attempt)(nil),          // 18: weft.journal.v1.Attempt
+	(*TaskPut)(nil),          // 19: weft.journal.v1.TaskPut
+	(*TaskDispatched)(nil),   // 20: weft.journal.v1.TaskDispatched
+	(*TaskRetried)(nil),      // 21: weft.journal.v1.TaskRetried
+	(*TaskReady)(nil),        // 22: weft.journal.v1.TaskReady
+	(*TaskLosses)(nil),       // 23: weft.journal.v1.TaskLosses
+	(*TaskCancelling)(nil),   // 24: weft.journal.v1.TaskCancelling
+	(*TaskFinished)(nil),     // 25: weft.journal.v1.TaskFinished
+	(*TaskDropped)(nil),      // 26: weft.journal.v1.TaskDropped
+	(*SchedulePut)(nil),      // 27: weft.journal.v1.SchedulePut
+	(*ScheduleProgress)(nil), // 28: weft.journal.v1.ScheduleProgress
+	(*ScheduleFired)(nil),    // 29: weft.journal.v1.ScheduleFired
+	(*ScheduleDropped)(nil),  // 30: weft.journal.v1.ScheduleDropped
 }
 var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: weft.journal.v1.Record.floor:type_name -> weft.journal.v1.Floor
 	2,  // 1: weft.journal.v1.Record.queue_put:type_name -> weft.journal.v1.QueuePut
-	7,  // 2: weft.journal.v1.Record.session_put:type_name -> weft.journal.v1.SessionPut
-	8,  // 3: weft.journal.v1.Record.session_ended:type_name -> weft.journal.v1.SessionEnded
-	10, // 4: weft.journal.v1.Record.call_put:type_name -> weft.journal.v1.CallPut
-	11, // 5: weft.journal.v1.Record.call_acknowledged:type_name -> weft.journal.v1.CallAcknowledged
-	12, // 6: weft.journal.v1.Record.call_changed:type_name -> weft.journal.v1.CallChanged
-	13, // 7: weft.journal.v1.Record.call_dropped:type_name -> weft.journal.v1.CallDropped
-	18, // 8: weft.journal.v1.Record.task_put:type_name -> weft.journal.v1.TaskPut
-	19, // 9: weft.journal.v1.Record.task_dispatched:type_name -> weft.journal.v1.TaskDispatched
-	20, // 10: weft.journal.v1.Record.task_retried:type_name -> weft.journal.v1.TaskRetried
-	23, // 11: weft.journal.v1.Record.task_cancelling:type_name -> weft.journal.v1.TaskCancelling
-	24, // 12: weft.journal.v1.Record.task_finished:type_name -> weft.journal.v1.TaskFinished
-	25, // 13: weft.journal.v1.Record.task_dropped:type_name -> weft.journal.v1.TaskDropped
-	22, // 14: weft.journal.v1.Record.task_losses:type_name -> weft.journal.v1.TaskLosses
-	21, // 15: weft.journal.v1.Record.task_ready:type_name -> weft.journal.v1.TaskReady
+	8,  // 2: weft.journal.v1.Record.session_put:type_name -> weft.journal.v1.SessionPut
+	9,  // 3: weft.journal.v1.Record.session_ended:type_name -> weft.journal.v1.SessionEnded
+	11, // 4: weft.journal.v1.Record.call_put:type_name -> weft.journal.v1.CallPut
+	12, // 5: weft.journal.v1.Record.call_acknowledged:type_name -> weft.journal.v1.CallAcknowledged
+	13, // 6: weft.journal.v1.Record.call_changed:type_name -> weft.journal.v1.CallChanged
+	14, // 7: weft.journal.v1.Record.call_dropped:type_name -> weft.journal.v1.CallDropped
+	19, // 8: weft.journal.v1.Record.task_put:type_name -> weft.journal.v1.TaskPut
+	20, // 9: weft.journal.v1.Record.task_dispatched:type_name -> weft.journal.v1.TaskDispatched
+	21, // 10: weft.journal.v1.Record.task_retried:type_name -> weft.journal.v1.TaskRetried
+	24, // 11: weft.journal.v1.Record.task_cancelling:type_name -> weft.journal.v1.TaskCancelling
+	25, // 12: weft.journal.v1.Record.task_finished:type_name -> weft.journal.v1.TaskFinished
+	26, // 13: weft.journal.v1.Record.task_dropped:type_name -> weft.journal.v1.TaskDropped
+	23, // 14: weft.journal.v1.Record.task_losses:type_name -> weft.journal.v1.TaskLosses
+	22, // 15: weft.journal.v1.Record.task_ready:type_name -> weft.journal.v1.TaskReady
 	3,  // 16: weft.journal.v1.Record.queue_dropped:type_name -> weft.journal.v1.QueueDropped
 	4,  // 17: weft.journal.v1.Record.task_unblocked:type_name -> weft.journal.v1.TaskUnblocked
 	5,  // 18: weft.journal.v1.Record.task_revived:type_name -> weft.journal.v1.TaskRevived
-	6,  // 19: weft.journal.v1.Record.task_detached:type_name -> weft.journal.v1.TaskDetached
-	26, // 20: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
-	28, // 21: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
-	29, // 22: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
-	16, // 23: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
-	9,  // 24: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
-	9,  // 25: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
-	9,  // 26: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
-	15, // 27: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
-	14, // 28: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
-	16, // 29: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
-	15, // 30: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
-	24, // 31: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
-	17, // 32: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
-	15, // 33: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
-	14, // 34: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
-	15, // 35: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
-	18, // 36: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
-	27, // 37: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
-	27, // 38: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	7,  // 19: weft.journal.v1.Record.task_detached:type_name -> weft.journal.v1.TaskDetached
+	6,  // 20: weft.journal.v1.Record.task_joined:type_name -> weft.journal.v1.TaskJoined
+	27, // 21: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
+	29, // 22: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
+	30, // 23: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
+	17, // 24: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
+	10, // 25: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
+	10, // 26: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
+	10, // 27: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
+	16, // 28: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
+	15, // 29: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
+	17, // 30: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
+	16, // 31: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
+	25, // 32: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
+	18, // 33: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
+	16, // 34: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
+	15, // 35: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
+	16, // 36: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
+	19, // 37: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
+	28, // 38: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
+	28, // 39: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_weft_journal_v1_record_proto_init() }
@@ -3514,6 +3605,7 @@ func file_weft_journal_v1_record_proto_init() {
 		(*Record_TaskUnblocked)(nil),
 		(*Record_TaskRevived)(nil),
 		(*Record_TaskDetached)(nil),
+		(*Record_TaskJoined)(nil),
 		(*Record_SchedulePut)(nil),
 		(*Record_ScheduleFired)(nil),
 		(*Record_ScheduleDropped)(nil),
@@ -3524,7 +3616,7 @@ func file_weft_journal_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_journal_v1_record_proto_rawDesc), len(file_weft_journal_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
