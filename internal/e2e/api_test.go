@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
-	"github.com/weftq/weft/pkg/client"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
@@ -140,16 +139,5 @@ func refused(t testing.TB, err error, reason weftv1.ErrorReason, metadata map[st
 	}
 	if "ERROR_REASON_"+info.GetReason() != reason.String() || !maps.Equal(info.GetMetadata(), metadata) {
 		t.Errorf("%v: %v, want %v %v", err, info, reason, metadata)
-	}
-}
-
-// succeed waits for futures that all have to end well.
-func (w *world) succeed(futures []*client.Future) {
-	w.Helper()
-	ctx := w.context()
-	for i, f := range futures {
-		if o, err := f.Wait(ctx); err != nil || o.Err() != nil {
-			w.Fatalf("future %d: %+v, %v", i, o, err)
-		}
 	}
 }

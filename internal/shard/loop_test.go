@@ -406,3 +406,28 @@ func TestCompactionStopsBelowTheLargestEntry(t *testing.T) {
 		m.Appended(frame)
 	}
 }
+
+// leaseClock is a command that reads lease time.
+type leaseClock struct{}
+
+func (leaseClock) run(_ *Machine, step *pure.Step) (any, error) { return step.Lease, nil }
+
+// The time that a loop slept has passed for what wakes it: else a queue's rate would let a burst too many begin,
+// and a session would live for less than its TTL.
+func TestWakingLoopKnowsTheTime(t *testing.T) {
+	const nap = 100 * time.Millisecond // less than the loop sleeps, and than lease time may advance at once
+	l := startLoop(t, &memory.Stream{})
+	ctx := testContext(t)
+	before, err := l.Do(ctx, leaseClock{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(nap)
+	after, err := l.Do(ctx, leaseClock{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if passed := time.Duration(after.(pure.Lease) - before.(pure.Lease)); passed < nap {
+		t.Errorf("%v of lease time passed within %v", passed, nap)
+	}
+}

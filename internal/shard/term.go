@@ -31,6 +31,7 @@ type termLoop struct {
 	lazySince time.Time // since when records wait that nobody waits for
 
 	last    time.Time // when the time was last told to the machine
+	emptied bool      // the last pass decided all that waited
 	checked time.Time // when the store was last looked at
 	current inboxItem // being decided, for the case of a panic
 	purgeC  chan error
@@ -102,10 +103,9 @@ func (t *termLoop) serve(ctx context.Context) (err error) {
 		if t.machine.Full() {
 			inbox = nil // until the append under way makes room
 		}
+		var r inboxItem
 		select {
-		case r := <-inbox:
-			t.tell(0)
-			t.decide(r)
+		case r = <-inbox:
 		case done := <-t.doneC:
 			if err := t.appended(done); err != nil {
 				return err
@@ -119,6 +119,10 @@ func (t *termLoop) serve(ctx context.Context) (err error) {
 		case <-ctx.Done():
 			return t.finish()
 		}
+		t.wake(inbox != nil)
+		if r.cmd != nil {
+			t.decide(r)
+		}
 		t.pass()
 		t.sleep(timer)
 	}
@@ -127,8 +131,7 @@ func (t *termLoop) serve(ctx context.Context) (err error) {
 // pass decides what waits, then what is due, and begins an append. What waits comes first: a heartbeat
 // that has arrived counts before the time that has passed.
 func (t *termLoop) pass() {
-	t.tell(0)
-	emptied := false
+	t.emptied = false
 drain:
 	for range drainMax {
 		if t.machine.Full() {
@@ -138,13 +141,13 @@ drain:
 		case r := <-t.inbox:
 			t.decide(r)
 		default:
-			emptied = true
+			t.emptied = true
 			break drain
 		}
 	}
 	now := time.Now()
 	passed := now.Sub(t.last)
-	if !emptied { // heartbeats may wait behind a full batch: time goes on, but hardly
+	if !t.emptied { // heartbeats may wait behind a full batch: time goes on, but hardly
 		passed = min(passed, crowdedMax)
 	}
 	t.last = now
@@ -154,6 +157,19 @@ drain:
 		t.look()
 	}
 	t.flush(now)
+}
+
+// wake tells the machine the time before it decides anything again. If nothing waited while the loop slept, what
+// comes now comes at the end of that time: a rate's attempts, and what a TTL is counted from.
+func (t *termLoop) wake(listened bool) {
+	if !listened || !t.emptied {
+		t.tell(0)
+		return
+	}
+	now := time.Now()
+	passed := now.Sub(t.last)
+	t.last = now
+	t.tell(passed)
 }
 
 // tell tells the machine the time, and how much of it has passed since the last pass.
