@@ -60,7 +60,7 @@ func (c *Core) remember(t *task) {
 		c.requests[name{t.queue.Namespace, t.RequestID}] = t
 	}
 	for _, id := range t.Joiners {
-		if t.queue.Name != "" {
+		if id != "" && t.queue.Name != "" {
 			c.requests[name{t.queue.Namespace, id}] = t
 		}
 	}
@@ -253,7 +253,7 @@ func (c *Core) drop(t *task) {
 	if t.RequestID != "" {
 		delete(c.requests, name{t.queue.Namespace, t.RequestID})
 	}
-	for _, id := range t.Joiners {
+	for _, id := range t.Joiners { // that of one without an id is nobody's
 		delete(c.requests, name{t.queue.Namespace, id})
 	}
 	c.taskAges.Remove(t)

@@ -187,7 +187,7 @@ type Extra struct {
 	History     []Attempt // that ended, the last ones
 	Waits       []uint64  // while blocked: tasks that have to end first
 	Joined      uint64    // the task of the same unique key that it joined
-	Joiners     []string  // requests with an id that joined it
+	Joiners     []string  // requests that joined it, by their ids; empty is that of some without
 }
 
 // NoExtra is that of a task which has nothing of it.

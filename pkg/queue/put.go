@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"slices"
+
 	"github.com/weftq/weft/internal/pure"
 )
 
@@ -236,7 +238,8 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 		return nil, false, refusal
 	}
 	if leader != nil && k == nil {
-		if requestID != "" && len(leader.Joiners) < JoinersMax {
+		// A request without an id is remembered as one that somebody made: a call does not cancel its task then.
+		if (requestID != "" || leader.call != nil) && len(leader.Joiners) < JoinersMax && !slices.Contains(leader.Joiners, requestID) {
 			c.emit(step, &TaskJoined{ID: leader.ID, RequestID: requestID})
 		}
 		return leader, true, nil

@@ -19,8 +19,8 @@ func (q *queue) leader(n *NewTask, o *Options) (*task, *pure.Refusal) {
 		"task_id", FormatID(t.ID), "unique_key", o.UniqueKey)
 }
 
-// followed tells whether others have joined a task.
-func (t *task) followed() bool { return t.waits != nil && t.waits.joined > 0 }
+// followed tells whether others have joined a task: calls, or requests for it alone.
+func (t *task) followed() bool { return t.waits != nil && t.waits.joined > 0 || len(t.Joiners) > 0 }
 
 // detach lets a call's part in a task end that others have joined: it is cancelled for the call, and goes on for
 // the others.

@@ -2055,7 +2055,7 @@ type TaskPut struct {
 	Expiring bool `protobuf:"varint,27,opt,name=expiring,proto3" json:"expiring,omitempty"`
 	// Its submitter has left it to those that joined it.
 	Detached bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
-	// Requests with an id that joined it.
+	// Requests that joined it, by their ids; empty is that of some without.
 	Joiners       []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
