@@ -81,6 +81,7 @@ type modelTask struct {
 	result     string
 	waits      []uint64
 	joined     uint64
+	requested  bool // a request joined it
 	detached   bool
 	revived    bool
 	since      uint64 // the highest token when it was tried again
@@ -260,6 +261,10 @@ func (m *model) rareRecord(rec *journalv1.Record) {
 		m.revive(c.TaskRevived)
 	case *journalv1.Record_TaskDetached:
 		m.detached(c.TaskDetached)
+	case *journalv1.Record_TaskJoined:
+		if t := m.task(c.TaskJoined.Id); t != nil {
+			t.requested = true
+		}
 	}
 }
 

@@ -154,6 +154,9 @@ func (m *model) stands(t *modelTask, r *journalv1.TaskPut) {
 
 // followed tells whether others have joined a task.
 func (m *model) followed(t *modelTask) bool {
+	if t.requested {
+		return true
+	}
 	for _, id := range m.order {
 		if f := m.tasks[id]; f.state == queue.Blocked && f.joined == t.id {
 			return true
