@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,7 +95,7 @@ func (a *App) get(ctx context.Context, q *client.Queue, f *getFlags, opts []clie
 	for range f.count {
 		all := opts
 		if f.wait.set() {
-			all = append(all[:len(all):len(all)], client.Within(max(time.Until(end), 0)))
+			all = append(slices.Clip(all), client.Within(max(time.Until(end), 0)))
 		}
 		h, err := q.Get(ctx, all...)
 		if err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weftq/weft/pkg/client"
@@ -81,12 +82,7 @@ func (a *App) taskObstacle(c *client.Client, taskID string) look {
 
 // waitsState reports whether a task has not begun.
 func waitsState(s weftv1.TaskState) bool {
-	for _, w := range waitingStates {
-		if s == w {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(waitingStates, s)
 }
 
 var waitingStates = []weftv1.TaskState{

@@ -28,7 +28,7 @@ var examples = map[string][]string{
 	"QueueService/CreateQueue": {`{"queue":{"name":"orders","max_size":"1000","order":"QUEUE_ORDER_FIFO"}}`},
 	"QueueService/GetQueue":    {`{"name":"orders"}`},
 	"QueueService/ListQueues":  {`{}`},
-	"QueueService/UpdateQueue": {`{"queue":{"name":"orders","max_running":10},"update_mask":"maxRunning"}`},
+	"QueueService/UpdateQueue": {`{"queue":{"name":"orders","order":"QUEUE_ORDER_FIFO","max_size":"1000","max_running":10}}`},
 	"QueueService/PauseQueue":  {`{"name":"orders"}`},
 	"QueueService/ResumeQueue": {`{"name":"orders"}`},
 	"QueueService/CloseQueue":  {`{"name":"orders"}`},

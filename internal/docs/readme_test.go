@@ -15,9 +15,10 @@ import (
 	"time"
 )
 
-// The README's blocks of ```sh are one session in one shell. A line is a command; lines behind it that
-// begin with "# " are what it prints, where "…" stands for anything and a line of "…" for any lines.
-// "# exit code N" is its exit code, 0 without it. A command with no such lines may print what it likes.
+// The README's blocks of ```sh are one session in one shell, and so are those of each of playedPages. A line is a
+// command; lines behind it that begin with "# " are what it prints, where "…" stands for anything and a line of
+// "…" for any lines. "# exit code N" is its exit code, 0 without it. A command with no such lines may print what
+// it likes.
 
 // defaultBroker is where the README says that the broker is.
 const defaultBroker = "127.0.0.1:9338"
@@ -30,6 +31,7 @@ var elsewhere = map[string]string{
 }
 
 type command struct {
+	page    string
 	line    int
 	text    string
 	prints  []string
@@ -41,7 +43,7 @@ func TestReadme(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds weft and plays the whole README; run without -short")
 	}
-	all := readCommands(t, filepath.Join(root, "README.md"))
+	all := readCommands(t, "README.md")
 	ci, err := os.ReadFile(filepath.Join(root, ".ci", "run"))
 	if err != nil {
 		t.Fatal(err)
@@ -70,9 +72,28 @@ func TestReadme(t *testing.T) {
 	play(t, script, addr, strings.NewReplacer("$PWD/.build/bin", grpcurlDir(t), "$PWD/bin", bin, defaultBroker, addr))
 }
 
+// playedPages are the other pages whose commands are run, each against a "weft dev" of its own.
+var playedPages = []string{"docs/queues.md", "docs/tasks.md"}
+
+func TestPlayedPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds weft and plays whole pages; run without -short")
+	}
+	bin := t.TempDir()
+	build(t, "go build -o bin/ ./cmd/weft", bin)
+	for _, page := range playedPages {
+		t.Run(page, func(t *testing.T) {
+			addr := startDev(t, filepath.Join(bin, "weft"), command{})
+			t.Setenv("PATH", strings.Join([]string{bin, grpcurlDir(t), os.Getenv("PATH")}, string(os.PathListSeparator)))
+			play(t, readCommands(t, page), addr, strings.NewReplacer(defaultBroker, addr))
+		})
+	}
+}
+
 // readCommands reads the commands of a document.
-func readCommands(t *testing.T, path string) (all []command) {
+func readCommands(t *testing.T, page string) (all []command) {
 	t.Helper()
+	path := filepath.Join(root, page)
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +110,7 @@ func readCommands(t *testing.T, path string) (all []command) {
 			fence = ""
 		case fence != "```sh" || line == "":
 		case !strings.HasPrefix(line, "#"):
-			all = append(all, command{line: n, text: line})
+			all = append(all, command{page: page, line: n, text: line})
 		default:
 			c := &all[len(all)-1]
 			text := strings.TrimPrefix(strings.TrimPrefix(line, "#"), " ")
@@ -147,6 +168,9 @@ func startDev(t *testing.T, weft string, c command) string {
 	if addr == "" {
 		t.Fatalf("weft dev says %q", first)
 	}
+	if c.text == "" { // of no page
+		return addr
+	}
 	check(t, c, strings.ReplaceAll(first, addr, defaultBroker), c.code)
 	return addr
 }
@@ -194,7 +218,7 @@ func play(t *testing.T, script []command, addr string, rewrite *strings.Replacer
 	for i, c := range script {
 		mark := regexp.MustCompile(fmt.Sprintf(`(?m)^@@ %d (\d+)$`, i)).FindStringSubmatchIndex(rest)
 		if mark == nil {
-			t.Fatalf("README.md:%d: %s: the shell did not come to its end:\n%s", c.line, c.text, rest)
+			t.Fatalf("%s:%d: %s: the shell did not come to its end:\n%s", c.page, c.line, c.text, rest)
 		}
 		code, _ := strconv.Atoi(rest[mark[2]:mark[3]])
 		check(t, c, strings.ReplaceAll(rest[:mark[0]], addr, defaultBroker), code)
@@ -207,10 +231,10 @@ func check(t *testing.T, c command, out string, code int) {
 	t.Helper()
 	out = strings.Trim(out, "\n")
 	if code != c.code {
-		t.Errorf("README.md:%d: %s: exit code %d, the README has %d\n%s", c.line, c.text, code, c.code, out)
+		t.Errorf("%s:%d: %s: exit code %d, the page has %d\n%s", c.page, c.line, c.text, code, c.code, out)
 	}
 	if c.checked && !pattern(c.prints).MatchString(out+"\n") {
-		t.Errorf("README.md:%d: %s: prints\n%s\nthe README has\n%s", c.line, c.text, out, strings.Join(c.prints, "\n"))
+		t.Errorf("%s:%d: %s: prints\n%s\nthe page has\n%s", c.page, c.line, c.text, out, strings.Join(c.prints, "\n"))
 	}
 }
 
@@ -229,16 +253,16 @@ func pattern(lines []string) *regexp.Regexp {
 	return regexp.MustCompile(b.String())
 }
 
-// TestReadmeGo holds the README's Go code against the code of this package's examples, which compiles and
-// runs.
+// TestReadmeGo holds the Go code of the README and the played pages against the code of this package's examples,
+// which compiles and runs.
 func TestReadmeGo(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	files, err := filepath.Glob("example*_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, err := os.ReadFile("example_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var code strings.Builder
+	for _, file := range files {
+		code.WriteString(read(t, file))
 	}
 	flat := func(s string) string {
 		lines := strings.Split(strings.TrimSpace(s), "\n")
@@ -247,13 +271,16 @@ func TestReadmeGo(t *testing.T) {
 		}
 		return strings.Join(lines, "\n")
 	}
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	if len(blocks) == 0 {
-		t.Fatal("the README has no Go code")
-	}
-	for _, block := range blocks {
-		if !strings.Contains(flat(string(code)), flat(block[1])) {
-			t.Errorf("internal/docs/example_test.go does not have this code of the README:\n%s", block[1])
+	examples := flat(code.String())
+	for _, page := range append([]string{"README.md"}, playedPages...) {
+		blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, filepath.Join(root, page)), -1)
+		if len(blocks) == 0 {
+			t.Errorf("%s has no Go code", page)
+		}
+		for _, block := range blocks {
+			if !strings.Contains(examples, flat(block[1])) {
+				t.Errorf("no example of internal/docs has this code of %s:\n%s", page, block[1])
+			}
 		}
 	}
 }

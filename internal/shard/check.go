@@ -36,8 +36,11 @@ func (m *Machine) checkStreams() (broken error) {
 }
 
 func (m *Machine) checkWaiters() (broken error) {
+	if submits, joins := m.queue.Awaiting(); len(m.replies) != submits+joins {
+		broken = fmt.Errorf("%d replies are owed, %d submissions and %d joins wait", len(m.replies), submits, joins)
+	}
 	if len(m.waiters) != m.queue.Waiting() {
-		broken = fmt.Errorf("%d reservations wait, the queues know %d", len(m.waiters), m.queue.Waiting())
+		broken = errors.Join(broken, fmt.Errorf("%d reservations wait, the queues know %d", len(m.waiters), m.queue.Waiting()))
 	}
 	named := 0
 	for id, w := range m.waiters {
@@ -90,9 +93,9 @@ func (m *Machine) Live() (bytes int64, sessions int) { return m.queue.Bytes(), m
 // Leftovers names what is in memory beside queues and sessions; "" is nothing.
 func (m *Machine) Leftovers() string {
 	left := m.queue.Leftovers()
-	if n := len(m.workers) + len(m.clients) + len(m.watchers) + len(m.waiters) + len(m.requests); n > 0 {
-		left += fmt.Sprintf(" %d workers, %d clients, %d watchers, %d reservations, %d requests",
-			len(m.workers), len(m.clients), len(m.watchers), len(m.waiters), len(m.requests))
+	if n := len(m.workers) + len(m.clients) + len(m.watchers) + len(m.waiters) + len(m.requests) + len(m.replies); n > 0 {
+		left += fmt.Sprintf(" %d workers, %d clients, %d watchers, %d reservations, %d requests, %d replies",
+			len(m.workers), len(m.clients), len(m.watchers), len(m.waiters), len(m.requests), len(m.replies))
 	}
 	return left
 }

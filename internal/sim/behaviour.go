@@ -53,6 +53,7 @@ func (s *sim) newTask(index uint64) queue.NewTask {
 	if s.one(6) {
 		n.Spec.RunAt = s.wall().Add(s.upTo(20 * time.Second))
 	}
+	s.decorate(&n)
 	return n
 }
 
@@ -87,6 +88,9 @@ func (s *sim) behaviourOf(p queue.Payload) *behaviour {
 func (s *sim) cancelAsked(t *modelTask) bool {
 	if s.cancels[t.id] {
 		return true
+	}
+	if t.detached { // for those that joined it
+		return false
 	}
 	k := s.model.calls[t.call]
 	if k == nil {

@@ -20,6 +20,8 @@ type broker struct {
 
 	streams  []*stream
 	waiters  uint64
+	putting  []putting
+	hungUp   map[uint64]bool // waiters that nobody listens for
 	lastTick time.Duration
 	lease    time.Duration // lease time, by this side's account
 	waking   time.Duration // when the next pass is, 0 if none is planned
@@ -104,9 +106,18 @@ func (b *broker) idle() time.Duration {
 	return min(max(d, time.Millisecond), 500*time.Millisecond)
 }
 
+// checks tells whether this pass is held to everything: less often once the faults are over.
+func (b *broker) checks() bool {
+	every := b.s.cfg.checkEvery
+	if b.s.calm {
+		every *= 6
+	}
+	return b.passes%every == 0
+}
+
 func (b *broker) check() {
 	b.passes++
-	if b.passes%b.s.cfg.checkEvery == 0 {
+	if b.checks() {
 		if err := b.m.Check(); err != nil {
 			b.s.fail("the machine's state: %v", err)
 		}
@@ -120,7 +131,7 @@ func (b *broker) flush() {
 	}
 	b.frame, b.counter, b.stored, b.dump = frame, counter, false, nil
 	b.s.model.flushed()
-	if b.passes%b.s.cfg.checkEvery == 0 {
+	if b.checks() {
 		b.dump = b.m.Dump()
 	}
 	life := b.life
@@ -217,7 +228,7 @@ func (b *broker) kill() {
 
 func (b *broker) down() {
 	b.life++
-	b.up, b.m, b.frame, b.inbox, b.waking = false, nil, nil, nil, 0
+	b.up, b.m, b.frame, b.inbox, b.waking, b.putting = false, nil, nil, nil, 0, nil
 	for _, st := range b.streams {
 		st.c.lose(b.s.cfg.latency)
 	}

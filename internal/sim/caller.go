@@ -18,8 +18,9 @@ type caller struct {
 	name string
 	ttl  time.Duration
 
-	specs []queue.NewTask
-	sent  uint64 // indexes below were submitted once
+	rejects bool // what a full queue has no room for, rather than wait
+	specs   []queue.NewTask
+	sent    uint64 // indexes below were submitted once
 
 	life     int // of the connection
 	c        *conn
@@ -38,6 +39,7 @@ type caller struct {
 
 	asked    pure.Ranges // cancelled
 	askedAll bool
+	stopped  map[uint64]bool    // cancelled in the end, so that it ends
 	foreign  bool               // somebody else cancelled the call, or tried to
 	asks     []shard.CallCancel // all of them
 	cancels  []cancelAsk        // not said on this connection, or not answered
@@ -56,11 +58,13 @@ type cancelAsk struct {
 
 func newCaller(s *sim, i int) *caller {
 	c := &caller{
-		sleeper: sleeper{s: s}, name: fmt.Sprintf("call-%d", i), ttl: s.cfg.ttl, updates: s.one(2),
-		final: map[uint64]string{}, refused: map[uint64]bool{}, careless: map[uint64]bool{},
+		sleeper: sleeper{s: s}, name: fmt.Sprintf("call-%d", i), ttl: s.cfg.ttl, updates: s.one(2), rejects: s.one(4),
+		final: map[uint64]string{}, refused: map[uint64]bool{}, careless: map[uint64]bool{}, stopped: map[uint64]bool{},
 	}
 	for k := range uint64(1 + s.r.IntN(s.cfg.tasks)) {
-		c.specs = append(c.specs, s.newTask(k))
+		n := s.newTask(k)
+		s.follow(&n)
+		c.specs = append(c.specs, n)
 	}
 	s.after(s.upTo(2*time.Second), c.connect)
 	c.beats()
@@ -90,7 +94,7 @@ func (c *caller) connect() {
 	})
 	c.c.send(&shard.CallAttach{
 		Namespace: namespace, Call: c.name, Session: c.session, TTL: c.ttl, Client: c.name,
-		Acknowledged: c.has.Clone(), Updates: c.updates,
+		Acknowledged: c.has.Clone(), Updates: c.updates, Rejects: c.rejects,
 	})
 }
 
@@ -164,7 +168,12 @@ func (c *caller) forgotten(i uint64) {
 func (c *caller) reject(e *queue.Rejected) {
 	i := e.Index
 	switch reason := e.Reason.Reason; reason {
-	case pure.DiskLow, pure.StateFull, pure.CallWindowFull, pure.QueueNotFound:
+	case pure.DiskLow, pure.StateFull, pure.CallWindowFull, pure.QueueNotFound, pure.QueueClosed, pure.UniqueMismatch:
+		c.resend = append(c.resend, i)
+	case pure.QueueFull:
+		if !c.rejects {
+			c.s.fail("%s: index %d is refused as its queue is full, and was to wait", c.name, i)
+		}
 		c.resend = append(c.resend, i)
 	case pure.CallFinished:
 		if c.has.Contains(i) { // once more, and the call is over
@@ -175,6 +184,11 @@ func (c *caller) reject(e *queue.Rejected) {
 		}
 		c.refused[i] = true
 	case pure.TaskNotFound:
+		if len(e.Reason.Meta) > 0 && e.Reason.Meta[0] == "field" { // what it is after is not there any more
+			c.specs[i] = alone(c.specs[i])
+			c.resend = append(c.resend, i)
+			return
+		}
 		if !c.stored.Contains(i) {
 			c.s.fail("%s: index %d is gone and was never accepted", c.name, i)
 		}
@@ -201,7 +215,9 @@ func (c *caller) outcome(e *queue.Finished) {
 	if e.Index >= c.sent {
 		c.s.fail("%s: an outcome of index %d, which was not submitted", c.name, e.Index)
 	}
-	c.settled(e.Index, outcomeText(e.Outcome))
+	o := *e.Outcome
+	o.Spooled = false // that may end before the outcome is acknowledged
+	c.settled(e.Index, outcomeText(&o))
 }
 
 func (c *caller) echo(n uint64) {
@@ -324,7 +340,7 @@ func (c *caller) submit(f *shard.CallFrame) {
 		if c.stored.Contains(i) {
 			again := c.specs[i]
 			if c.s.one(2) {
-				again.Spec.Kind = "other"
+				again.Spec.Kind = otherKind(again.Spec.Kind)
 			}
 			f.Tasks = append(f.Tasks, again)
 		}
@@ -335,7 +351,8 @@ func (c *caller) cancel(f *shard.CallFrame) {
 	switch {
 	case c.s.calm:
 		for i := range c.sent {
-			if b := c.s.behaviourOf(c.specs[i].Spec.Payload); b.hangs && c.final[i] == "" && !c.asked.Contains(i) && !c.askedAll {
+			if b := c.s.behaviourOf(c.specs[i].Spec.Payload); b.hangs && c.final[i] == "" && c.stored.Contains(i) && !c.stopped[i] {
+				c.stopped[i] = true
 				c.ask(shard.CallCancel{Range: pure.Range{First: i, Last: i}, Grace: -1})
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -29,6 +28,9 @@ type model struct {
 	sessions   map[session.ID]*modelSession // all that ever were
 	calls      map[uint64]*modelCall
 	tasks      map[uint64]*modelTask
+	order      []uint64 // of tasks
+	queues     map[uint64]*modelQueue
+	left       modelLeft
 	dispatches map[uint64]dispatch // by token
 	ends       map[uint64]attemptEnd
 	token      uint64 // the highest
@@ -73,7 +75,18 @@ type modelTask struct {
 	acked, dropped          bool
 
 	lostWith map[session.ID]bool
-	payload  uint64 // the spec's number
+	payload  int64 // the spec's number, below 0 if it has none
+
+	queue      uint64
+	result     string
+	waits      []uint64
+	joined     uint64
+	detached   bool
+	revived    bool
+	since      uint64 // the highest token when it was tried again
+	past       []string
+	expiring   bool
+	formerCall uint64
 }
 
 type dispatch struct {
@@ -92,6 +105,7 @@ type attemptEnd struct {
 func newModel(s *sim) *model {
 	m := &model{
 		s: s, sessions: map[session.ID]*modelSession{}, calls: map[uint64]*modelCall{}, tasks: map[uint64]*modelTask{},
+		queues:     map[uint64]*modelQueue{},
 		dispatches: map[uint64]dispatch{}, ends: map[uint64]attemptEnd{}, shadow: shard.NewMachine(shard.Config{}),
 	}
 	m.shadow.Restart(1)
@@ -158,7 +172,8 @@ func (m *model) entry(body []byte) {
 
 // entryEnd holds the state after an entry to what may be broken within one.
 func (m *model) entryEnd() {
-	for _, id := range slices.Sorted(maps.Keys(m.tasks)) {
+	m.settled()
+	for _, id := range m.order {
 		t := m.tasks[id]
 		if t.dropped {
 			continue
@@ -228,6 +243,23 @@ func (m *model) record(rec *journalv1.Record) {
 		m.finished(c.TaskFinished)
 	case *journalv1.Record_TaskDropped:
 		m.taskDropped(c.TaskDropped)
+	default:
+		m.rareRecord(rec)
+	}
+}
+
+func (m *model) rareRecord(rec *journalv1.Record) {
+	switch c := rec.Change.(type) {
+	case *journalv1.Record_QueuePut:
+		m.queuePut(c.QueuePut)
+	case *journalv1.Record_QueueDropped:
+		m.queueDropped(c.QueueDropped)
+	case *journalv1.Record_TaskUnblocked:
+		m.unblocked(c.TaskUnblocked)
+	case *journalv1.Record_TaskRevived:
+		m.revive(c.TaskRevived)
+	case *journalv1.Record_TaskDetached:
+		m.detached(c.TaskDetached)
 	}
 }
 
@@ -323,7 +355,14 @@ func (m *model) acknowledged(r *journalv1.CallAcknowledged) {
 				m.fail("index %d of call %s is acknowledged, and its client never did that", i, k.name)
 			default:
 				k.acked[i], t.acked = true, true
-				t.dropped = t.dropped || t.opts == nil || t.opts.Retention < 0
+				kept := slices.Contains(r.Kept, i)
+				if kept && !m.awaited(t.id) {
+					m.fail("task %d is kept, and nobody waits for it", t.id)
+				}
+				t.dropped = t.dropped || !kept && (t.opts == nil || t.opts.Retention < 0)
+				if t.dropped && m.awaited(t.id) {
+					m.fail("task %d is dropped, and others wait for it", t.id)
+				}
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/binary"
 	"slices"
 	"time"
 
@@ -35,19 +34,27 @@ func (m *model) taskPut(r *journalv1.TaskPut) {
 	}
 	t := &modelTask{
 		id: r.Id, call: r.Call, index: r.Index, request: r.RequestId, opts: r.Options, state: queue.State(r.State),
+		queue: r.Queue, waits: r.Waits, joined: r.Joined, attempts: r.Attempts, tries: r.Tries, token: r.Token,
 		created: pure.Wall(r.CreatedAt), next: pure.Wall(r.Next), lostWith: map[session.ID]bool{},
-		payload: binary.LittleEndian.Uint64(r.Payload.Data),
+		payload: payloadNumber(r.Payload.GetData()),
 	}
 	m.tasks[r.Id] = t
-	if t.state != queue.Ready && t.state != queue.Scheduled {
+	m.order = append(m.order, r.Id)
+	m.admitted(t)
+	m.waitsForOthers(t)
+	if t.state.Held() {
 		m.fail("task %d is new and %v", t.id, t.state)
 	}
+	if t.state.Final() {
+		m.stands(t, r)
+	}
+	m.count(t, 1)
 	if r.Call == 0 {
 		return
 	}
 	k := m.calls[r.Call]
 	switch {
-	case k == nil || k.dropped || k.finished:
+	case k == nil || k.dropped || k.finished && !t.state.Final():
 		m.fail("task %d is accepted by a call that takes none", t.id)
 	case k.accepted[r.Index] != 0:
 		m.fail("task %d is accepted at index %d of call %s, where task %d was", t.id, r.Index, k.name, k.accepted[r.Index])
@@ -59,12 +66,13 @@ func (m *model) taskPut(r *journalv1.TaskPut) {
 func (m *model) taskCopied(t *modelTask, r *journalv1.TaskPut) {
 	same := !t.dropped && t.state == queue.State(r.State) && t.attempts == r.Attempts && t.tries == r.Tries &&
 		t.losses == r.Losses && t.token == r.Token && t.next == pure.Wall(r.Next) && t.acked == r.Acknowledged &&
-		slices.Equal(t.suspects, sids(r.Suspects)) && (r.Outcome == nil) == (t.outcome == "")
+		slices.Equal(t.suspects, sids(r.Suspects)) && (r.Outcome == nil) == (t.outcome == "") &&
+		slices.Equal(t.blockersIf(), r.Waits) && t.joined == r.Joined && t.call == r.Call && t.detached == r.Detached
 	if same && r.Outcome != nil {
 		same = recordText(r.Outcome) == t.outcome
 	}
 	if !same {
-		m.fail("task %d is copied and not as it was", t.id)
+		m.fail("task %d is copied and not as it was: %+v, copied is %v", t.id, *t, r)
 	}
 }
 
@@ -92,13 +100,19 @@ func (m *model) dispatched(r *journalv1.TaskDispatched) {
 	if m.cancelled(t) {
 		m.fail("task %d is cancelled and dispatched", t.id)
 	}
-	t.state, t.token, t.session, t.attempts = queue.Running, r.Token, sid(r.SessionId), r.Attempts
+	m.allowed(t, r)
+	m.set(t, queue.Running)
+	t.token, t.session, t.attempts = r.Token, sid(r.SessionId), r.Attempts
 	m.dispatches[r.Token] = dispatch{t.id, t.session, r.Attempts}
 }
 
 // cancelled tells whether a task's call was cancelled, or its session ended and it is a daemon.
 func (m *model) cancelled(t *modelTask) bool {
-	k := m.calls[t.call]
+	return m.calls[t.call].cancels(t)
+}
+
+// cancels tells whether the cancellation of a call covers a task of it.
+func (k *modelCall) cancels(t *modelTask) bool {
 	return k != nil && t.id <= k.to && (!k.daemons || t.opts.GetDaemon())
 }
 
@@ -131,9 +145,11 @@ func (m *model) retried(r *journalv1.TaskRetried) {
 	case charged:
 		m.checkBackoff(t, r)
 	}
-	t.tries, t.next, t.state = r.Tries, pure.Wall(r.RunAt), queue.Ready
+	t.tries, t.next = r.Tries, pure.Wall(r.RunAt)
 	if r.RunAt != 0 {
-		t.state = queue.Scheduled
+		m.set(t, queue.Scheduled)
+	} else {
+		m.set(t, queue.Ready)
 	}
 }
 
@@ -155,7 +171,8 @@ func (m *model) ready(r *journalv1.TaskReady) {
 		if t.state != queue.Scheduled || t.next > m.wallHigh {
 			m.fail("task %d is %v until %d and made ready at %d", t.id, t.state, t.next, m.wallHigh)
 		}
-		t.state, t.next = queue.Ready, 0
+		t.next = 0
+		m.set(t, queue.Ready)
 	}
 }
 
@@ -164,14 +181,19 @@ func (m *model) cancelling(r *journalv1.TaskCancelling) {
 		if !t.state.Held() {
 			m.fail("task %d is %v and to be stopped", t.id, t.state)
 		}
-		m.asked(t)
-		t.state = queue.Cancelling
+		if r.Expiring {
+			m.expires(t)
+			t.expiring = true
+		} else {
+			m.asked(t)
+		}
+		m.set(t, queue.Cancelling)
 	}
 }
 
 // asked holds a cancellation to somebody's wish.
 func (m *model) asked(t *modelTask) {
-	if !m.cancelled(t) && !m.s.cancelAsked(t) {
+	if !m.asksCancel(t) {
 		m.fail("task %d is cancelled and nobody asked for it", t.id)
 	}
 }
@@ -190,8 +212,16 @@ func (m *model) finished(r *journalv1.TaskFinished) {
 		m.endAttempt(t, attemptEnd{end: end, finished: true, result: string(r.Result.GetData())})
 	}
 	switch {
-	case state == queue.Cancelled:
+	case t.joined != 0 && (state == queue.Succeeded || state == queue.Failed):
+		m.endsAs(t, r)
+	case state == queue.Cancelled && m.blockedByFailure(t):
+	case state == queue.Cancelled && t.joined != 0 && m.tasks[t.joined].state == state:
+	case state == queue.Cancelled && t.state != queue.Cancelling:
 		m.asked(t)
+	case state == queue.Cancelled:
+	case state == queue.Expired && t.joined != 0 && m.tasks[t.joined].state == state:
+	case state == queue.Expired && !t.expiring:
+		m.expires(t)
 	case state == queue.Succeeded && string(r.Result.GetData()) != resultOf(t.token):
 		m.fail("task %d has the result %q by token %d", t.id, r.Result.GetData(), t.token)
 	case state == queue.Succeeded && !t.state.Held(), state == queue.Succeeded && end != queue.EndSucceeded:
@@ -204,8 +234,9 @@ func (m *model) finished(r *journalv1.TaskFinished) {
 	case state == queue.Failed && (r.Tries != t.tries+1 || r.Tries < t.opts.GetAttemptsMax() && !r.Error.GetPermanent()):
 		m.fail("task %d fails after %d of %d attempts, %v", t.id, r.Tries, t.opts.GetAttemptsMax(), r.Error)
 	}
-	t.state, t.outcome, t.outcomeEnd, t.finishedAt = state, recordText(r), end, pure.Wall(r.FinishedAt)
-	t.tries, t.suspects, t.next = r.Tries, nil, 0
+	m.set(t, state)
+	t.outcome, t.outcomeEnd, t.finishedAt, t.result = recordText(r), end, pure.Wall(r.FinishedAt), string(r.Result.GetData())
+	t.tries, t.suspects, t.next, t.waits = r.Tries, nil, 0, nil
 }
 
 // poisoned holds the poison guard to three workers that were lost with a task for good.
@@ -229,16 +260,19 @@ func (m *model) taskDropped(r *journalv1.TaskDropped) {
 	if t == nil {
 		return
 	}
+	if m.awaited(t.id) {
+		m.fail("task %d is dropped, and others wait for it", t.id)
+	}
 	t.dropped = true
 	if !t.state.Final() {
 		m.fail("task %d is dropped and %v", t.id, t.state)
 		return
 	}
 	heard := t.acked || t.call == 0 && t.state != queue.Failed
-	if heard && m.s.cfg.machine.Limits != (queue.Limits{}) {
+	if heard && m.s.limited {
 		return // to make room
 	}
-	if at := t.keptUntil(); at > m.wallHigh {
+	if at := t.keptUntil(); at > m.wallHigh && !m.purges(t) && !(t.acked && t.opts.GetRetention() < 0) {
 		m.fail("task %d is dropped at %d and to be kept until %d", t.id, m.wallHigh, at)
 	}
 	if k := m.calls[t.call]; k != nil && !t.acked && !k.session.IsZero() {

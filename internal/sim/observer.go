@@ -18,9 +18,13 @@ type observer struct {
 	s     *sim
 	m     *model
 	final map[uint64]string // outcomes as told first, by task
+
+	submitted map[uint64]bool // tasks that were told to be accepted
 }
 
-func newObserver(s *sim) *observer { return &observer{s: s, m: s.model, final: map[uint64]string{}} }
+func newObserver(s *sim) *observer {
+	return &observer{s: s, m: s.model, final: map[uint64]string{}, submitted: map[uint64]bool{}}
+}
 
 func (o *observer) fail(format string, args ...any) {
 	o.s.fail("told too early, or wrongly: %s", fmt.Sprintf(format, args...))
@@ -54,7 +58,7 @@ func (o *observer) told(st *stream, item any) {
 		}
 		st.told[e.ID] = true
 		o.outcome(e.ID, e.Outcome)
-		if t := o.m.tasks[e.ID]; t != nil && (t.call != e.Call || t.index != e.Index) {
+		if t := o.m.tasks[e.ID]; t != nil && (t.call != e.Call && t.formerCall != e.Call || t.index != e.Index) {
 			o.fail("task %d is told as index %d of call %d", e.ID, e.Index, e.Call)
 		}
 	case *queue.Updated:
@@ -115,7 +119,7 @@ func (o *observer) answered(st *stream, e *queue.Answered) {
 
 func (o *observer) released(e *queue.Released) {
 	d, ok := o.m.dispatches[e.Token]
-	if t := o.m.tasks[d.task]; !ok || t == nil || !t.acked && !t.dropped {
+	if t := o.m.tasks[d.task]; !ok || t == nil || !t.acked && !t.dropped && !t.revived {
 		o.fail("the output of attempt %d is released, and its task may be asked for", e.Token)
 	}
 }
@@ -138,7 +142,7 @@ func (o *observer) accepted(e *queue.Accepted) {
 func (o *observer) rejected(e *queue.Rejected) {
 	k := o.m.calls[e.Call]
 	switch {
-	case k == nil:
+	case k == nil, len(e.Reason.Meta) > 0 && e.Reason.Meta[0] == "field":
 	case e.Reason.Reason == pure.TaskNotFound:
 		if t := o.m.tasks[k.accepted[e.Index]]; t == nil || !t.dropped {
 			o.fail("index %d of call %s is told to be gone", e.Index, k.name)
@@ -152,6 +156,9 @@ func (o *observer) rejected(e *queue.Rejected) {
 func (o *observer) outcome(id uint64, out *queue.Outcome) {
 	t := o.m.tasks[id]
 	text := outcomeText(out)
+	if t != nil && slices.Contains(t.past, text) {
+		return // it was tried again meanwhile
+	}
 	switch before := o.final[id]; {
 	case t == nil || t.outcome == "":
 		o.fail("the outcome of task %d is not in the journal", id)
@@ -181,7 +188,7 @@ func (o *observer) snapshot(t queue.Snapshot) {
 	switch {
 	case mt == nil:
 		o.fail("task %d is read and not in the journal", t.ID)
-	case t.Attempts > mt.attempts || t.Tries > mt.tries:
+	case t.Attempts > mt.attempts || t.Tries > mt.tries && !mt.revived:
 		o.fail("task %d is read at attempt %d, the journal has %d", t.ID, t.Attempts, mt.attempts)
 	case t.State.Final():
 		o.outcome(t.ID, t.Outcome)
@@ -190,14 +197,30 @@ func (o *observer) snapshot(t queue.Snapshot) {
 
 // replied sees the answer to a unary request.
 func (o *observer) replied(cmd shard.Command, value any, err error) {
+	if c, ok := cmd.(*shard.SubmitTask); ok {
+		made, _ := value.(queue.Submitted)
+		o.putOut(c, made, err)
+	}
 	if err != nil {
 		return
 	}
 	o.m.plans.replied(cmd, value)
 	switch c := cmd.(type) {
 	case *shard.SubmitTask:
-		if t := o.m.tasks[value.(queue.Submitted).ID]; t == nil || t.request != c.RequestID {
-			o.fail("task %d of request %s is accepted and not in the journal", value, c.RequestID)
+		made := value.(queue.Submitted)
+		if t := o.m.tasks[made.ID]; t == nil || t.request != c.RequestID && !made.Joined {
+			o.fail("task %d of request %s is accepted and not in the journal", made.ID, c.RequestID)
+		}
+	case *shard.JoinQueue:
+		if v := value.(queue.QueueView); v.Unfinished() > 0 && !o.s.broker.hungUp[c.Waiter] {
+			o.fail("queue %s is joined with %d tasks", v.Name, v.Unfinished())
+		}
+	case *shard.PeekQueue:
+		for _, t := range value.([]queue.Snapshot) {
+			if t.State != queue.Ready {
+				o.fail("task %d is %v and next", t.ID, t.State)
+			}
+			o.snapshot(t)
 		}
 	case *shard.GetTask:
 		o.snapshot(value.(queue.Snapshot))
@@ -206,7 +229,7 @@ func (o *observer) replied(cmd shard.Command, value any, err error) {
 	case *shard.ReserveTasks:
 		o.reserved(value.(shard.Reservation))
 	case *shard.CancelTask:
-		if state := value.(queue.State); o.m.tasks[c.ID].state != state && !o.m.tasks[c.ID].state.Final() {
+		if state, t := value.(queue.State), o.m.tasks[c.ID]; t.state != state && !t.state.Final() && !t.revived {
 			o.fail("task %d is cancelled to %v, the journal has %v", c.ID, state, o.m.tasks[c.ID].state)
 		}
 	case *shard.CloseSession:

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -82,6 +83,7 @@ func (p *planner) definition() schedule.Definition {
 	}
 	// Nobody looks after these tasks, so they end by themselves.
 	p.s.behaviours[len(p.s.behaviours)-1] = behaviour{takes: p.s.upTo(3 * time.Second), spooled: p.s.one(5)}
+	d.Task.Spec.Payload.Data = binary.LittleEndian.AppendUint64(nil, uint64(len(p.s.behaviours)-1))
 	d.Task.Spec.RunAt = 0
 	if o := d.Task.Spec.Options; o != nil {
 		o.Daemon, o.UniqueKey, o.Deadline, o.After = false, "", 0, nil

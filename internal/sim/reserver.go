@@ -47,6 +47,9 @@ func (v *reserver) next() {
 	if v.s.one(2) {
 		cmd.Reservation.Kinds = kinds[:1+v.s.r.IntN(len(kinds))]
 	}
+	if v.s.one(2) {
+		cmd.Reservation.Labels = offers[v.s.r.IntN(len(offers))]
+	}
 	switch {
 	case v.s.one(4) && !v.open.IsZero():
 		cmd.Reservation.Session = v.open

@@ -32,6 +32,7 @@ type sim struct {
 	err     error
 	calm    bool // the faults are over
 	leaving bool // and so is the work
+	limited bool // the state had limits while there were faults
 
 	epoch   time.Duration // of the wall clock, which jumps
 	latest  time.Duration // that it ever was
@@ -48,10 +49,12 @@ type sim struct {
 	workers    []*worker
 	reservers  []*reserver
 	submitters []*submitter
+	operators  []*operator
 	planner    *planner
 	bySession  map[session.ID]*worker
 	behaviours []behaviour
-	cancels    map[uint64]bool // tasks that were cancelled one by one
+	uniques    map[string]queue.Spec // the work of a unique key
+	cancels    map[uint64]bool       // tasks that were cancelled one by one
 
 	leases   map[session.ID]*lease
 	begun    map[uint64][]uint64  // attempts that really began, of tasks that may run once
@@ -92,16 +95,17 @@ func Run(seed uint64, out io.Writer) (res Result) {
 func newSim(seed uint64, out io.Writer) *sim {
 	s := &sim{
 		r: rand.New(rand.NewPCG(seed, 0x77656674)), trace: newTrace(out),
-		bySession: map[session.ID]*worker{}, cancels: map[uint64]bool{},
+		bySession: map[session.ID]*worker{}, cancels: map[uint64]bool{}, uniques: map[string]queue.Spec{},
 		leases: map[session.ID]*lease{}, begun: map[uint64][]uint64{}, reported: map[uint64]queue.End{},
 		epoch: firstEpoch, latest: firstEpoch,
 	}
 	s.cfg = draw(s.r)
+	s.limited = s.cfg.machine.Limits != (queue.Limits{})
 	s.journal = newStorage(s)
 	s.model = newModel(s)
 	s.observe = newObserver(s)
 	s.model.ticksLow, s.model.ticksHigh = s.wall(), s.wall()
-	s.broker = &broker{s: s}
+	s.broker = &broker{s: s, hungUp: map[uint64]bool{}}
 	return s
 }
 
@@ -120,6 +124,9 @@ func (s *sim) begin() {
 	}
 	for i := range s.cfg.submitters {
 		s.submitters = append(s.submitters, newSubmitter(s, i))
+	}
+	for i := range s.cfg.operators {
+		s.operators = append(s.operators, newOperator(s, i))
 	}
 	if s.one(2) {
 		s.planner = newPlanner(s)

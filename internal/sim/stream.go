@@ -184,6 +184,7 @@ func (b *broker) unary(c *conn, r rpc) {
 			}
 		}
 	}
+	cmd = b.await(c, cmd)
 	answered := false
 	b.enqueue(cmd, func(value any, err error) {
 		if answered {
@@ -208,6 +209,8 @@ func describe(item any) string {
 		return fmt.Sprintf("rejected index %d %s", e.Index, e.Reason.Reason)
 	case *queue.Changed:
 		return fmt.Sprintf("changed task %d %v", e.Task.ID, e.Task.State)
+	case queue.Submitted:
+		return fmt.Sprintf("task %d joined %v", e.ID, e.Joined)
 	case queue.Snapshot:
 		return fmt.Sprintf("task %d %v token %d", e.ID, e.State, e.Token)
 	case shard.Reservation:
@@ -264,7 +267,7 @@ func brief(cmd shard.Command) string {
 	case *shard.CallGone:
 		return fmt.Sprintf(" call %d", c.Call)
 	case *shard.SubmitTask:
-		return fmt.Sprintf(" request %s", c.RequestID)
+		return fmt.Sprintf(" request %s queue %q waiter %d", c.RequestID, c.Task.Queue, c.Waiter)
 	case *shard.ReportTask:
 		return fmt.Sprintf(" task %d token %d end %d", c.Report.ID, c.Report.Token, c.Report.End)
 	case *shard.ReserveTasks:

@@ -10,7 +10,7 @@ import (
 // swarm is what a seed draws: who is there, what goes wrong and how often. A fault that a seed does not
 // have has the rate 0: runs with everything at once hide what runs with two things find.
 type swarm struct {
-	callers, workers, reservers, submitters int
+	callers, workers, reservers, submitters, operators int
 
 	tasks   int           // of a call, at most
 	chaos   time.Duration // how long faults go on
@@ -28,6 +28,11 @@ type swarm struct {
 	impatient time.Duration // a client or worker hangs up and dials again
 
 	killers, hangers, slow, overdue, daemons, retention, cancels, once int // per mille of tasks
+
+	operate time.Duration // how often an operator does something, about
+
+	priorities, deadlines, keys, labels, exclusive, after, uniques int // per mille of tasks
+	settings                                                       int // per mille of settings of queues
 
 	away int // per mille of a worker's reconnects that take long
 }
@@ -62,6 +67,7 @@ func draw(r *rand.Rand) swarm {
 		}
 	}
 	w.faults(r)
+	w.features(r)
 	return w
 }
 
@@ -83,13 +89,29 @@ func (w *swarm) faults(r *rand.Rand) {
 	w.wallJump = rate(30, 30*time.Second)
 	w.diskLow = rate(20, 30*time.Second)
 	w.impatient = rate(30, 20*time.Second)
-	share := func(chance, most int) int {
+	share := sharing(r)
+	w.killers, w.hangers, w.slow = share(40, 300), share(40, 200), share(50, 500)
+	w.daemons, w.retention, w.cancels = share(40, 800), share(40, 600), share(40, 300)
+	w.overdue, w.once, w.away = share(20, 300), share(40, 500), share(50, 1000)
+}
+
+// features draws what tasks and queues ask for beyond the plain.
+func (w *swarm) features(r *rand.Rand) {
+	share := sharing(r)
+	w.priorities, w.deadlines, w.keys = share(40, 800), share(30, 400), share(40, 900)
+	w.labels, w.exclusive, w.after, w.uniques = share(30, 700), share(30, 500), share(40, 500), share(40, 500)
+	w.settings = share(50, 1000)
+	if r.IntN(2) == 0 {
+		w.operators, w.operate = 1, 10*time.Second>>r.IntN(5)
+	}
+}
+
+// sharing returns what draws a share, per mille: with some chance one below a bound, else none.
+func sharing(r *rand.Rand) func(chance, most int) int {
+	return func(chance, most int) int {
 		if r.IntN(100) >= chance {
 			return 0
 		}
 		return r.IntN(most)
 	}
-	w.killers, w.hangers, w.slow = share(40, 300), share(40, 200), share(50, 500)
-	w.daemons, w.retention, w.cancels = share(40, 800), share(40, 600), share(40, 300)
-	w.overdue, w.once, w.away = share(20, 300), share(40, 500), share(50, 1000)
 }

@@ -2,8 +2,10 @@ package sim
 
 import (
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/queue"
 )
@@ -45,7 +47,7 @@ func (s *sim) keepCalling(name string, cmd shard.Command) {
 }
 
 func (s *sim) makeQueue(name string) {
-	s.keepCalling("setup", &shard.CreateQueue{Namespace: namespace, Name: name})
+	s.keepCalling("setup", &shard.CreateQueue{Namespace: namespace, Name: name, Settings: s.settings()})
 }
 
 // submitter submits tasks one by one, and looks after them.
@@ -96,41 +98,61 @@ func (u *submitter) submit() {
 	u.made++
 	u.under++
 	n := u.s.newTask(0)
-	number := len(u.s.behaviours) - 1
 	request := u.name + "/" + string(rune('a'+u.made%26)) + u.s.id()
 	var ask func()
 	ask = func() {
-		cmd := &shard.SubmitTask{Namespace: namespace, RequestID: request, Task: n}
+		cmd := &shard.SubmitTask{Namespace: namespace, RequestID: request, Task: n, Waiter: uint64(u.s.r.IntN(3))}
 		u.s.call(u.name, cmd, 5*time.Second, func(value any, err error) {
 			if err != nil {
+				if reasonOf(err) == pure.TaskNotFound {
+					n = alone(n)
+				}
 				u.s.after(u.s.upTo(2*time.Second), ask)
 				return
 			}
-			id := value.(queue.Submitted).ID
-			if u.s.one(10) && !u.s.calm { // once more: the same task
+			made := value.(queue.Submitted)
+			id := made.ID
+			if u.s.one(10) && !u.s.calm && !made.Joined { // once more: the same task
 				u.again(cmd, id)
 			}
 			u.under--
-			u.mine[id] = false
-			u.order = append(u.order, id)
-			u.numbs[id] = number
+			u.adopt(id, &n)
 		})
 	}
 	ask()
 }
 
+// adopt looks after a task from now on.
+func (u *submitter) adopt(id uint64, n *queue.NewTask) {
+	if _, known := u.mine[id]; !known {
+		u.mine[id] = false
+		u.order = append(u.order, id)
+	}
+	u.numbs[id] = int(payloadNumber(n.Spec.Payload.Data))
+}
+
+func otherKind(kind string) string {
+	return kinds[(slices.Index(kinds, kind)+1)%len(kinds)]
+}
+
 func (u *submitter) again(cmd *shard.SubmitTask, id uint64) {
 	known := func() bool { t := u.s.model.tasks[id]; return !t.dropped }
 	u.s.call(u.name, cmd, 5*time.Second, func(value any, err error) {
-		if err == nil && value.(queue.Submitted).ID != id && known() {
+		switch {
+		case err == nil && value.(queue.Submitted).ID != id && known():
 			u.s.fail("request %s made task %d and task %v", cmd.RequestID, id, value)
+		case err == nil:
+			u.adopt(value.(queue.Submitted).ID, &cmd.Task)
 		}
 	})
 	other := *cmd
-	other.Task.Spec.Kind = "other"
+	other.Task.Spec.Kind = otherKind(cmd.Task.Spec.Kind)
 	u.s.call(u.name, &other, 5*time.Second, func(value any, err error) {
-		if err == nil && known() {
+		switch {
+		case err == nil && known():
 			u.s.fail("request %s with another body made task %v", cmd.RequestID, value)
+		case err == nil:
+			u.adopt(value.(queue.Submitted).ID, &other.Task)
 		}
 	})
 }

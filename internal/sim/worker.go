@@ -20,6 +20,7 @@ type worker struct {
 	slots  int
 	kinds  []string
 	queues []string
+	labels []string
 
 	dead     bool
 	life     int // of the connection
@@ -61,8 +62,9 @@ func newWorker(s *sim, number, instance int) *worker {
 		w.kinds = kinds[:1]
 	}
 	w.queues = queueNames[:1+s.r.IntN(len(queueNames))]
+	w.labels = offers[s.r.IntN(len(offers))]
 	if number == 0 {
-		w.queues = queueNames
+		w.queues, w.labels = queueNames, offers[len(offers)-1]
 	}
 	s.after(s.upTo(2*time.Second), w.connect)
 	w.beats()
@@ -103,7 +105,7 @@ func (w *worker) connect() {
 		})
 	})
 	hello := &shard.WorkerHello{TTL: w.ttl, Hello: queue.Hello{
-		Namespace: namespace, Session: w.session, Name: w.name, Queues: w.queues, Kinds: w.kinds,
+		Namespace: namespace, Session: w.session, Name: w.name, Queues: w.queues, Kinds: w.kinds, Labels: w.labels,
 		Slots: uint32(w.slots), Credits: uint32(w.slots - w.running()),
 	}}
 	if w.draining {
@@ -270,7 +272,14 @@ func (w *worker) began(a queue.Assignment) {
 	if !a.Options.FailOnWorkerLost {
 		return
 	}
+	since := w.s.model.tasks[a.ID].since
+	if a.Token <= since { // it was told to be tried again after that
+		return
+	}
 	for _, token := range w.s.begun[a.ID] {
+		if token <= since {
+			continue
+		}
 		end := w.s.model.ends[token]
 		if end.end != queue.EndError && end.end != queue.EndTimeout && w.s.reported[token] != queue.EndReleased {
 			w.s.fail("task %d may run once, and runs again as %d after %d, which ended as %d", a.ID, a.Token, token, end.end)

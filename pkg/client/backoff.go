@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Redials wait 50 ms at first, twice as long each time, at most 2 s, of which up to a fifth is taken
@@ -48,6 +51,7 @@ func retry(ctx context.Context, fn func() error) error {
 	var b backoff
 	for {
 		err := fn()
+		awaitOwnEnd(ctx, err)
 		switch {
 		case err == nil:
 			return nil
@@ -59,5 +63,19 @@ func retry(ctx context.Context, fn func() error) error {
 		if b.sleep(ctx) != nil { // the real error says more than the deadline that cut the retries
 			return fmt.Errorf("%w: %w", context.Cause(ctx), fromRPC(err))
 		}
+	}
+}
+
+// ownEndMargin is how much sooner than ctx the broker, or gRPC, may find ctx's deadline passed.
+const ownEndMargin = 100 * time.Millisecond
+
+// awaitOwnEnd waits for the end of ctx if an error says that its deadline has passed: else the error would be
+// taken for the broker's.
+func awaitOwnEnd(ctx context.Context, err error) {
+	if status.Code(err) != codes.DeadlineExceeded {
+		return
+	}
+	if at, ok := ctx.Deadline(); ok && time.Until(at) < ownEndMargin {
+		<-ctx.Done()
 	}
 }

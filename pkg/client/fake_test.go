@@ -42,6 +42,7 @@ type fakeBroker struct {
 	execute  func(n int, s *fakeStream) error
 	watch    func(*weftv1.WatchTaskRequest, grpc.ServerStreamingServer[weftv1.WatchTaskResponse]) error
 	listener *bufconn.Listener
+	tasks    weftv1.TaskServiceServer // in place of this one; nil is none
 }
 
 // Execute runs the script of the n-th stream, from 1.
@@ -73,7 +74,10 @@ func (b *fakeBroker) start(t testing.TB, opts ...Option) *Client {
 	b.closed = make(chan string, 16)
 	b.listener = bufconn.Listen(1 << 20)
 	server := grpc.NewServer()
-	weftv1.RegisterTaskServiceServer(server, b)
+	if b.tasks == nil {
+		b.tasks = b
+	}
+	weftv1.RegisterTaskServiceServer(server, b.tasks)
 	weftv1.RegisterSessionServiceServer(server, b)
 	weftv1.RegisterQueueServiceServer(server, b)
 	gone := make(chan struct{})

@@ -145,20 +145,27 @@ func (c *Client) hold(m *weftv1.ReserveTasksResponse, begun time.Time, renews bo
 		out[i] = &Held{lease: l, task: a, payload: p, lost: make(chan struct{})}
 	}
 	l.held = append(l.held, out...)
-	now := time.Now()
-	l.lost = time.AfterFunc(l.limit(), l.lose)
-	if renews {
-		first := l.ttl / beatShare
-		if now.Sub(begun) > first {
-			first = 0 // it may have been granted some time ago
-		}
-		l.renew = time.AfterFunc(first, l.renewAll)
-	}
+	l.start(begun)
 	if !c.joinLease(l) {
 		l.stop()
 		return nil, ErrClosed
 	}
 	return out, nil
+}
+
+// start begins to count the lease, which was asked for at a time and granted at any since.
+func (l *lease) start(begun time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost = time.AfterFunc(l.limit(), l.lose)
+	if !l.renews {
+		return
+	}
+	first := l.ttl / beatShare
+	if time.Since(begun) > first {
+		first = 0
+	}
+	l.renew = time.AfterFunc(first, l.renewAll)
 }
 
 // limit is how long the lease is trusted after the sending of a renewal.

@@ -141,6 +141,22 @@ func TestRandomCutsWithDependencies(t *testing.T) {
 	wg.Wait()
 }
 
+// spec is a task that is after some of the last ones.
+func (a *modelAfter) spec(m *modelBroker, rng *rand.Rand, i uint64, fs []*Future) Spec {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	spec := Spec{Kind: "k", Payload: task.Text(fmt.Sprint("p", i))}
+	for range min(rng.IntN(4), len(fs)) {
+		d := fs[len(fs)-1-rng.IntN(min(len(fs), 10))]
+		a.before[i] = append(a.before[i], d.index)
+		spec.After = append(spec.After, After(d)...)
+	}
+	if a.run[i] = rng.IntN(3) == 0; a.run[i] {
+		spec.OnDependencyFailure = weftv1.OnDependencyFailure_ON_DEPENDENCY_FAILURE_RUN
+	}
+	return spec
+}
+
 func runDependencies(t *testing.T, seed uint64, tasks int) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	a := &modelAfter{
@@ -158,18 +174,7 @@ func runDependencies(t *testing.T, seed uint64, tasks int) {
 	var waiters sync.WaitGroup
 	var fs []*Future
 	for i := range uint64(tasks) {
-		spec := Spec{Kind: "k", Payload: task.Text(fmt.Sprint("p", i))}
-		m.mu.Lock()
-		for range min(rng.IntN(4), len(fs)) {
-			d := fs[len(fs)-1-rng.IntN(min(len(fs), 10))]
-			a.before[i] = append(a.before[i], d.index)
-			spec.After = append(spec.After, After(d)...)
-		}
-		if a.run[i] = rng.IntN(3) == 0; a.run[i] {
-			spec.OnDependencyFailure = weftv1.OnDependencyFailure_ON_DEPENDENCY_FAILURE_RUN
-		}
-		m.mu.Unlock()
-		f, err := call.Submit(ctx, spec)
+		f, err := call.Submit(ctx, a.spec(m, rng, i, fs))
 		if err != nil {
 			t.Errorf("seed %d: submit %d: %v", seed, i, err)
 			return

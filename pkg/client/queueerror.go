@@ -42,7 +42,7 @@ var sentinels = map[error]weftv1.ErrorReason{
 // Is makes errors.Is find the error that stands for the reason.
 func (e *Error) Is(target error) bool {
 	for sentinel, reason := range sentinels {
-		if target == sentinel { //nolint:errorlint // this is what errors.Is asks for
+		if target == sentinel {
 			return e.Reason == reason
 		}
 	}

@@ -2,11 +2,10 @@ package client
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
-
-	"time"
 
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )

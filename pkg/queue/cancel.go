@@ -121,8 +121,9 @@ func (c *Core) putCancelled(step *pure.Step, p *putter) {
 	}
 	c.putState = TaskState{
 		Spec: p.task.Spec, ID: step.Next(), Queue: q.ID, Call: k.ID, Index: index, CreatedAt: step.Wall,
-		State: Cancelled, Extra: NoExtra, Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
+		State: Cancelled, Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
 	}
+	c.putState.Extra = &Extra{Joined: c.putState.ID} // it stands for itself: without its payload it is never tried again
 	c.putState.Options, c.putState.Payload = q.options(p.task.Spec.Options), Payload{}
 	c.rec.put = TaskPut{State: &c.putState}
 	c.emit(step, &c.rec.put)

@@ -279,6 +279,9 @@ func checkAge[T any](k *checker, what string, ages *pure.Ages[T], want int, live
 // Waiting is the number of reservations that wait.
 func (c *Core) Waiting() int { return len(c.waiters) }
 
+// Awaiting is the number of submissions of their own and of joins that wait.
+func (c *Core) Awaiting() (submits, joins int) { return len(c.putters), len(c.joiners) }
+
 // Holders returns the sessions that hold something and are not known to have ended.
 func (c *Core) Holders() []session.ID {
 	var out []session.ID

@@ -110,7 +110,7 @@ func (c *Core) explainReady(t *task, lease pure.Lease) Explanation {
 	if e, ok := q.explainWorkers(t); ok {
 		return e
 	}
-	at, paced := q.allowedAt(lease)
+	at, paced := q.allowedAt()
 	switch {
 	case q.limited():
 		return Explanation{

@@ -25,7 +25,8 @@ func (c *Core) opens(step *pure.Step, q *queue) bool {
 	if q.Paused || q.limited() || c.stuffed(q) {
 		return false
 	}
-	if at, ok := q.allowedAt(step.Lease); ok && at > step.Lease {
+	q.quicken(step.Lease)
+	if at, ok := q.allowedAt(); ok && at > step.Lease {
 		c.rates.Set(q, pure.Key{A: int64(at), B: q.ID})
 		return false
 	}
@@ -42,15 +43,21 @@ func (q *queue) interval() time.Duration {
 
 // allowedAt is when the rate allows the next attempt. The rate is kept by the generic cell rate algorithm
 // (ITU-T I.371): paced is when the last attempt would have begun at a steady pace, and an attempt may
-// begin up to a burst before its own moment. What is left of a slower rate, from before a change, is no longer
-// than a whole burst.
-func (q *queue) allowedAt(now pure.Lease) (pure.Lease, bool) {
+// begin up to a burst before its own moment.
+func (q *queue) allowedAt() (pure.Lease, bool) {
 	interval := q.interval()
 	if interval == 0 {
 		return 0, false
 	}
-	ahead := q.ahead()
-	return min(q.paced.Add(-ahead), now.Add(interval)), true
+	return q.paced.Add(-q.ahead()), true
+}
+
+// quicken forgets what is left of a slower rate, from before a change: at this one, nobody waits for longer than
+// one interval.
+func (q *queue) quicken(now pure.Lease) {
+	if interval := q.interval(); interval > 0 {
+		q.paced = min(q.paced, now.Add(q.ahead()).Add(interval))
+	}
 }
 
 // ahead is how long before its own moment an attempt may begin.

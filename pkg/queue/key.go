@@ -86,16 +86,19 @@ func (k *fairKey) rest() {
 	}
 }
 
-// served ends a key's turn.
-func (k *fairKey) served() {
-	q := k.queue
-	q.clock++
-	if q.activeKeys == 1 && len(k.groups) > 0 && q.idleKeys.Len() == 0 {
-		return // nobody to take turns with
-	}
-	k.turn = q.clock
+// serve ends a key's turn, before its task leaves its place: that finds the place of the task's group, and
+// whether the key is to be remembered.
+func (k *fairKey) serve() {
+	k.queue.clock++
+	k.turn = k.queue.clock
+}
+
+// settle finds the places of a key's groups after its turn, but for the one whose task has left.
+func (k *fairKey) settle(but *group) {
 	for _, g := range k.groups {
-		g.settle()
+		if g != but {
+			g.settle()
+		}
 	}
 }
 

@@ -355,7 +355,7 @@ func (t *task) sameWork(s *Spec) bool {
 
 // void tells whether a task stands for one that never came to be, and whose payload was left out.
 func (t *task) void() bool {
-	return t.State == Cancelled && t.Payload.Encoding == 0 && len(t.Payload.Data) == 0
+	return t.State == Cancelled && t.Joined != 0 && t.Payload.Encoding == 0 && len(t.Payload.Data) == 0
 }
 
 // answers tells whether options may have been made of these, with some queue's defaults.

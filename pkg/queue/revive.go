@@ -105,7 +105,8 @@ func (c *Core) applyRevived(rec *TaskRevived) {
 	}
 	o := t.Outcome
 	t.with(func(x *Extra) {
-		*x = Extra{History: x.History, LastError: o.Error, Waits: rec.Waits}
+		x.Losses, x.Suspects, x.CancelGrace, x.Detached = 0, nil, 0, false
+		x.LastError, x.Waits = o.Error, rec.Waits
 		if o.End != 0 {
 			x.History = remembered(t, &TaskRetried{End: o.End, Error: o.Error, EndedAt: o.FinishedAt, Worker: o.Worker})
 		}

@@ -122,7 +122,9 @@ func TestManyThatWaitForRoomAreCancelledInSlices(t *testing.T) {
 	}
 	b.enqueue(tasks...)
 	ended := map[uint64]int{}
-	b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 50, Last: 80}, -1)
+	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 50, Last: 80}, -1); err != nil {
+		t.Fatal(err)
+	}
 	for b.core.Pending() {
 		step := b.step()
 		b.core.Work(step)

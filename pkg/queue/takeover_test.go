@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/weftq/weft/internal/pure"
@@ -24,26 +25,26 @@ func TestPutIsTakenOver(t *testing.T) {
 	if err := b.core.CreateQueue(b.step(), "n", "q", Settings{MaxSize: 1}); err != nil {
 		t.Fatal(err)
 	}
-	submit := func(request string, waiter uint64) (Submitted, bool, error, map[uint64]*Put) {
+	submit := func(request string, waiter uint64) (Submitted, bool, map[uint64]*Put, error) {
 		step := b.step()
 		s, waits, err := b.core.Submit(step, "n", request, NewTask{Queue: "q", Spec: Spec{Kind: "k", Payload: Payload{Data: []byte(request)}}}, waiter)
-		return s, waits, err, putResults(step)
+		return s, waits, putResults(step), err
 	}
-	first, _, err, _ := submit("first", 0)
+	first, _, _, err := submit("first", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, request := range []string{"a", "b", "c"} {
-		if _, waits, err, _ := submit(request, uint64(i+1)); err != nil || !waits {
+		if _, waits, _, err := submit(request, uint64(i+1)); err != nil || !waits {
 			t.Fatal(request, err)
 		}
 	}
-	_, waits, err, told := submit("a", 11) // asked again: it keeps its place
+	_, waits, told, err := submit("a", 11) // asked again: it keeps its place
 	if err != nil || !waits || told[1] == nil || told[1].Err == nil {
 		t.Fatal(waits, err, told)
 	}
-	_, waits, err, told = submit("b", 0) // given up
-	if r, ok := err.(*pure.Refusal); !ok || r.Reason != pure.QueueFull || waits || told[2] == nil {
+	_, waits, told, err = submit("b", 0) // given up
+	if r, ok := errors.AsType[*pure.Refusal](err); !ok || r.Reason != pure.QueueFull || waits || told[2] == nil {
 		t.Fatal(waits, err, told)
 	}
 	if _, _, err := b.core.Submit(b.step(), "n", "c", NewTask{Queue: "q", Spec: Spec{Kind: "other"}}, 0); err == nil {

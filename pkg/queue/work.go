@@ -112,12 +112,13 @@ func (c *Core) assign(step *pure.Step, t *task, w *worker) {
 
 // dispatch begins an attempt.
 func (c *Core) dispatch(step *pure.Step, t *task, p *peer) {
-	k := t.group.key
+	g := t.group
+	g.key.serve()
 	c.rec.dispatched = TaskDispatched{
 		ID: t.ID, Token: step.Next(), Session: p.id, StartedAt: step.Wall, Attempts: t.Attempts + 1,
 	}
 	c.emit(step, &c.rec.dispatched)
-	k.served()
+	g.key.settle(g)
 	t.queue.pace(step.Lease)
 	t.since = step.Lease
 	c.startPatience(step.Lease, t)

@@ -1,9 +1,13 @@
 package servercmd
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+
+	"github.com/weftq/weft/internal/cli"
 )
 
 // id runs a command line that prints a task's name.
@@ -201,4 +205,26 @@ func TestBenchQueue(t *testing.T) {
 	} {
 		w.want(run{2, "", "weft: " + says + "\n"}, append([]string{"bench", "queue"}, args...)...)
 	}
+}
+
+// nobody takes no output.
+type nobody struct{}
+
+func (nobody) Write([]byte) (int, error) { return 0, errors.New("nobody reads") }
+
+// What cannot be written is not done: it goes back. An interrupt ends a get that waits.
+func TestQueueGetWithoutAReader(t *testing.T) {
+	w := start(t)
+	w.want(run{0, "q\n", ""}, "queue", "create", "q")
+	w.id("queue", "put", "q", "precious")
+	said := &buffer{}
+	app := &cli.App{Name: "weft", Out: nobody{}, Err: said}
+	if code := app.Execute(t.Context(), weft(app), []string{"--broker", w.broker, "queue", "get", "q"}); code != 125 ||
+		said.String() != "weft: write the payload: nobody reads\n" {
+		t.Errorf("exit code %d: %s", code, said.String())
+	}
+	w.want(run{0, "precious\n", ""}, "queue", "get", "q", "--wait", "10s")
+	w.signals = make(chan os.Signal, 1)
+	w.signals <- os.Interrupt
+	w.want(run{130, "", ""}, "queue", "get", "q")
 }

@@ -64,7 +64,7 @@ const (
 	ErrorReason_ERROR_REASON_SLOW_STREAM ErrorReason = 14
 	// [INVALID_ARGUMENT] A frame that does not fit the stream's protocol; metadata: field.
 	ErrorReason_ERROR_REASON_BAD_FRAME ErrorReason = 15
-	// [ABORTED] Another stream took over this session or call.
+	// [ABORTED] Another stream took over this session or call, or another request with the same id this one.
 	ErrorReason_ERROR_REASON_SUPERSEDED ErrorReason = 16
 	// [FAILED_PRECONDITION] The call was finished and takes no more tasks; metadata: call_id.
 	ErrorReason_ERROR_REASON_CALL_FINISHED ErrorReason = 17

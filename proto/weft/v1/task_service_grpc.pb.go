@@ -56,7 +56,7 @@ type TaskServiceClient interface {
 	Execute(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecuteRequest, ExecuteResponse], error)
 	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
 	// says otherwise. Idempotent by request_id for as long as the task is known.
-	// With `wait` it waits for room in a queue that is full.
+	// With `wait` it waits for room in a queue that is full; the same request again takes over its place.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
 	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,
 	// PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.
@@ -317,7 +317,7 @@ type TaskServiceServer interface {
 	Execute(grpc.BidiStreamingServer[ExecuteRequest, ExecuteResponse]) error
 	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
 	// says otherwise. Idempotent by request_id for as long as the task is known.
-	// With `wait` it waits for room in a queue that is full.
+	// With `wait` it waits for room in a queue that is full; the same request again takes over its place.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
 	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,
 	// PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.

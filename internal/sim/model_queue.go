@@ -1,0 +1,161 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/queue"
+	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
+)
+
+// modelQueue is a queue as the journal says.
+type modelQueue struct {
+	last    *journalv1.QueuePut
+	dropped bool
+	waiting uint64
+	running uint64
+	perKey  map[string]uint32
+	live    map[string]uint64 // tasks by unique key
+
+	purged map[uint64]bool // tasks that waited when the purge under way began
+}
+
+func (m *model) queuePut(r *journalv1.QueuePut) {
+	q := m.queues[r.Id]
+	if q == nil {
+		for _, other := range m.queues {
+			if other.last.Name == r.Name && !other.last.Deleting {
+				m.fail("queue %s is made twice", r.Name)
+			}
+		}
+		m.queues[r.Id] = &modelQueue{last: r, perKey: map[string]uint32{}, live: map[string]uint64{}, purged: map[uint64]bool{}}
+		return
+	}
+	if q.dropped || q.last.Name != r.Name || q.last.Deleting && !r.Deleting {
+		m.fail("queue %d is written after its end, or renamed", r.Id)
+	}
+	switch {
+	case r.PurgedTo > q.last.PurgedTo:
+		for _, id := range m.order {
+			if t := m.tasks[id]; t.queue == r.Id && t.state.Waits() && r.PurgedStates&(1<<t.state) != 0 {
+				q.purged[id] = true
+			}
+		}
+	case r.PurgedTo == 0 && q.last.PurgedTo > 0:
+		for _, id := range m.order {
+			if t := m.tasks[id]; q.purged[id] && t.state.Waits() && !t.revived {
+				m.fail("queue %d is purged, and task %d is %v", r.Id, id, t.state)
+			}
+		}
+		clear(q.purged)
+	case r.PurgedTo < q.last.PurgedTo:
+		m.fail("queue %d was purged further", r.Id)
+	}
+	q.last = r
+}
+
+func (m *model) queueDropped(r *journalv1.QueueDropped) {
+	q := m.queues[r.Id]
+	if q == nil || q.dropped || !q.last.Deleting {
+		m.fail("queue %d is dropped and was not deleted", r.Id)
+		return
+	}
+	q.dropped = true
+	for _, id := range m.order {
+		if t := m.tasks[id]; t.queue == r.Id && !t.dropped {
+			m.fail("queue %d is dropped with task %d", r.Id, id)
+		}
+	}
+}
+
+// set moves a task to another state, by the account of its queue.
+func (m *model) set(t *modelTask, state queue.State) {
+	m.count(t, -1)
+	t.state = state
+	m.count(t, 1)
+}
+
+func (m *model) count(t *modelTask, by int) {
+	q := m.queues[t.queue]
+	if q == nil || t.dropped {
+		return
+	}
+	key, unique := t.opts.GetFairnessKey(), t.opts.GetUniqueKey()
+	switch {
+	case t.state.Waits():
+		q.waiting += uint64(by)
+	case t.state.Held():
+		q.running += uint64(by)
+		if key != "" {
+			q.perKey[key] += uint32(by)
+		}
+	}
+	if unique == "" || t.joined != 0 || t.state.Final() {
+		return
+	}
+	switch other := q.live[unique]; {
+	case by < 0:
+		delete(q.live, unique)
+	case other != 0:
+		m.fail("tasks %d and %d are live and of the unique key %s", other, t.id, unique)
+	default:
+		q.live[unique] = t.id
+	}
+}
+
+// purges tells whether a purge or a deletion covers a task.
+func (m *model) purges(t *modelTask) bool {
+	q := m.queues[t.queue]
+	return q.last.Deleting || t.id <= q.last.PurgedTo && q.last.PurgedStates&(1<<t.state) != 0
+}
+
+// admitted holds a new task to the state of its queue.
+func (m *model) admitted(t *modelTask) {
+	q := m.queues[t.queue]
+	switch {
+	case q == nil || q.dropped:
+		m.fail("task %d is accepted by queue %d, which is not there", t.id, t.queue)
+	case t.state.Final():
+	case q.last.Closed || q.last.Deleting:
+		m.fail("task %d is accepted by queue %s, which is closed", t.id, q.last.Name)
+	case t.joined == 0 && q.last.MaxSize > 0 && q.waiting >= q.last.MaxSize:
+		m.fail("task %d is accepted by queue %s, where %d of %d wait", t.id, q.last.Name, q.waiting, q.last.MaxSize)
+	}
+}
+
+// allowed holds a dispatch to the limits of the queue, and to what the task asks for.
+func (m *model) allowed(t *modelTask, r *journalv1.TaskDispatched) {
+	q := m.queues[t.queue]
+	key := t.opts.GetFairnessKey()
+	switch {
+	case q.last.Paused:
+		m.fail("task %d is dispatched, and queue %s is paused", t.id, q.last.Name)
+	case q.last.MaxRunning > 0 && q.running >= uint64(q.last.MaxRunning):
+		m.fail("task %d is dispatched, and queue %s runs %d of %d", t.id, q.last.Name, q.running, q.last.MaxRunning)
+	case key != "" && q.last.MaxRunningPerKey > 0 && q.perKey[key] >= q.last.MaxRunningPerKey:
+		m.fail("task %d is dispatched, and queue %s runs %d of key %s", t.id, q.last.Name, q.perKey[key], key)
+	case m.purges(t):
+		m.fail("task %d is dispatched, and is purged", t.id)
+	case t.opts.GetDeadline() != 0 && pure.Wall(t.opts.GetDeadline()) <= m.wallLow:
+		m.fail("task %d is dispatched after its deadline", t.id)
+	}
+	for _, id := range t.opts.GetAfter() {
+		if on := m.tasks[id]; on != nil && !on.state.Final() && !on.revived {
+			m.fail("task %d is dispatched, and is after task %d, which is %v", t.id, id, on.state)
+		}
+	}
+	if w := m.s.workerOf(sid(r.SessionId)); w != nil && (!hasAll(w.labels, t.opts.GetWorkerLabels()) || !slices.Contains(w.queues, m.servedAs(q))) {
+		m.fail("task %d is dispatched to %s, which has not the labels or serves another queue", t.id, w.name)
+	}
+	if last := m.sessions[t.session]; t.opts.GetExclusive() && m.ends[t.token].end == queue.EndWorkerLost && last != nil && !last.ended {
+		m.fail("task %d is exclusive and dispatched, and the session of its last attempt lives", t.id)
+	}
+}
+
+// servedAs is a queue's name as workers ask for it.
+func (m *model) servedAs(q *modelQueue) string {
+	if q.last.Name == queue.DefaultQueue {
+		return ""
+	}
+	return q.last.Name
+}

@@ -1,0 +1,165 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// leaseBroker hands out one task with a short lease, and answers its renewals until it is told otherwise.
+type leaseBroker struct {
+	fakeBroker
+	mu       sync.Mutex
+	asked    []*weftv1.ReserveTasksRequest
+	grant    func(n int, r *weftv1.ReserveTasksRequest) (*weftv1.ReserveTasksResponse, error)
+	renewedC chan struct{}
+	lose     bool
+}
+
+// leaseTTL is the shortest lease that the API has.
+const leaseTTL = time.Second
+
+func (b *leaseBroker) ReserveTasks(ctx context.Context, r *weftv1.ReserveTasksRequest) (*weftv1.ReserveTasksResponse, error) {
+	b.mu.Lock()
+	b.asked = append(b.asked, r)
+	n := len(b.asked)
+	b.mu.Unlock()
+	if b.grant != nil {
+		return b.grant(n, r)
+	}
+	return granted(), nil
+}
+
+func granted() *weftv1.ReserveTasksResponse {
+	return &weftv1.ReserveTasksResponse{
+		Tasks: []*weftv1.Assignment{{TaskId: "t1", Token: 7}}, SessionId: "s1", Lease: durationpb.New(leaseTTL),
+	}
+}
+
+func (b *leaseBroker) RenewTask(_ context.Context, r *weftv1.RenewTaskRequest) (*weftv1.RenewTaskResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lose || r.GetToken() != 7 {
+		return nil, weftError(weftv1.ErrorReason_ERROR_REASON_LEASE_LOST, nil)
+	}
+	select {
+	case b.renewedC <- struct{}{}:
+	default:
+	}
+	return &weftv1.RenewTaskResponse{Lease: durationpb.New(leaseTTL)}, nil
+}
+
+func (b *leaseBroker) CompleteTask(context.Context, *weftv1.CompleteTaskRequest) (*weftv1.CompleteTaskResponse, error) {
+	return &weftv1.CompleteTaskResponse{}, nil
+}
+
+// startLease serves the broker; the embedded fake alone would be registered without the methods here.
+func (b *leaseBroker) startLease(t *testing.T) *Client {
+	t.Helper()
+	b.renewedC = make(chan struct{}, 1)
+	b.tasks = b
+	return b.start(t)
+}
+
+// A lease is renewed for as long as the task is held, also far beyond its length; then its session is closed.
+func TestLeaseIsRenewed(t *testing.T) {
+	b := &leaseBroker{}
+	h, err := b.startLease(t).Queue("q").Get(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // more than one lease
+		select {
+		case <-b.renewedC:
+		case <-h.Lost():
+			t.Fatal("lost")
+		}
+	}
+	if err := h.Done(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-b.closed; got != "s1" {
+		t.Errorf("closed session %q", got)
+	}
+}
+
+// A lease that the broker does not renew, as the task was cancelled, is lost at once.
+func TestLeaseIsLost(t *testing.T) {
+	b := &leaseBroker{lose: true}
+	h, err := b.startLease(t).Queue("q").Get(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-h.Lost():
+	case <-testContext(t).Done():
+		t.Fatal("not lost")
+	}
+}
+
+// A get that was given up asks once more, and gives back what was granted at the same moment.
+func TestGetGivenUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(testContext(t))
+	asked := make(chan struct{})
+	b := &leaseBroker{}
+	b.grant = func(n int, r *weftv1.ReserveTasksRequest) (*weftv1.ReserveTasksResponse, error) {
+		if n == 1 {
+			cancel()
+			<-asked
+			return nil, errCut
+		}
+		defer close(asked)
+		if r.GetWait() != nil || r.GetRequestId() != b.asked[0].GetRequestId() {
+			t.Errorf("asked again by %v", r)
+		}
+		return granted(), nil
+	}
+	if _, err := b.startLease(t).Queue("q").Get(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	if got := <-b.closed; got != "s1" {
+		t.Errorf("closed session %q", got)
+	}
+}
+
+// A get that loses its connection asks again by the same name.
+func TestGetAsksAgain(t *testing.T) {
+	b := &leaseBroker{}
+	b.grant = func(n int, r *weftv1.ReserveTasksRequest) (*weftv1.ReserveTasksResponse, error) {
+		switch {
+		case r.GetRequestId() == "" || r.GetRequestId() != b.asked[0].GetRequestId():
+			t.Errorf("asked by %v", r)
+		case n < 3:
+			return nil, errCut
+		}
+		return granted(), nil
+	}
+	h, err := b.startLease(t).Queue("q").Get(testContext(t))
+	if err != nil || h.Token() != 7 {
+		t.Fatal(h, err)
+	}
+}
+
+// What becomes of a task whose queue is full is the call's option.
+func TestRejectWhenFull(t *testing.T) {
+	attached := make(chan bool, 1)
+	b := &fakeBroker{execute: scripted(func(_ int, s *fakeStream) error {
+		attached <- s.attach(&weftv1.ExecuteAttached{}).GetRejectWhenFull()
+		s.untilTasks(1)
+		s.send(&weftv1.ExecuteResponse{Rejected: []*weftv1.ExecuteRejection{{Reason: weftv1.ErrorReason_ERROR_REASON_QUEUE_FULL}}})
+		return s.drain()
+	})}
+	call := b.start(t).NewCall(RejectWhenFull())
+	if _, err := submit(t, call, 1)[0].Wait(testContext(t)); !errors.Is(err, ErrFull) {
+		t.Error(err)
+	}
+	if !<-attached {
+		t.Error("not told")
+	}
+}
