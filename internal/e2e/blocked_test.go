@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weftq/weft/pkg/client"
@@ -133,7 +135,7 @@ func (n *narrow) take(taker string) error {
 				TaskId: a.GetTaskId(), Token: a.GetToken(),
 				Output: &weftv1.CompleteTaskRequest_Result{Result: a.GetPayload()},
 			})
-			if err != nil {
+			if err != nil && status.Code(err) != codes.NotFound { // repeated, when its call had the outcome already
 				return fmt.Errorf("%s completes %v: %w", taker, a, err)
 			}
 			n.taken.Add(1)

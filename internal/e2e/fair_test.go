@@ -93,7 +93,7 @@ func TestFairness(t *testing.T) {
 	if err := c.fill(); err != nil {
 		t.Fatal(err)
 	}
-	p := l.worker(workerConfig{Name: "north", Broker: b.addr, Slots: 4, Drain: -1})
+	p := l.worker(workerConfig{Name: "north", Broker: b.addr, Slots: 16, Drain: -1})
 	for n := range newcomers {
 		took, err := c.newcomer(n)
 		if err != nil {

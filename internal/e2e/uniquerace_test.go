@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -24,8 +25,17 @@ type sharer struct {
 	outcome   *client.Outcome
 }
 
-// Two calls ask for the same work by unique keys, so that mostly one of them joins the other's task. Who cancels
-// takes nothing from the other, in whatever state the task is, and although the broker is killed meanwhile.
+// sharing is two calls that ask for the same work by unique keys.
+type sharing struct {
+	calls [2]*client.Call
+	pairs [][2]sharer
+	ended atomic.Int64
+	group *errgroup.Group
+	ctx   context.Context
+}
+
+// Of two calls that ask for the same work mostly one joins the other's task. Who cancels takes nothing from the
+// other, in whatever state the task is, and although the broker is killed meanwhile.
 func TestUniqueKeyRaces(t *testing.T) {
 	const kills = 3
 	pairs := 1500
@@ -39,58 +49,74 @@ func TestUniqueKeyRaces(t *testing.T) {
 	b, l := w.broker(), w.ledger()
 	l.worker(workerConfig{Name: "north", Broker: b.addr, Slots: 50})
 	c := w.client(b.addr)
-	group, ctx := errgroup.WithContext(w.context())
-	var ended atomic.Int64
-	reaches := func(n int64) bool { return ended.Load() >= n || ctx.Err() != nil }
-	sharers := make([][2]sharer, pairs)
-	calls := [2]*client.Call{c.NewCall(), c.NewCall()}
-	for i := range sharers {
-		name := fmt.Sprintf("%dms/%d", rng.IntN(20), i)
-		for k, call := range calls {
-			f, err := call.Submit(ctx, client.Spec{Kind: "sleep", Payload: task.Text(name), UniqueKey: name})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &sharers[i][k]
-			s.future, s.cancelled = f, rng.IntN(2) == 0
-			group.Go(func() (err error) {
-				s.outcome, err = f.Wait(ctx)
-				ended.Add(1)
-				return err
-			})
-		}
+	s := &sharing{calls: [2]*client.Call{c.NewCall(), c.NewCall()}, pairs: make([][2]sharer, pairs)}
+	s.group, s.ctx = errgroup.WithContext(w.context())
+	if err := s.submit(rng); err != nil {
+		t.Fatal(err)
 	}
-	group.Go(func() error {
-		at := rng.Perm(pairs)
-		for n, i := range at { // in any order, all the time
-			for !reaches(int64(n)) {
-				time.Sleep(time.Millisecond) // the next look
-			}
-			for k := range calls {
-				if s := &sharers[i][k]; s.cancelled {
-					s.future.Cancel(0)
-				}
-			}
-		}
+	order := rng.Perm(pairs)
+	s.group.Go(func() error {
+		s.cancel(order)
 		return nil
 	})
 	for k := range kills {
-		w.until("it goes on", func() bool { return reaches(int64(2*pairs*(k+1)) / (kills + 1)) })
+		s.reaches(2 * pairs * (k + 1) / (kills + 1))
 		if err := b.restart(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := group.Wait(); err != nil {
+	if err := s.group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	for _, call := range calls {
+	ctx := w.context()
+	for _, call := range s.calls {
 		call.Finish()
-		if err := call.Wait(ctx); err != nil && ctx.Err() == nil {
+		if err := call.Wait(ctx); err != nil {
 			t.Error(err)
 		}
 	}
 	w.api(b.addr).drained("")
-	checkSharers(t, sharers, l.await(w.context(), 0, begins("")))
+	checkSharers(t, s.pairs, l.await(ctx, 0, begins("")))
+}
+
+// submit submits everything to both calls, and has each outcome waited for.
+func (s *sharing) submit(rng *rand.Rand) error {
+	for i := range s.pairs {
+		name := fmt.Sprintf("%dms/%d", rng.IntN(20), i)
+		for k, call := range s.calls {
+			f, err := call.Submit(s.ctx, client.Spec{Kind: "sleep", Payload: task.Text(name), UniqueKey: name})
+			if err != nil {
+				return err
+			}
+			x := &s.pairs[i][k]
+			x.future, x.cancelled = f, rng.IntN(2) == 0
+			s.group.Go(func() (err error) {
+				x.outcome, err = f.Wait(s.ctx)
+				s.ended.Add(1)
+				return err
+			})
+		}
+	}
+	return nil
+}
+
+// cancel cancels what is to be, in that order, while others end.
+func (s *sharing) cancel(order []int) {
+	for n, i := range order {
+		s.reaches(n)
+		for k := range s.calls {
+			if x := &s.pairs[i][k]; x.cancelled {
+				x.future.Cancel(0)
+			}
+		}
+	}
+}
+
+// reaches waits until so many have their outcome.
+func (s *sharing) reaches(n int) {
+	for s.ended.Load() < int64(n) && s.ctx.Err() == nil {
+		time.Sleep(time.Millisecond) // the next look
+	}
 }
 
 // checkSharers holds what each was told against what was asked for and what ran.
