@@ -174,11 +174,17 @@ func (f *executeFrame) add(n queue.NewTask, refusal *pure.Refusal) {
 	f.cmd.Tasks = append(f.cmd.Tasks, n)
 }
 
+// labelBytes is the size of a task's labels and keys.
 func labelBytes(o *queue.Options) (n int) {
-	for _, s := range o.Labels {
-		n += len(s)
+	if o == queue.DefaultOptions {
+		return 0
 	}
-	return n
+	for _, list := range [][]string{o.Labels, o.WorkerLabels, {o.UniqueKey, o.FairnessKey}} {
+		for _, s := range list {
+			n += len(s)
+		}
+	}
+	return n + 8*len(o.After)
 }
 
 func errorBytes(e *queue.Error) int {

@@ -20,7 +20,8 @@ func (l Lease) Add(d time.Duration) Lease { return l + Lease(d) }
 // Sink takes a step's records as they are emitted. It must be done with a record when it returns: cores
 // use the same memory again.
 type Sink interface {
-	Record(rec any)
+	// Record returns how many bytes the record takes in the entry.
+	Record(rec any) int
 }
 
 // Step is the decision of one command. It brings everything that is not in the state: the time, the
@@ -37,6 +38,7 @@ type Step struct {
 	Effects []any // told after the entry is durable, in this order
 	records int
 	looked  int
+	bytes   int
 }
 
 // Next returns the next value of the shard's counter.
@@ -57,17 +59,20 @@ func (s *Step) Random() uint64 {
 // Emit hands a record to the sink. The core applies it to its own state afterwards.
 func (s *Step) Emit(rec any) {
 	s.records++
-	s.Sink.Record(rec)
+	s.bytes += s.Sink.Record(rec)
 }
 
 // Look notes that something was looked at, and perhaps left as it is.
 func (s *Step) Look() { s.looked++ }
 
-// lookedPerRecord is how many looks take about as long as one record.
-const lookedPerRecord = 16
+const (
+	lookedPerRecord = 16      // looks that take about as long as one record
+	bytesPerRecord  = 2 << 10 // of large records, as much as to be worth one more
+)
 
-// Work is how much has been done so far, in records: bulk work is cut into steps by it.
-func (s *Step) Work() int { return s.records + s.looked/lookedPerRecord }
+// Work is how much has been done so far, in records: bulk work is cut into steps by it, so that a thousand
+// large records are not one entry, which would be larger than an entry may be.
+func (s *Step) Work() int { return max(s.records, s.bytes/bytesPerRecord) + s.looked/lookedPerRecord }
 
 // Tell adds an effect.
 func (s *Step) Tell(effect any) { s.Effects = append(s.Effects, effect) }

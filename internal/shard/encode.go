@@ -35,7 +35,13 @@ const (
 )
 
 // Record implements pure.Sink.
-func (e *encoder) Record(rec any) {
+func (e *encoder) Record(rec any) int {
+	before := len(e.buf)
+	e.append(rec)
+	return len(e.buf) - before
+}
+
+func (e *encoder) append(rec any) {
 	e.records++
 	b := e.scratch[:0]
 	var at int

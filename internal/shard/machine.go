@@ -156,7 +156,10 @@ func (m *Machine) Tick(wall pure.Wall, passed time.Duration) {
 }
 
 // SetDiskLow says whether the journal's disk is below its reserve.
-func (m *Machine) SetDiskLow(low bool) { m.diskLow = low }
+func (m *Machine) SetDiskLow(low bool) {
+	m.diskLow = low
+	m.queue.Hold(low)
+}
 
 func (m *Machine) step() *pure.Step {
 	m.seed += 0x9e3779b97f4a7c15

@@ -13,6 +13,8 @@ type replayState struct {
 	first    uint64 // the journal's first sequence
 	complete bool   // every record must be about an entity that is there
 	records  uint64
+
+	strangers int // when it ended; a live decision adds none
 }
 
 var _ journal.Replayer = (*Machine)(nil)
@@ -64,6 +66,7 @@ func (m *Machine) Serve(fence uint64) error {
 		return &journal.CorruptError{Seq: fence, Reason: err.Error()}
 	}
 	m.nextSeq = fence + 1
+	m.replay.strangers = m.strangers()
 	m.sessions.Ready(m.lease)
 	m.queue.Serve(m.lease, func(id session.ID) (ttl time.Duration, worker, alive bool) {
 		s := m.sessions.Lookup(id)

@@ -12,6 +12,9 @@ import (
 // settle addresses a step's effects to the streams that are open now: what was decided before a stream
 // came is not for it, what is decided after it went is for nobody.
 func (m *Machine) settle(step *pure.Step) {
+	if m.strangers() != m.replay.strangers {
+		panic("a record about something that is not there: no replay would take it")
+	}
 	for _, effect := range step.Effects { // answering a reservation may add records, not effects
 		m.route(step, effect)
 	}

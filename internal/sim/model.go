@@ -361,8 +361,9 @@ func (m *model) acknowledged(r *journalv1.CallAcknowledged) {
 			default:
 				k.acked[i], t.acked = true, true
 				kept := slices.Contains(r.Kept, i)
-				if kept && !m.awaited(t.id) {
-					m.fail("task %d is kept, and nobody waits for it", t.id)
+				// Kept may be one that nobody waits for by the journal: a submission that waits for room may be after it.
+				if !kept && (m.awaited(t.id) || t.requested) {
+					m.fail("task %d is not kept, and somebody waits for it", t.id)
 				}
 				t.dropped = t.dropped || !kept && (t.opts == nil || t.opts.Retention < 0)
 				if t.dropped && m.awaited(t.id) {

@@ -347,7 +347,11 @@ func (t *task) poisonous() bool { return int(t.Losses)+len(t.Suspects) >= Losses
 func (t *task) dropAt() pure.Wall {
 	end := t.Outcome.FinishedAt
 	switch {
-	case t.queue.Deleting && (t.call == nil || t.Acknowledged), t.Acknowledged && t.Options.Retention < 0:
+	case t.queue.Deleting && (t.call == nil || t.Acknowledged):
+		return end
+	case t.Acknowledged && t.Options.Retention < 0 && len(t.Joiners) > 0:
+		return end.Add(RetentionSubmitted) // its call knows, and a request of its own has joined it
+	case t.Acknowledged && t.Options.Retention < 0:
 		return end // once those that wait for it know
 	case t.Options.Retention >= 0 && (t.call == nil || t.Acknowledged):
 		return end.Add(t.Options.Retention)

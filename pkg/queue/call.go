@@ -282,7 +282,7 @@ func (c *Core) acknowledge(step *pure.Step, k *call, ranges pure.Ranges) {
 					if t := k.byIndex[i]; t == nil || t.State.Final() {
 						news.Add(i, i)
 						c.tellReleased(step, t)
-						if t != nil && t.awaited() {
+						if t != nil && (t.awaited() || len(t.Joiners) > 0) {
 							kept = append(kept, i)
 						}
 					}
@@ -316,7 +316,7 @@ func (c *Core) Finish(step *pure.Step, id uint64) {
 
 // finishIfDue finishes a call whose client said so, once no task of it waits for room.
 func (c *Core) finishIfDue(step *pure.Step, k *call) {
-	if !k.finishes || len(k.waiting) > 0 {
+	if !k.finishes || len(k.waiting) > 0 || c.calls[k.ID] != k {
 		return
 	}
 	if !k.Finished {
@@ -326,7 +326,7 @@ func (c *Core) finishIfDue(step *pure.Step, k *call) {
 }
 
 func (c *Core) dropIfDone(step *pure.Step, k *call) {
-	if len(k.tasks) == 0 && len(k.waiting) == 0 && (k.Finished || k.Session.IsZero()) {
+	if c.calls[k.ID] == k && len(k.tasks) == 0 && len(k.waiting) == 0 && (k.Finished || k.Session.IsZero()) {
 		c.emit(step, &CallDropped{ID: k.ID})
 	}
 }

@@ -38,6 +38,7 @@ type checker struct {
 	requestsLen, bagLen int
 	readyLen            int
 	bytesSum            int64
+	after               map[uint64]int32 // see waitingAfter
 }
 
 func (k *checker) expect(ok bool, format string, args ...any) {

@@ -177,7 +177,7 @@ func (k *checker) checkMatch() {
 		return
 	}
 	for _, q := range k.queues {
-		k.expect(q.putters.Len() == 0 || q.full() && !q.Closed, "queue %d has room, and a submission waits", q.ID)
+		k.expect(q.putters.Len() == 0 || (q.full() || k.held) && !q.Closed, "queue %d has room, and a submission waits", q.ID)
 		k.expect(len(q.joiners) == 0 || q.unfinished() > 0, "queue %d has no task left, and its end is awaited", q.ID)
 		k.expect(!q.Closed || q.size() > 0 || q.waiting == 0, "queue %d is closed and empty, and reservations wait", q.ID)
 		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
@@ -208,6 +208,7 @@ func (k *checker) checkDependencies(t *task) {
 			k.expect(t.awaited() && slices.Contains(t.waits.dependents, d) || k.telling(t), "task %d waits for %d, which does not know", d.ID, t.ID)
 		}
 	}
+	awaited += k.waitingAfter()[t.ID]
 	k.expect(t.awaited() == (awaited > 0) && (t.waits == nil || t.waits.live == awaited && t.waits.joined == joined),
 		"task %d is awaited by %d, of which %d joined", t.ID, awaited, joined)
 	if t.State != Blocked {
@@ -215,6 +216,30 @@ func (k *checker) checkDependencies(t *task) {
 		return
 	}
 	k.expect(len(t.awaits()) > 0, "task %d is blocked by nothing", t.ID)
+}
+
+// waitingAfter counts the submissions that wait for room and are after each task.
+func (k *checker) waitingAfter() map[uint64]int32 {
+	if k.after != nil {
+		return k.after
+	}
+	k.after = map[uint64]int32{}
+	count := func(p *putter) {
+		if o := p.task.Spec.Options; o != nil {
+			for _, id := range o.After {
+				k.after[id]++
+			}
+		}
+	}
+	for _, p := range k.putters {
+		count(p)
+	}
+	for _, call := range k.calls {
+		for _, p := range call.waiting {
+			count(p)
+		}
+	}
+	return k.after
 }
 
 // checkBlocked finds a task that waits for one which has ended, with nothing under way.

@@ -43,6 +43,7 @@ type Core struct {
 	joiners     map[uint64]*queue  // who waits for the end of all tasks
 	arrivals    uint64             // of whoever waits
 	waitedBytes int64              // of submissions that wait
+	held        bool               // they wait, whatever room there is
 
 	// Strangers counts records about entities that were not there.
 	Strangers int
@@ -92,18 +93,19 @@ type queue struct {
 
 type call struct {
 	CallState
-	tasks      []*task            // in no order; a task knows its place
-	byIndex    map[uint64]*task   // live tasks
-	open       int                // tasks that are not acknowledged
-	bytes      int64              // of those
-	attached   bool               // volatile: a stream listens
-	updates    bool               // volatile: and wants to know of states that are not final
-	rejects    bool               // volatile: tasks for a full queue, rather than have them wait
-	waiting    map[uint64]*putter // volatile: those
-	finishes   bool               // volatile: once they are in
-	missed     pure.Ranges        // volatile: acknowledged by others, and not known to the stream's client
-	retold     pure.Ranges        // volatile: of those, what it was told again
-	cancelling int                // volatile: sweeps of indexes that are under way
+	tasks        []*task            // in no order; a task knows its place
+	byIndex      map[uint64]*task   // live tasks
+	open         int                // tasks that are not acknowledged
+	bytes        int64              // of those
+	attached     bool               // volatile: a stream listens
+	updates      bool               // volatile: and wants to know of states that are not final
+	rejects      bool               // volatile: tasks for a full queue, rather than have them wait
+	waiting      map[uint64]*putter // volatile: those
+	waitingBytes int64              // volatile: and their size
+	finishes     bool               // volatile: once they are in
+	missed       pure.Ranges        // volatile: acknowledged by others, and not known to the stream's client
+	retold       pure.Ranges        // volatile: of those, what it was told again
+	cancelling   int                // volatile: sweeps of indexes that are under way
 
 	peerPlace int32 // one more than its index in peer.calls, 0 if it is not there
 

@@ -114,8 +114,46 @@ func (c *Core) wait(step *pure.Step, p *putter) *pure.Refusal {
 	}
 	if p.call != nil {
 		p.call.waiting[p.task.Index] = p
+		p.call.waitingBytes += size
 	}
+	c.await(p, 1)
 	return nil
+}
+
+// sameWork tells whether a submission that waits is for the same queue, kind and payload as another.
+func (p *putter) sameWork(n *NewTask) bool {
+	a, b := &p.task.Spec, &n.Spec
+	return orDefault(p.task.Queue) == orDefault(n.Queue) && a.Kind == b.Kind && a.Payload.Encoding == b.Payload.Encoding &&
+		string(a.Payload.Data) == string(b.Payload.Data)
+}
+
+func orDefault(queueName string) string {
+	if queueName == "" {
+		return DefaultQueue
+	}
+	return queueName
+}
+
+// await counts a submission that waits among those for which the tasks that it is after stay: it is still to
+// learn how they end.
+func (c *Core) await(p *putter, n int32) {
+	if p.task.Spec.Options == nil {
+		return
+	}
+	for _, id := range p.task.Spec.Options.After {
+		on := c.tasks[id]
+		switch {
+		case on == nil:
+		case n > 0 && on.waits == nil:
+			on.waits = &awaiting{live: n}
+			c.retain(on)
+		case on.waits != nil:
+			if on.waits.live += n; on.waits.live == 0 {
+				on.waits = nil
+				c.retain(on)
+			}
+		}
+	}
 }
 
 // unwait forgets a submission that waited.
@@ -132,7 +170,9 @@ func (c *Core) unwait(p *putter) {
 	}
 	if p.call != nil {
 		delete(p.call.waiting, p.task.Index)
+		p.call.waitingBytes -= size
 	}
+	c.await(p, -1)
 }
 
 // ForgetPut ends a submission that still waits for room, and tells whether it did.
@@ -148,11 +188,22 @@ func (c *Core) ForgetPut(waiter uint64) bool {
 // full tells whether a queue has no room for another task.
 func (q *queue) full() bool { return q.MaxSize > 0 && q.size() >= q.MaxSize }
 
+// Hold has submissions that wait for room wait on, or ends that: the caller has no room for any.
+func (c *Core) Hold(held bool) {
+	if c.held == held {
+		return
+	}
+	c.held = held
+	for _, q := range c.byName {
+		c.soilQueueState(q)
+	}
+}
+
 // admit accepts submissions that waited, while there is room, and tells whether it came to the end.
 func (c *Core) admit(step *pure.Step, q *queue) bool {
 	for {
 		p, _, ok := q.putters.Min()
-		if !ok || q.full() && !q.Closed {
+		if !ok || (q.full() || c.held) && !q.Closed {
 			return true
 		}
 		if c.full(step) {

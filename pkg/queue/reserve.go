@@ -99,9 +99,6 @@ func (c *Core) grant(step *pure.Step, w *waiter) {
 			break
 		}
 		if c.covered(step, t) {
-			if c.full(step) {
-				break // the purge or cancellation goes on in its own steps
-			}
 			continue
 		}
 		size := weight(&t.TaskState)

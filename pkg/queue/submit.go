@@ -73,13 +73,15 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, from *queue) *pu
 		return c.again(step, k, n)
 	}
 	switch {
-	case k.waiting[n.Index] != nil:
+	case k.waiting[n.Index] != nil && k.waiting[n.Index].sameWork(n):
 		return waits // it is on its way
+	case k.waiting[n.Index] != nil:
+		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
 	case k.Finished:
 		return callFinished(k.Name)
 	case k.open+len(k.waiting) >= CallTasksMax:
 		return pure.Refuse(pure.CallWindowFull, "too many tasks of the call are not acknowledged", "limit", CallTasksMax)
-	case k.bytes >= CallBytesMax:
+	case k.bytes+k.waitingBytes >= CallBytesMax:
 		return pure.Refuse(pure.CallWindowFull, "too many bytes of the call are not acknowledged", "limit", CallBytesMax)
 	case len(k.Accepted) >= CallRangesMax && !k.adjoins(n.Index):
 		return pure.Refuse(pure.CallSparse, "the indexes of the call's tasks have too many holes", "limit", CallRangesMax)

@@ -31,7 +31,7 @@ type tape struct {
 }
 
 // Record implements pure.Sink.
-func (t *tape) Record(rec any) {
+func (t *tape) Record(rec any) int {
 	switch r := rec.(type) {
 	case *Put:
 		again := *r
@@ -41,6 +41,7 @@ func (t *tape) Record(rec any) {
 		rec = &again
 	}
 	t.seqs, t.recs = append(t.seqs, t.seq), append(t.recs, rec)
+	return 0
 }
 
 // bench is a core and its journal.

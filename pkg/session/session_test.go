@@ -18,7 +18,7 @@ type tape struct {
 }
 
 // Record implements pure.Sink.
-func (t *tape) Record(rec any) {
+func (t *tape) Record(rec any) int {
 	switch r := rec.(type) {
 	case *Put:
 		again := *r
@@ -28,6 +28,7 @@ func (t *tape) Record(rec any) {
 		rec = &again
 	}
 	t.seqs, t.recs = append(t.seqs, *t.seq), append(t.recs, rec)
+	return 0
 }
 
 // TestAgainstDeadlines lets sessions come, renew and go at random, and holds the core to a table of
