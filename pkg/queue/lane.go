@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -184,18 +183,4 @@ func hasLabel(have []string, key, value string) bool {
 
 func without[T comparable](list []T, x T) []T {
 	return slices.DeleteFunc(slices.Clone(list), func(y T) bool { return x == y })
-}
-
-// lanesInOrder returns the lanes that have tasks, in the order of their names: a map's order is no order.
-func (q *queue) lanesInOrder() []*lane {
-	var out []*lane
-	for _, l := range q.lanes {
-		if l.active > 0 {
-			out = append(out, l)
-		}
-	}
-	slices.SortFunc(out, func(a, b *lane) int {
-		return cmp.Or(strings.Compare(a.name.kind, b.name.kind), strings.Compare(a.name.labels, b.name.labels))
-	})
-	return out
 }
