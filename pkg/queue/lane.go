@@ -2,7 +2,7 @@ package queue
 
 import (
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/weftq/weft/internal/pure"
 )
@@ -41,7 +41,25 @@ type link struct {
 }
 
 func laneOf(t *task) laneName {
-	return laneName{t.Kind, strings.Join(t.Options.WorkerLabels, "\x00")}
+	return laneName{t.Kind, concatenated(t.Options.WorkerLabels)}
+}
+
+// concatenated makes one string of several. It is another one for other strings, whatever is in them.
+func concatenated(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	n := 0
+	for _, s := range list {
+		n += len(s) + 4
+	}
+	out := make([]byte, 0, n)
+	for _, s := range list {
+		out = strconv.AppendInt(out, int64(len(s)), 10)
+		out = append(out, ':')
+		out = append(out, s...)
+	}
+	return string(out)
 }
 
 // lane returns the lane of a task, made if need be.
