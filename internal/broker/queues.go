@@ -184,7 +184,7 @@ func (s *queueService) JoinQueue(ctx context.Context, req *weftv1.JoinQueueReque
 	defer stop()
 	a, err := await[queue.QueueView](ctx, s.loop,
 		&shard.JoinQueue{Namespace: namespace, Name: req.GetName(), Waiter: waiter}, overC,
-		&shard.ForgetJoin{Namespace: namespace, Name: req.GetName(), Waiter: waiter})
+		&shard.ForgetJoin{Waiter: waiter})
 	if err = cmp.Or(err, a.err); err != nil {
 		return nil, statusError(err)
 	}

@@ -9,14 +9,21 @@ type Order struct {
 	stale bool // not sorted
 }
 
-// Add puts a number in. lives tells of a number whether its entity lives, and live is how many do.
+// Add puts a number in. lives tells of a number whether its entity lives, and live is how many do. What [Order.After]
+// returned before stays as it is.
 func (o *Order) Add(id uint64, live int, lives func(uint64) bool) {
 	if n := len(o.ids); n > 0 && o.ids[n-1] > id {
 		o.stale = true
 	}
 	o.ids = append(o.ids, id)
 	if len(o.ids) > 2*live+1024 {
-		o.ids = slices.DeleteFunc(o.ids, func(id uint64) bool { return !lives(id) })
+		left := make([]uint64, 0, live+1024)
+		for _, id := range o.ids {
+			if lives(id) {
+				left = append(left, id)
+			}
+		}
+		o.ids = left
 	}
 }
 

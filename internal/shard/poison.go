@@ -44,6 +44,18 @@ func (c *ReserveTasks) asked() Command {
 	return &again
 }
 
+func (c *SubmitTask) asked() Command {
+	again := *c
+	again.Waiter = 0
+	return &again
+}
+
+func (c *JoinQueue) asked() Command {
+	again := *c
+	again.Waiter = 0
+	return &again
+}
+
 func (c *OpenSession) asked() Command {
 	again := *c
 	again.State.ID = session.ID{}

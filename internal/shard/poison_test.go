@@ -39,7 +39,9 @@ func TestPoisonKnowsARequestAgain(t *testing.T) {
 			&ReserveTasks{Reservation: queue.Reservation{Waiter: 1, Queue: "q"}, NewSession: session.ID{1}, RequestID: "r"},
 			&ReserveTasks{Reservation: queue.Reservation{Waiter: 2, Queue: "q"}, NewSession: session.ID{2}, RequestID: "r"},
 		},
-		"open": {&OpenSession{session.State{ID: session.ID{1}, Name: "n"}}, &OpenSession{session.State{ID: session.ID{2}, Name: "n"}}},
+		"submit": {&SubmitTask{RequestID: "r", Waiter: 1}, &SubmitTask{RequestID: "r", Waiter: 2}},
+		"join":   {&JoinQueue{Name: "q", Waiter: 1}, &JoinQueue{Name: "q", Waiter: 2}},
+		"open":   {&OpenSession{session.State{ID: session.ID{1}, Name: "n"}}, &OpenSession{session.State{ID: session.ID{2}, Name: "n"}}},
 		"attach": {
 			&CallAttach{Call: "c", NewSession: session.ID{1}, Stream: NewOutbox()},
 			&CallAttach{Call: "c", NewSession: session.ID{2}, Stream: NewOutbox()},

@@ -130,14 +130,10 @@ func (c *JoinQueue) run(m *Machine, step *pure.Step) (any, error) {
 }
 
 // ForgetJoin ends a [JoinQueue] that still waits; it is answered with the queue as it is.
-type ForgetJoin struct {
-	Namespace, Name string
-	Waiter          uint64
-}
+type ForgetJoin struct{ Waiter uint64 }
 
 func (c *ForgetJoin) run(m *Machine, _ *pure.Step) (any, error) {
-	if m.queue.ForgetJoin(c.Waiter) {
-		view, err := m.queue.Queue(c.Namespace, c.Name)
+	if view, waited, err := m.queue.ForgetJoin(c.Waiter); waited {
 		m.answerLater(c.Waiter, view, err)
 	}
 	return nil, nil

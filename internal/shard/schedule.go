@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/schedule"
@@ -68,8 +69,10 @@ type CreateSchedule struct {
 }
 
 func (c *CreateSchedule) run(m *Machine, step *pure.Step) (any, error) {
-	if err := m.roomForSchedule(); err != nil {
-		return nil, err
+	if _, err := m.schedules.Get(c.Namespace, c.Name); err != nil { // one that is there takes no room
+		if err := m.roomForSchedule(); err != nil {
+			return nil, err
+		}
 	}
 	return scheduleState(m.schedules.Create(step, c.Namespace, c.Name, c.Definition, c.Paused))
 }
@@ -147,7 +150,7 @@ func (c *RunSchedule) run(m *Machine, step *pure.Step) (any, error) {
 		return nil, err
 	}
 	if t, ok := m.queue.Requested(c.Namespace, c.RequestID); ok {
-		if schedule.RunOf(t) != c.Name {
+		if schedule.RunOf(t) != c.Name && !slices.Contains(t.Joiners, c.RequestID) { // a run may have joined any task
 			return nil, pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", c.RequestID)
 		}
 		return t.ID, nil

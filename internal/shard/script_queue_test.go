@@ -160,8 +160,7 @@ func (s *script) join(d *datadriven.TestData) {
 }
 
 func (s *script) forgetJoin(d *datadriven.TestData) {
-	w := words{d}
-	s.decide(&ForgetJoin{Namespace: scriptNamespace, Name: w.text("queue", ""), Waiter: w.number("waiter", 0)}, nil)
+	s.decide(&ForgetJoin{Waiter: words{d}.number("waiter", 0)}, nil)
 }
 
 func (s *script) forgetSubmit(d *datadriven.TestData) {

@@ -25,7 +25,7 @@ func (b *broker) await(c *conn, cmd shard.Command) shard.Command {
 		b.waiters++
 		again := *asked
 		again.Waiter = b.waiters
-		cmd, forget = &again, &shard.ForgetJoin{Namespace: namespace, Name: asked.Name, Waiter: again.Waiter}
+		cmd, forget = &again, &shard.ForgetJoin{Waiter: again.Waiter}
 	default:
 		return cmd
 	}

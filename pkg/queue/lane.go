@@ -1,9 +1,8 @@
 package queue
 
 import (
-	"cmp"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/weftq/weft/internal/pure"
 )
@@ -42,7 +41,25 @@ type link struct {
 }
 
 func laneOf(t *task) laneName {
-	return laneName{t.Kind, strings.Join(t.Options.WorkerLabels, "\x00")}
+	return laneName{t.Kind, concatenated(t.Options.WorkerLabels)}
+}
+
+// concatenated makes one string of several. It is another one for other strings, whatever is in them.
+func concatenated(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	n := 0
+	for _, s := range list {
+		n += len(s) + 4
+	}
+	out := make([]byte, 0, n)
+	for _, s := range list {
+		out = strconv.AppendInt(out, int64(len(s)), 10)
+		out = append(out, ':')
+		out = append(out, s...)
+	}
+	return string(out)
 }
 
 // lane returns the lane of a task, made if need be.
@@ -184,18 +201,4 @@ func hasLabel(have []string, key, value string) bool {
 
 func without[T comparable](list []T, x T) []T {
 	return slices.DeleteFunc(slices.Clone(list), func(y T) bool { return x == y })
-}
-
-// lanesInOrder returns the lanes that have tasks, in the order of their names: a map's order is no order.
-func (q *queue) lanesInOrder() []*lane {
-	var out []*lane
-	for _, l := range q.lanes {
-		if l.active > 0 {
-			out = append(out, l)
-		}
-	}
-	slices.SortFunc(out, func(a, b *lane) int {
-		return cmp.Or(strings.Compare(a.name.kind, b.name.kind), strings.Compare(a.name.labels, b.name.labels))
-	})
-	return out
 }

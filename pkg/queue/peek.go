@@ -18,21 +18,23 @@ func (c *Core) Peek(namespace, queueName string, n int) ([]Snapshot, error) {
 	if q == nil {
 		return nil, nil // the default queue before its first use
 	}
-	turns := q.peekTurns(min(n, PeekMax))
+	n = min(n, PeekMax)
+	keys := q.peekKeys(n)
+	alone := keys.Len() == 1
 	var out []Snapshot
-	for clock := q.clock; len(out) < min(n, PeekMax); clock++ {
-		var next *peeked
-		for _, k := range turns {
-			if k.first() != nil && (next == nil || k.before(next)) {
-				next = k
-			}
-		}
-		if next == nil {
+	for clock := q.clock; len(out) < n; clock++ {
+		k, _, ok := keys.Min()
+		if !ok {
 			break
 		}
-		out = append(out, c.snapshot(next.take()))
-		if len(turns) > 1 {
-			next.turn = clock + 1
+		out = append(out, c.snapshot(k.take()))
+		if !alone {
+			k.turn = clock + 1
+		}
+		if first, order := k.first(); first == nil {
+			keys.Remove(k)
+		} else {
+			keys.Set(k, pure.Key{A: k.turn, B: order})
 		}
 	}
 	return out, nil
@@ -41,55 +43,65 @@ func (c *Core) Peek(namespace, queueName string, n int) ([]Snapshot, error) {
 // peeked is a fairness key while a queue is looked at.
 type peeked struct {
 	turn  int64
-	walks []pure.Walk[*task] // one a lane
+	walks []pure.Walk[*task] // one a lane; those of the lanes whose tasks come first
+	place int32
 }
 
-// peekTurns returns the keys that may come within the next n turns.
-func (q *queue) peekTurns(n int) []*peeked {
-	var out []*peeked
+// peekedLane is a lane while a queue is looked at: its groups in turn.
+type peekedLane struct {
+	groups pure.Walk[*group]
+	place  int32
+}
+
+// peekKeys returns the keys that may come within the next n turns, by turn. A key that was served is behind all
+// others, and so n keys are enough, and of each the n groups whose tasks come first.
+func (q *queue) peekKeys(n int) pure.Heap[*peeked] {
+	lanes := pure.NewHeap(func(l *peekedLane) *int32 { return &l.place })
+	for _, l := range q.lanes { // each finds its own place: no order is needed
+		if groups := l.heads.Walk(); l.heads.Len() > 0 {
+			_, key, _ := groups.Peek()
+			lanes.Set(&peekedLane{groups: groups}, key)
+		}
+	}
+	out := pure.NewHeap(func(k *peeked) *int32 { return &k.place })
 	known := map[*fairKey]*peeked{}
-	for _, l := range q.lanesInOrder() {
-		groups := l.heads.Walk()
-		for range n {
-			g, _, ok := groups.Peek()
-			if !ok {
-				break
-			}
-			groups.Step()
-			k := known[g.key]
-			if k == nil {
-				k = &peeked{turn: g.key.turn}
-				known[g.key] = k
-				out = append(out, k)
-			}
+	for len(known) < n {
+		l, key, ok := lanes.Min()
+		if !ok {
+			break
+		}
+		g, _, _ := l.groups.Peek()
+		k := known[g.key]
+		if k == nil {
+			k = &peeked{turn: key.A}
+			known[g.key] = k
+			out.Set(k, key)
+		}
+		if len(k.walks) < n {
 			k.walks = append(k.walks, g.ready.Walk())
+		}
+		l.groups.Step()
+		if _, next, more := l.groups.Peek(); more {
+			lanes.Set(l, next)
+		} else {
+			lanes.Remove(l)
 		}
 	}
 	return out
 }
 
-// first is the walk whose task is next, nil if there is none.
-func (k *peeked) first() (first *pure.Walk[*task]) {
-	least := pure.Key{}
+// first is the walk whose task is next and the task's order, nil if there is none.
+func (k *peeked) first() (first *pure.Walk[*task], order uint64) {
 	for i := range k.walks {
-		if _, key, ok := k.walks[i].Peek(); ok && (first == nil || key.B < least.B) {
-			first, least = &k.walks[i], key
+		if _, key, ok := k.walks[i].Peek(); ok && (first == nil || key.B < order) {
+			first, order = &k.walks[i], key.B
 		}
 	}
-	return first
-}
-
-func (k *peeked) before(o *peeked) bool {
-	if k.turn != o.turn {
-		return k.turn < o.turn
-	}
-	_, a, _ := k.first().Peek()
-	_, b, _ := o.first().Peek()
-	return a.B < b.B
+	return first, order
 }
 
 func (k *peeked) take() *task {
-	walk := k.first()
+	walk, _ := k.first()
 	t, _, _ := walk.Peek()
 	walk.Step()
 	return t

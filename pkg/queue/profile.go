@@ -2,7 +2,6 @@ package queue
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/weftq/weft/internal/pure"
 )
@@ -30,13 +29,10 @@ type sub struct {
 }
 
 // anyProfile is the name of the profile that takes every kind and has no labels: it stays once it was there.
-const anyProfile = "*\x00"
+const anyProfile = "/"
 
 func profileName(kinds, labels []string) string {
-	if len(kinds) == 0 {
-		return anyProfile + strings.Join(labels, "\x00")
-	}
-	return strings.Join(kinds, "\x01") + "\x00" + strings.Join(labels, "\x00")
+	return concatenated(kinds) + anyProfile + concatenated(labels)
 }
 
 // profile returns a profile of a queue, made if need be. kinds are sorted and not to be changed.

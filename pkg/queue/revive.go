@@ -8,6 +8,13 @@ import (
 
 // Retry makes final tasks ready again, all of them or none. A call's task belongs to none from then on.
 func (c *Core) Retry(step *pure.Step, namespace string, ids []uint64) error {
+	type uniqueKey struct {
+		queue *queue
+		key   string
+	}
+	ids = slices.Compact(slices.Sorted(slices.Values(ids))) // what others are after comes before them
+	keys := map[uniqueKey]uint64{}
+	bytes := int64(0)
 	for _, id := range ids {
 		t, err := c.find(namespace, id)
 		if err != nil {
@@ -16,11 +23,21 @@ func (c *Core) Retry(step *pure.Step, namespace string, ids []uint64) error {
 		if err := c.revivable(t); err != nil {
 			return err
 		}
-	}
-	for _, id := range slices.Sorted(slices.Values(ids)) { // what others are after comes before them
-		if t := c.tasks[id]; c.revivable(t) == nil { // the same id twice, or the same unique key
-			c.revive(step, t)
+		if key := t.Options.UniqueKey; key != "" {
+			k := uniqueKey{t.queue, key}
+			if other := keys[k]; other != 0 {
+				return pure.Refuse(pure.UniqueMismatch, "two of the tasks have the same unique key",
+					"task_id", FormatID(other), "unique_key", key)
+			}
+			keys[k] = id
 		}
+		if bytes += weight(&t.TaskState); bytes > retryBytesMax && len(ids) > 1 {
+			return pure.Refuse(pure.InvalidField, "task_ids: the tasks must not be larger than 4 MiB together",
+				"field", "task_ids", "limit", retryBytesMax)
+		}
+	}
+	for _, id := range ids {
+		c.revive(step, c.tasks[id])
 	}
 	return nil
 }
@@ -40,8 +57,11 @@ func (c *Core) revivable(t *task) error {
 	return nil
 }
 
-// retryMax is how many tasks one page of [Core.RetryQueue] makes ready.
-const retryMax = 1000
+// What one page of tries makes ready at most: the outcomes that calls keep of them are in one journal entry.
+const (
+	retryMax      = 1000
+	retryBytesMax = 4 << 20
+)
 
 // RetryQueue makes the failed tasks of a queue ready again, those with ids above after, a page at a time, and
 // returns how many and the id to go on from, 0 at the end.
@@ -50,15 +70,22 @@ func (c *Core) RetryQueue(step *pure.Step, namespace, queueName, kind string, af
 	if refusal != nil {
 		return 0, 0, refusal
 	}
-	for examined, id := range c.order.After(after) {
-		if tasks == retryMax || examined == examinedMax {
+	page := c.order.After(after)
+	page = slices.Clone(page[:min(len(page), examinedMax+1)]) // what is revived adds to the order
+	bytes := int64(0)
+	for examined, id := range page {
+		if tasks == retryMax || examined == examinedMax || examined > 0 && c.full(step) {
 			return tasks, id - 1, nil
 		}
 		t := c.tasks[id]
-		if t != nil && t.queue == q && t.State == Failed && (kind == "" || t.Kind == kind) && c.revivable(t) == nil {
-			c.revive(step, t)
-			tasks++
+		if t == nil || t.queue != q || t.State != Failed || kind != "" && t.Kind != kind || c.revivable(t) != nil {
+			continue
 		}
+		if bytes += weight(&t.TaskState); bytes > retryBytesMax && tasks > 0 {
+			return tasks, id - 1, nil
+		}
+		c.revive(step, t)
+		tasks++
 	}
 	return tasks, 0, nil
 }

@@ -23,6 +23,10 @@ func (c *Core) Enqueue(step *pure.Step, callID uint64, tasks []NewTask) {
 	var accepted pure.Ranges
 	for i := range tasks {
 		n := &tasks[i]
+		if len(n.AfterIndexes) > 0 { // they become tasks, and the command stays what was asked for
+			own := *n
+			n = &own
+		}
 		switch err := c.enqueueOrWait(step, k, n, nil); err {
 		case nil:
 			accepted.Add(n.Index, n.Index)

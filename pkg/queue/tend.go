@@ -76,13 +76,17 @@ func (c *Core) JoinQueue(step *pure.Step, namespace, queueName string, waiter ui
 	return false, nil
 }
 
-// ForgetJoin ends a JoinQueue that still waits, and tells whether it did.
-func (c *Core) ForgetJoin(waiter uint64) bool {
+// ForgetJoin ends a JoinQueue that still waits, and tells whether it did. It returns the queue as it is, unless it
+// was deleted: another one may have its name.
+func (c *Core) ForgetJoin(waiter uint64) (view QueueView, waited bool, err error) {
 	q := c.joiners[waiter]
 	if q == nil {
-		return false
+		return QueueView{}, false, nil
 	}
 	q.joiners = without(q.joiners, waiter)
 	delete(c.joiners, waiter)
-	return true
+	if c.queueNames[name{q.Namespace, q.Name}] != q {
+		return QueueView{}, true, noQueue(q.Namespace, q.Name)
+	}
+	return QueueView{q.QueueState, q.counts}, true, nil
 }
