@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/weftq/weft/internal/pure"
 )
@@ -52,7 +53,7 @@ func (c *Core) forgetSpace(s *space) {
 // account keeps count of bytes and tasks of a queue. One that a replay has not met yet has no namespace, and
 // brings its counts along when it does.
 func (c *Core) account(q *queue, bytes int64, tasks int) {
-	was := c.stuffed(q)
+	all, own := c.stuffedAll(), q.space != nil && c.stuffedSpace(q.space)
 	c.bytes += bytes
 	q.bytes += bytes
 	q.total += tasks
@@ -61,8 +62,17 @@ func (c *Core) account(q *queue, bytes int64, tasks int) {
 		q.space.tasks += tasks
 		c.relieve(q.space)
 	}
-	if was && !c.stuffed(q) {
+	switch {
+	case all && !c.stuffedAll():
 		for _, other := range c.byName { // any of them may hand out tasks again
+			c.soilQueue(other)
+		}
+	case own && !c.stuffedSpace(q.space):
+		from, _ := slices.BinarySearchFunc(c.byName, name{namespace: q.Namespace}, compareNames)
+		for _, other := range c.byName[from:] {
+			if other.Namespace != q.Namespace {
+				break
+			}
 			c.soilQueue(other)
 		}
 	}
@@ -71,8 +81,12 @@ func (c *Core) account(q *queue, bytes int64, tasks int) {
 // stuffed tells whether a queue hands out nothing because the state is larger than it may be, and by a
 // quarter: results would add to it. Submissions are refused long before.
 func (c *Core) stuffed(q *queue) bool {
-	return exceeds(c.bytes, c.limits.Bytes) || q.space != nil && exceeds(q.space.bytes, c.limits.NamespaceBytes)
+	return c.stuffedAll() || q.space != nil && c.stuffedSpace(q.space)
 }
+
+func (c *Core) stuffedAll() bool { return exceeds(c.bytes, c.limits.Bytes) }
+
+func (c *Core) stuffedSpace(s *space) bool { return exceeds(s.bytes, c.limits.NamespaceBytes) }
 
 func exceeds(bytes, limit int64) bool { return limit > 0 && bytes > limit+limit/4 }
 
@@ -87,9 +101,9 @@ func (c *Core) relieve(s *space) {
 
 // relief is the namespace whose oldest ended task is to be forgotten for a stuffed one, nil if none is.
 func (c *Core) relief(s *space) (from *space) {
-	own := exceeds(s.bytes, c.limits.NamespaceBytes)
+	own := c.stuffedSpace(s)
 	switch {
-	case !own && !exceeds(c.bytes, c.limits.Bytes):
+	case !own && !c.stuffedAll():
 		return nil
 	case s.retained.Len() > 0:
 		return s
