@@ -262,8 +262,16 @@ func (k *checker) checkSpaces() {
 		k.expect(s.name == n && s.bytes == counted.bytes && s.tasks == counted.tasks && s.waited == counted.waited &&
 			s.queues == counted.queues && s.calls == counted.calls, "namespace %s: %d bytes, %d tasks, %d waited, %d queues, %d calls, counted are %+v",
 			n, s.bytes, s.tasks, s.waited, s.queues, s.calls, counted)
+		retained := int64(0)
 		s.retained.Each(func(t *task, _ pure.Key) {
+			retained += weight(&t.TaskState)
 			k.expect(k.tasks[t.ID] == t && t.State.Final() && !t.awaited(), "namespace %s: task %d is retained and not ended", n, t.ID)
 		})
+		_, oldest, some := s.retained.Min()
+		k.expect(retained == s.retainedBytes, "namespace %s: %d bytes retained, counted are %d", n, s.retainedBytes, retained)
+		k.expect((s.place != 0) == some && (!some || s.oldest == oldest), "namespace %s: its oldest task is %v", n, s.oldest)
+	}
+	if err := k.oldest.Check(); err != nil {
+		k.broken = append(k.broken, err)
 	}
 }

@@ -50,7 +50,8 @@ type Core struct {
 	bytes   int64 // of tasks, about as encoded
 	limits  Limits
 	spaces  map[string]*space
-	stepMax int // records of one step of bulk work
+	oldest  pure.Heap[*space] // those with ended tasks that may make room, by the oldest of them
+	stepMax int               // records of one step of bulk work
 
 	// Records are handed to the sink and applied one at a time, so one of each kind is enough.
 	rec struct {
@@ -165,6 +166,7 @@ func New(cfg Config) *Core {
 		sessionName: cfg.SessionName,
 		limits:      cfg.Limits,
 		spaces:      map[string]*space{},
+		oldest:      pure.NewHeap(func(s *space) *int32 { return &s.place }),
 		stepMax:     cfg.StepRecordsMax,
 		wall:        pure.NewHeap(func(t *task) *int32 { return &t.wallPlace }),
 		leases:      pure.NewHeap(func(t *task) *int32 { return &t.leasePlace }),
