@@ -37,6 +37,7 @@ type Core struct {
 	dirtyProfiles []*profile
 	dirtyWorkers  []*worker
 	sweeps        []*sweep
+	bulky         bool // bulk work had the whole of the last step
 
 	putters     map[uint64]*putter // submissions that wait for room, by the caller's name for them
 	asking      map[name]*putter   // those of them that have a request id, by that

@@ -38,15 +38,33 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 	return tasks, nil
 }
 
+// purge begins to purge a queue of what it has in these states.
 func (c *Core) purge(step *pure.Step, q *queue, in uint32) {
+	if in = q.populated(in); in == 0 {
+		return
+	}
 	c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = *step.Counter, s.PurgedStates|in })
+	c.beginPurge(q)
+}
+
+// populated is those of some states in which a queue has tasks.
+func (q *queue) populated(in uint32) (out uint32) {
+	for s := range State(states) {
+		if q.counts[s] > 0 {
+			out |= in & (1 << s)
+		}
+	}
+	return out
+}
+
+func (c *Core) beginPurge(q *queue) {
 	for _, s := range c.sweeps {
 		if s.purge == q { // it covers more from now on, also of what it has passed
-			s.after = 0
+			s.again = s.after > 0
 			return
 		}
 	}
-	c.sweeps = append(c.sweeps, &sweep{purge: q})
+	c.sweep(&sweep{purge: q})
 }
 
 // sweepPurge goes on with a purge, and tells whether it came to the end.
@@ -55,8 +73,26 @@ func (c *Core) sweepPurge(step *pure.Step, s *sweep) bool {
 	if c.queues[q.ID] != q || q.PurgedTo == 0 && !q.Deleting {
 		return true
 	}
+	for {
+		if !c.purgeFrom(step, s) {
+			return false
+		}
+		if !s.again {
+			break
+		}
+		s.after, s.again = 0, false
+	}
+	if q.PurgedTo > 0 {
+		c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = 0, 0 })
+	}
+	return true
+}
+
+// purgeFrom goes on with a purge up to the last task that it covers, and tells whether it came to that.
+func (c *Core) purgeFrom(step *pure.Step, s *sweep) bool {
+	q := s.purge
 	for _, id := range c.order.After(s.after) {
-		if id > q.PurgedTo && !q.Deleting {
+		if q.Deleting && q.tasks() == 0 || !q.Deleting && (id > q.PurgedTo || q.populated(q.PurgedStates) == 0) {
 			break
 		}
 		if c.full(step) {
@@ -71,9 +107,6 @@ func (c *Core) sweepPurge(step *pure.Step, s *sweep) bool {
 		case q.purges(t):
 			c.purgeOne(step, t)
 		}
-	}
-	if q.PurgedTo > 0 {
-		c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = 0, 0 })
 	}
 	return true
 }
@@ -106,7 +139,7 @@ func (c *Core) DeleteQueue(step *pure.Step, namespace, queueName string, force b
 		s.Deleting, s.Closed, s.Paused = true, true, false
 		s.PurgedTo, s.PurgedStates = *step.Counter, waitingStates|finalStates
 	})
-	c.sweeps = append(c.sweeps, &sweep{purge: q})
+	c.beginPurge(q)
 	return nil
 }
 

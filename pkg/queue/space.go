@@ -98,7 +98,7 @@ func exceeds(bytes, limit int64) bool { return limit > 0 && bytes > limit+limit/
 func (c *Core) relieve(s *space) {
 	if !s.relieved && c.relief(s) != nil {
 		s.relieved = true
-		c.sweeps = append(c.sweeps, &sweep{stuffed: s})
+		c.sweep(&sweep{stuffed: s})
 	}
 }
 

@@ -113,19 +113,19 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 		q := c.queues[id]
 		q.paced = now.Add(q.ahead()) // the last term may have used it up
 		if q.PurgedTo > 0 || q.Deleting {
-			c.sweeps = append(c.sweeps, &sweep{purge: q})
+			c.sweep(&sweep{purge: q})
 		}
 	}
 	for _, id := range c.peerIDs() {
 		if _, _, alive := ttl(id); !alive {
 			p := c.peers[id]
 			p.dead = true
-			c.sweeps = append(c.sweeps, &sweep{peer: p})
+			c.sweep(&sweep{peer: p})
 		}
 	}
 	for k := c.callAges.Oldest(); k != nil; k = c.callAges.Next(k) {
 		if k.CancelledTo > 0 {
-			c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
+			c.sweep(&sweep{call: k, at: len(k.tasks)})
 		}
 	}
 }
