@@ -55,6 +55,8 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 	switch deadline := t.Options.Deadline; {
 	case !t.State.Final() && deadline != 0 && deadline <= step.Wall:
 		c.expire(step, t)
+	case t.State == Scheduled && t.queue.purges(t): // which may say nothing of ready ones
+		c.purgeOne(step, t)
 	case t.State == Scheduled:
 		c.emit(step, &TaskReady{ID: t.ID})
 		c.tellUpdate(step, t)
@@ -112,7 +114,7 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 	for _, id := range slices.Sorted(maps.Keys(c.queues)) {
 		q := c.queues[id]
 		q.paced = now.Add(q.ahead()) // the last term may have used it up
-		if q.PurgedTo > 0 || q.Deleting {
+		if q.Purged != (Purged{}) || q.Deleting {
 			c.sweep(&sweep{purge: q})
 		}
 	}
