@@ -62,8 +62,10 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 		c.tellUpdate(step, t)
 	case t.call != nil && !t.call.Session.IsZero() && !t.Acknowledged:
 		// Its client lives and will take it: a slow reader loses nothing, nor does one that is coming back.
+		step.Look()
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(RetentionUnacknowledged)), B: t.ID})
 	case t.awaited(): // others are being told of its end
+		step.Look()
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
 		c.forgetTask(step, t)
