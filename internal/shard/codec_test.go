@@ -272,7 +272,17 @@ func drawQueue(t *rapid.T) queue.QueueState {
 			Order: queue.Order(rapid.IntRange(0, 3).Draw(t, "order")), MaxSize: drawID(t), MaxRunning: drawCount(t),
 			MaxRunningPerKey: drawCount(t), Rate: rapid.Float64().Draw(t, "rate"), Burst: drawCount(t),
 		},
-		Paused: drawBool(t), Closed: drawBool(t), Deleting: drawBool(t), PurgedTo: drawID(t), PurgedStates: drawCount(t),
+		Paused: drawBool(t), Closed: drawBool(t), Deleting: drawBool(t),
+	}
+	if to := drawID(t); drawBool(t) {
+		for i := range s.Purged {
+			switch rapid.IntRange(0, 2).Draw(t, "purged") {
+			case 1:
+				s.Purged[i] = to
+			case 2:
+				s.Purged[i] = drawID(t)
+			}
+		}
 	}
 	if o := drawOptions(t); o != queue.DefaultOptions {
 		s.Defaults = o

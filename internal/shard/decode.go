@@ -205,7 +205,19 @@ func queuePutRecord(r *journalv1.QueuePut) *queue.QueuePut {
 			Order: queue.Order(r.Order), MaxSize: r.MaxSize, MaxRunning: r.MaxRunning, MaxRunningPerKey: r.MaxRunningPerKey,
 			Rate: r.Rate, Burst: r.Burst,
 		},
-		Paused: r.Paused, Closed: r.Closed, Deleting: r.Deleting, PurgedTo: r.PurgedTo, PurgedStates: r.PurgedStates,
+		Paused: r.Paused, Closed: r.Closed, Deleting: r.Deleting,
+	}
+	n := 0
+	for state := range s.Purged {
+		switch {
+		case r.PurgedStates&(1<<state) == 0:
+			continue
+		case n < len(r.Purged):
+			s.Purged[state] = r.Purged[n]
+		default:
+			s.Purged[state] = r.PurgedTo
+		}
+		n++
 	}
 	if r.Defaults != nil {
 		s.Defaults = toOptions(r.Defaults)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
@@ -37,7 +38,7 @@ func (m *model) queuePut(r *journalv1.QueuePut) {
 	switch {
 	case r.PurgedTo > q.last.PurgedTo:
 		for _, id := range m.order {
-			if t := m.tasks[id]; t.queue == r.Id && t.state.Waits() && r.PurgedStates&(1<<t.state) != 0 {
+			if t := m.tasks[id]; t.queue == r.Id && t.state.Waits() && purgedTo(r, t.state) > purgedTo(q.last, t.state) {
 				q.purged[id] = true
 			}
 		}
@@ -106,7 +107,20 @@ func (m *model) count(t *modelTask, by int) {
 // purges tells whether a purge or a deletion covers a task.
 func (m *model) purges(t *modelTask) bool {
 	q := m.queues[t.queue]
-	return q.last.Deleting || t.id <= q.last.PurgedTo && q.last.PurgedStates&(1<<t.state) != 0
+	to := purgedTo(q.last, t.state)
+	return q.last.Deleting || t.id <= to && t.token <= to
+}
+
+// purgedTo is how far a queue is purged of a state.
+func purgedTo(r *journalv1.QueuePut, state queue.State) uint64 {
+	n := bits.OnesCount32(r.PurgedStates & (1<<state - 1))
+	switch {
+	case r.PurgedStates&(1<<state) == 0:
+		return 0
+	case n < len(r.Purged):
+		return r.Purged[n]
+	}
+	return r.PurgedTo
 }
 
 // admitted holds a new task to the state of its queue.

@@ -194,6 +194,9 @@ func (c *Core) unblock(step *pure.Step, t, on *task) {
 	case on.State != Succeeded && !t.Options.RunOnFailure:
 		c.finish(step, t, &Outcome{State: Cancelled, Error: dependencyError(on)})
 		return
+	case t.queue.purges(t): // which may say nothing of ready ones
+		c.purgeOne(step, t)
+		return
 	}
 	rec := &TaskUnblocked{ID: t.ID, Dependency: on.ID, State: Ready}
 	switch {

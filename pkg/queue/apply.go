@@ -333,9 +333,7 @@ func (c *Core) leave(t *task) {
 		delete(t.queue.unique, key)
 	}
 	c.wall.Remove(t)
-	if t.retainedPlace != 0 {
-		t.queue.space.retained.Remove(t)
-	}
+	c.unretain(t)
 	c.leases.Remove(t)
 	t.timeoutAt, t.graceAt, t.since = 0, 0, 0
 }

@@ -181,7 +181,7 @@ func (k *checker) checkMatch() {
 		k.expect(len(q.joiners) == 0 || q.unfinished() > 0, "queue %d has no task left, and its end is awaited", q.ID)
 		k.expect(!q.Closed || q.size() > 0 || q.waiting == 0, "queue %d is closed and empty, and reservations wait", q.ID)
 		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
-		k.expect(q.PurgedTo == 0, "queue %d is purged, and that is not done", q.ID)
+		k.expect(q.Purged == Purged{}, "queue %d is purged, and that is not done", q.ID)
 		if q.Paused || q.limited() || k.stuffed(q) || q.Rate > 0 && q.ratePlace != 0 {
 			continue
 		}
@@ -287,8 +287,16 @@ func (k *checker) checkSpaces() {
 		k.expect(s.name == n && s.bytes == counted.bytes && s.tasks == counted.tasks && s.waited == counted.waited &&
 			s.queues == counted.queues && s.calls == counted.calls, "namespace %s: %d bytes, %d tasks, %d waited, %d queues, %d calls, counted are %+v",
 			n, s.bytes, s.tasks, s.waited, s.queues, s.calls, counted)
+		retained := int64(0)
 		s.retained.Each(func(t *task, _ pure.Key) {
+			retained += weight(&t.TaskState)
 			k.expect(k.tasks[t.ID] == t && t.State.Final() && !t.awaited(), "namespace %s: task %d is retained and not ended", n, t.ID)
 		})
+		_, oldest, some := s.retained.Min()
+		k.expect(retained == s.retainedBytes, "namespace %s: %d bytes retained, counted are %d", n, s.retainedBytes, retained)
+		k.expect((s.place != 0) == some && (!some || s.oldest == oldest), "namespace %s: its oldest task is %v", n, s.oldest)
+	}
+	if err := k.oldest.Check(); err != nil {
+		k.broken = append(k.broken, err)
 	}
 }

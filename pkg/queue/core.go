@@ -37,6 +37,7 @@ type Core struct {
 	dirtyProfiles []*profile
 	dirtyWorkers  []*worker
 	sweeps        []*sweep
+	bulky         bool // bulk work had the whole of the last step
 
 	putters     map[uint64]*putter // submissions that wait for room, by the caller's name for them
 	asking      map[name]*putter   // those of them that have a request id, by that
@@ -51,7 +52,8 @@ type Core struct {
 	bytes   int64 // of tasks, about as encoded
 	limits  Limits
 	spaces  map[string]*space
-	stepMax int // records of one step of bulk work
+	oldest  pure.Heap[*space] // those with ended tasks that may make room, by the oldest of them
+	stepMax int               // records of one step of bulk work
 
 	// Records are handed to the sink and applied one at a time, so one of each kind is enough.
 	rec struct {
@@ -167,6 +169,7 @@ func New(cfg Config) *Core {
 		sessionName: cfg.SessionName,
 		limits:      cfg.Limits,
 		spaces:      map[string]*space{},
+		oldest:      pure.NewHeap(func(s *space) *int32 { return &s.place }),
 		stepMax:     cfg.StepRecordsMax,
 		wall:        pure.NewHeap(func(t *task) *int32 { return &t.wallPlace }),
 		leases:      pure.NewHeap(func(t *task) *int32 { return &t.leasePlace }),

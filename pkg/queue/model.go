@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
@@ -243,10 +244,23 @@ type QueueState struct {
 	Closed   bool // takes nothing
 	Deleting bool // goes when its tasks have
 
-	// Tasks with an id up to PurgedTo in one of PurgedStates (bits) are purged; where there are some, the
-	// sweep has not come to them yet.
-	PurgedTo     uint64
-	PurgedStates uint32
+	Purged Purged
+}
+
+// Purged says how far a queue is purged, by state: tasks with an id up to that one are, and where there are some,
+// the sweep has not come to them yet.
+type Purged [states]uint64
+
+// To is the last id that may be purged, in any state; 0 is that nothing is.
+func (p *Purged) To() uint64 { return slices.Max(p[:]) }
+
+// purge purges some states (bits) up to an id.
+func (p *Purged) purge(in uint32, to uint64) {
+	for s := range p {
+		if in&(1<<s) != 0 {
+			p[s] = to
+		}
+	}
 }
 
 // CallState is what of a call is durable, but for its tasks.

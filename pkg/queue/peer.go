@@ -207,7 +207,7 @@ func (c *Core) SessionEnded(step *pure.Step, id session.ID, closed bool) (waiter
 	for _, k := range p.calls { // what waits for room ends with its client
 		c.Detach(k.ID)
 	}
-	c.sweeps = append(c.sweeps, &sweep{peer: p})
+	c.sweep(&sweep{peer: p})
 	return waiters
 }
 

@@ -11,9 +11,11 @@ const (
 	finalStates   uint32 = 1<<Succeeded | 1<<Failed | 1<<Cancelled | 1<<Expired
 )
 
-// purges tells whether a queue's purge covers a task that the sweep has not come to.
+// purges tells whether a queue's purge covers a task that the sweep has not come to. One whose last attempt began
+// after it was asked for came to its state later.
 func (q *queue) purges(t *task) bool {
-	return t.ID <= q.PurgedTo && q.PurgedStates&(1<<t.State) != 0
+	to := q.Purged[t.State]
+	return t.ID <= to && t.Token <= to
 }
 
 // PurgeQueue cancels the tasks of a queue that wait, and forgets ended ones, in these states (bits; 0 is all
@@ -38,25 +40,65 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 	return tasks, nil
 }
 
+// purge begins to purge a queue of what it has in these states.
 func (c *Core) purge(step *pure.Step, q *queue, in uint32) {
-	c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = *step.Counter, s.PurgedStates|in })
+	more := false // than is covered already
+	for s, n := range q.counts {
+		more = more || n > 0 && in&(1<<s) != 0 && q.Purged[s] < *step.Counter
+	}
+	if more {
+		c.changeQueue(step, q, func(s *QueueState) { s.Purged.purge(in, *step.Counter) })
+		c.beginPurge(q)
+	}
+}
+
+// purgeable tells whether a queue has tasks in the states that it is purged of.
+func (q *queue) purgeable() bool {
+	for s, n := range q.counts {
+		if n > 0 && q.Purged[s] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Core) beginPurge(q *queue) {
 	for _, s := range c.sweeps {
 		if s.purge == q { // it covers more from now on, also of what it has passed
-			s.after = 0
+			s.again = s.after > 0
 			return
 		}
 	}
-	c.sweeps = append(c.sweeps, &sweep{purge: q})
+	c.sweep(&sweep{purge: q})
 }
 
 // sweepPurge goes on with a purge, and tells whether it came to the end.
 func (c *Core) sweepPurge(step *pure.Step, s *sweep) bool {
 	q := s.purge
-	if c.queues[q.ID] != q || q.PurgedTo == 0 && !q.Deleting {
+	if c.queues[q.ID] != q || q.Purged == (Purged{}) && !q.Deleting {
 		return true
 	}
+	for {
+		if !c.purgeFrom(step, s) {
+			return false
+		}
+		if !s.again {
+			break
+		}
+		s.after, s.again = 0, false
+	}
+	if q.Purged != (Purged{}) {
+		c.changeQueue(step, q, func(s *QueueState) { s.Purged = Purged{} })
+	}
+	return true
+}
+
+// purgeFrom goes on with a purge up to the last task that it covers, and tells whether it came to that.
+func (c *Core) purgeFrom(step *pure.Step, s *sweep) bool {
+	q := s.purge
+	to := q.Purged.To()
 	for _, id := range c.order.After(s.after) {
-		if id > q.PurgedTo && !q.Deleting {
+		if q.Deleting && q.tasks() == 0 || !q.Deleting && (id > to || !q.purgeable()) {
 			break
 		}
 		if c.full(step) {
@@ -71,9 +113,6 @@ func (c *Core) sweepPurge(step *pure.Step, s *sweep) bool {
 		case q.purges(t):
 			c.purgeOne(step, t)
 		}
-	}
-	if q.PurgedTo > 0 {
-		c.changeQueue(step, q, func(s *QueueState) { s.PurgedTo, s.PurgedStates = 0, 0 })
 	}
 	return true
 }
@@ -104,9 +143,9 @@ func (c *Core) DeleteQueue(step *pure.Step, namespace, queueName string, force b
 	}
 	c.changeQueue(step, q, func(s *QueueState) {
 		s.Deleting, s.Closed, s.Paused = true, true, false
-		s.PurgedTo, s.PurgedStates = *step.Counter, waitingStates|finalStates
+		s.Purged.purge(waitingStates|finalStates, *step.Counter)
 	})
-	c.sweeps = append(c.sweeps, &sweep{purge: q})
+	c.beginPurge(q)
 	return nil
 }
 

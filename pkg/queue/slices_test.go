@@ -145,3 +145,42 @@ func TestManyThatWaitForRoomAreCancelledInSlices(t *testing.T) {
 		t.Errorf("%d of 31 are told to be cancelled", len(ended))
 	}
 }
+
+func TestTheWaitersOfAClosedQueueAreRefusedInSlices(t *testing.T) {
+	b := newBench(Config{StepRecordsMax: bulkMax})
+	id := session.ID{9}
+	for i := range uint64(1000) {
+		if err := b.core.Reserve(b.step(), Reservation{Waiter: i + 1, Namespace: "n", TasksMax: 1, Session: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := b.seq
+	b.work(t, func(step *pure.Step) {
+		if err := b.core.CloseQueue(step, "n", "", false); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if b.seq-before < 5 || b.core.Waiting() > 0 {
+		t.Errorf("%d steps, and %d still wait", b.seq-before, b.core.Waiting())
+	}
+}
+
+// Putting off what is due is work.
+func TestOutcomesArePutOffInSlices(t *testing.T) {
+	b := newBench(Config{StepRecordsMax: bulkMax})
+	const tasks = 1000
+	b.enqueue(newTasks(0, tasks, 1, 0)...)
+	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 0, Last: tasks - 1}, -1); err != nil {
+		t.Fatal(err)
+	}
+	b.work(t, func(*pure.Step) {})
+	steps := 0
+	for wall := b.step().Wall.Add(2 * RetentionUnacknowledged); b.core.Due(wall, 0); steps++ {
+		step := b.step()
+		step.Wall = wall
+		b.core.Advance(step)
+	}
+	if steps < 5 || b.counts(t)[Cancelled] != tasks {
+		t.Errorf("%d steps, and there are %v", steps, b.counts(t))
+	}
+}

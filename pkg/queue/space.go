@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/weftq/weft/internal/pure"
 )
@@ -16,7 +17,10 @@ type space struct {
 	queues int
 
 	// Ended tasks that nobody is still to hear of, the oldest first: they make room when there is none.
-	retained pure.Heap[*task]
+	retained      pure.Heap[*task]
+	retainedBytes int64
+	oldest        pure.Key // of those
+	place         int32    // in Core.oldest, by that
 
 	relieved bool // volatile: there is a sweep that makes room
 }
@@ -52,7 +56,7 @@ func (c *Core) forgetSpace(s *space) {
 // account keeps count of bytes and tasks of a queue. One that a replay has not met yet has no namespace, and
 // brings its counts along when it does.
 func (c *Core) account(q *queue, bytes int64, tasks int) {
-	was := c.stuffed(q)
+	all, own := c.stuffedAll(), q.space != nil && c.stuffedSpace(q.space)
 	c.bytes += bytes
 	q.bytes += bytes
 	q.total += tasks
@@ -61,8 +65,17 @@ func (c *Core) account(q *queue, bytes int64, tasks int) {
 		q.space.tasks += tasks
 		c.relieve(q.space)
 	}
-	if was && !c.stuffed(q) {
+	switch {
+	case all && !c.stuffedAll():
 		for _, other := range c.byName { // any of them may hand out tasks again
+			c.soilQueue(other)
+		}
+	case own && !c.stuffedSpace(q.space):
+		from, _ := slices.BinarySearchFunc(c.byName, name{namespace: q.Namespace}, compareNames)
+		for _, other := range c.byName[from:] {
+			if other.Namespace != q.Namespace {
+				break
+			}
 			c.soilQueue(other)
 		}
 	}
@@ -71,8 +84,12 @@ func (c *Core) account(q *queue, bytes int64, tasks int) {
 // stuffed tells whether a queue hands out nothing because the state is larger than it may be, and by a
 // quarter: results would add to it. Submissions are refused long before.
 func (c *Core) stuffed(q *queue) bool {
-	return exceeds(c.bytes, c.limits.Bytes) || q.space != nil && exceeds(q.space.bytes, c.limits.NamespaceBytes)
+	return c.stuffedAll() || q.space != nil && c.stuffedSpace(q.space)
 }
+
+func (c *Core) stuffedAll() bool { return exceeds(c.bytes, c.limits.Bytes) }
+
+func (c *Core) stuffedSpace(s *space) bool { return exceeds(s.bytes, c.limits.NamespaceBytes) }
 
 func exceeds(bytes, limit int64) bool { return limit > 0 && bytes > limit+limit/4 }
 
@@ -81,27 +98,22 @@ func exceeds(bytes, limit int64) bool { return limit > 0 && bytes > limit+limit/
 func (c *Core) relieve(s *space) {
 	if !s.relieved && c.relief(s) != nil {
 		s.relieved = true
-		c.sweeps = append(c.sweeps, &sweep{stuffed: s})
+		c.sweep(&sweep{stuffed: s})
 	}
 }
 
 // relief is the namespace whose oldest ended task is to be forgotten for a stuffed one, nil if none is.
 func (c *Core) relief(s *space) (from *space) {
-	own := exceeds(s.bytes, c.limits.NamespaceBytes)
+	own := c.stuffedSpace(s)
 	switch {
-	case !own && !exceeds(c.bytes, c.limits.Bytes):
+	case !own && !c.stuffedAll():
 		return nil
 	case s.retained.Len() > 0:
 		return s
 	case own:
 		return nil
 	}
-	var oldest pure.Key
-	for _, other := range c.spaces { // in any order: no two tasks have the same key
-		if _, key, ok := other.retained.Min(); ok && (from == nil || key.Less(oldest)) {
-			from, oldest = other, key
-		}
-	}
+	from, _, _ = c.oldest.Min()
 	return from
 }
 
@@ -121,8 +133,12 @@ func (c *Core) sweepStuffed(step *pure.Step, s *space) bool {
 }
 
 // room refuses what would grow a namespace, or all of them, beyond the limits. Ended tasks that nobody is
-// still to hear of go first.
+// still to hear of go first, unless that is not enough: what is refused for good changes nothing. If more have to
+// go than one step takes, the rest does when it is asked again.
 func (c *Core) room(step *pure.Step, s *space, bytes int64, tasks int) *pure.Refusal {
+	if refusal := c.overLimit(s, bytes-s.retainedBytes, tasks-s.retained.Len()); refusal != nil {
+		return refusal
+	}
 	for {
 		refusal := c.overLimit(s, bytes, tasks)
 		if refusal == nil || c.full(step) || !c.evict(step, s) {
@@ -172,15 +188,42 @@ func (c *Core) forgetTask(step *pure.Step, t *task) {
 // retain notes whether an ended task may make room for others. Those that failed may not: they are the dead
 // letters.
 func (c *Core) retain(t *task) {
-	if t.queue.space == nil {
+	s := t.queue.space
+	if s == nil {
 		return
 	}
 	heard := t.call == nil && t.State != Failed || t.Acknowledged
-	if t.State.Final() && heard && !t.awaited() {
-		t.queue.space.retained.Set(t, pure.Key{A: int64(t.Outcome.FinishedAt), B: t.ID})
-		c.relieve(t.queue.space)
-	} else {
-		t.queue.space.retained.Remove(t)
+	if !t.State.Final() || !heard || t.awaited() {
+		c.unretain(t)
+		return
+	}
+	if t.retainedPlace == 0 {
+		s.retainedBytes += weight(&t.TaskState)
+	}
+	s.retained.Set(t, pure.Key{A: int64(t.Outcome.FinishedAt), B: t.ID})
+	c.age(s)
+	c.relieve(s)
+}
+
+// unretain undoes retain. It comes before any change of the task.
+func (c *Core) unretain(t *task) {
+	if t.retainedPlace == 0 {
+		return
+	}
+	s := t.queue.space
+	s.retained.Remove(t)
+	s.retainedBytes -= weight(&t.TaskState)
+	c.age(s)
+}
+
+// age puts a namespace at its place among the others, by its oldest ended task.
+func (c *Core) age(s *space) {
+	switch _, oldest, some := s.retained.Min(); {
+	case !some:
+		c.oldest.Remove(s)
+	case s.place == 0 || s.oldest != oldest:
+		s.oldest = oldest
+		c.oldest.Set(s, oldest)
 	}
 }
 

@@ -26,8 +26,8 @@ func (c *Core) tend(step *pure.Step, q *queue) bool {
 		}
 		q.joiners = nil
 	}
-	if q.Closed && q.size() == 0 && q.waiting > 0 {
-		c.refuseWaiters(step, q)
+	if q.Closed && q.size() == 0 && q.waiting > 0 && !c.refuseWaiters(step, q) {
+		return false
 	}
 	if q.Deleting && q.unfinished() == 0 && q.tasks() == 0 && c.queues[q.ID] == q {
 		if c.full(step) {
@@ -46,18 +46,24 @@ func (q *queue) tasks() (n uint64) {
 	return n
 }
 
-// refuseWaiters tells the reservations at a closed queue that nothing will come.
-func (c *Core) refuseWaiters(step *pure.Step, q *queue) {
+// refuseWaiters tells the reservations at a closed queue that nothing will come, and tells whether it came to the
+// end.
+func (c *Core) refuseWaiters(step *pure.Step, q *queue) bool {
 	for _, p := range append([]*profile(nil), q.inOrder...) {
 		for {
 			w, _, ok := p.waiters.Min()
 			if !ok {
 				break
 			}
+			if c.full(step) {
+				return false
+			}
+			step.Look()
 			c.removeWaiter(w)
 			step.Tell(&Reserved{Waiter: w.id, Err: closed(q)})
 		}
 	}
+	return true
 }
 
 // JoinQueue answers when every task of a queue has ended, by the effect [QueueJoined], or at once if they have.

@@ -55,13 +55,17 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 	switch deadline := t.Options.Deadline; {
 	case !t.State.Final() && deadline != 0 && deadline <= step.Wall:
 		c.expire(step, t)
+	case t.State == Scheduled && t.queue.purges(t): // which may say nothing of ready ones
+		c.purgeOne(step, t)
 	case t.State == Scheduled:
 		c.emit(step, &TaskReady{ID: t.ID})
 		c.tellUpdate(step, t)
 	case t.call != nil && !t.call.Session.IsZero() && !t.Acknowledged:
 		// Its client lives and will take it: a slow reader loses nothing, nor does one that is coming back.
+		step.Look()
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(RetentionUnacknowledged)), B: t.ID})
 	case t.awaited(): // others are being told of its end
+		step.Look()
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
 		c.forgetTask(step, t)
@@ -112,20 +116,20 @@ func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, work
 	for _, id := range slices.Sorted(maps.Keys(c.queues)) {
 		q := c.queues[id]
 		q.paced = now.Add(q.ahead()) // the last term may have used it up
-		if q.PurgedTo > 0 || q.Deleting {
-			c.sweeps = append(c.sweeps, &sweep{purge: q})
+		if q.Purged != (Purged{}) || q.Deleting {
+			c.sweep(&sweep{purge: q})
 		}
 	}
 	for _, id := range c.peerIDs() {
 		if _, _, alive := ttl(id); !alive {
 			p := c.peers[id]
 			p.dead = true
-			c.sweeps = append(c.sweeps, &sweep{peer: p})
+			c.sweep(&sweep{peer: p})
 		}
 	}
 	for k := c.callAges.Oldest(); k != nil; k = c.callAges.Next(k) {
 		if k.CancelledTo > 0 {
-			c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
+			c.sweep(&sweep{call: k, at: len(k.tasks)})
 		}
 	}
 }

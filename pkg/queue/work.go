@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"slices"
+
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
 )
@@ -10,6 +12,7 @@ type sweep struct {
 	peer     *peer
 	suspects []*task // of the peer, still to be convicted
 	purge    *queue  // to be purged
+	again    bool    // from the first task: the purge covers more since it passed some
 	ended    *task   // whose dependents are to be told
 	stuffed  *space  // to be relieved
 	after    uint64  // of tasks by id: those up to this one are done
@@ -28,20 +31,50 @@ func (c *Core) Pending() bool {
 // Work hands out tasks and goes on with bulk work, up to about a thousand records a step. The caller
 // calls it after each command, and again while [Core.Pending].
 func (c *Core) Work(step *pure.Step) {
+	if c.bulky { // what is handed out comes first, after a step of bulk work
+		c.bulky = false
+		if !c.handOut(step) {
+			return
+		}
+	}
 	for c.Pending() {
-		if !c.workSweeps(step) || !c.workQueues(step) || !c.workProfiles(step) || !c.workWorkers(step) {
+		if !c.workSweeps(step) {
+			c.bulky = true
+			return
+		}
+		if !c.handOut(step) {
 			return
 		}
 	}
 }
 
+func (c *Core) handOut(step *pure.Step) bool {
+	return c.workQueues(step) && c.workProfiles(step) && c.workWorkers(step)
+}
+
+// sweep begins bulk work. The ends of sessions go first.
+func (c *Core) sweep(s *sweep) {
+	if s.peer == nil {
+		c.sweeps = append(c.sweeps, s)
+		return
+	}
+	at := slices.IndexFunc(c.sweeps, func(other *sweep) bool { return other.peer == nil })
+	if at < 0 {
+		at = len(c.sweeps)
+	}
+	c.sweeps = slices.Insert(c.sweeps, at, s)
+}
+
+// workSweeps goes on with bulk work: what has more than a step's share goes on after the others.
 func (c *Core) workSweeps(step *pure.Step) bool {
 	for len(c.sweeps) > 0 {
-		if !c.runSweep(step, c.sweeps[0]) {
-			return false
-		}
+		s := c.sweeps[0]
 		c.sweeps[0] = nil
 		c.sweeps = c.sweeps[1:]
+		if !c.runSweep(step, s) {
+			c.sweep(s)
+			return false
+		}
 	}
 	c.sweeps = nil
 	return true
@@ -218,5 +251,5 @@ func (c *Core) orphan(step *pure.Step, k *call) {
 			r.CancelledTo, r.DaemonsOnly = *step.Counter, true
 		}
 	})
-	c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
+	c.sweep(&sweep{call: k, at: len(k.tasks)})
 }
