@@ -133,24 +133,48 @@ type lease struct {
 	lost  *time.Timer // the end of the lease, as far as is known here
 }
 
-// hold begins to hold what was granted.
+// hold begins to hold what was granted. A task whose payload cannot be read fails, as it does at a worker; it is an
+// error only if no other was granted.
 func (c *Client) hold(m *weftv1.ReserveTasksResponse, begun time.Time, renews bool) ([]*Held, error) {
 	l := &lease{client: c, session: m.GetSessionId(), ttl: m.GetLease().AsDuration(), renews: renews}
-	out := make([]*Held, len(m.GetTasks()))
-	for i, a := range m.GetTasks() {
+	var out []*Held
+	unreadable := map[*Held]error{}
+	for _, a := range m.GetTasks() {
 		p, err := task.PayloadFromProto(a.GetPayload())
+		h := &Held{lease: l, task: a, payload: p, lost: make(chan struct{})}
+		l.held = append(l.held, h)
 		if err != nil {
-			return nil, fmt.Errorf("client: task %s: %w", a.GetTaskId(), err)
+			unreadable[h] = fmt.Errorf("client: task %s: %w", a.GetTaskId(), err)
+		} else {
+			out = append(out, h)
 		}
-		out[i] = &Held{lease: l, task: a, payload: p, lost: make(chan struct{})}
 	}
-	l.held = append(l.held, out...)
 	l.start(begun)
 	if !c.joinLease(l) {
 		l.stop()
 		return nil, ErrClosed
 	}
+	err := l.refuse(unreadable)
+	if len(out) == 0 {
+		return nil, err
+	}
 	return out, nil
+}
+
+// refuse fails tasks that cannot be done here, and returns why.
+func (l *lease) refuse(tasks map[*Held]error) (err error) {
+	if len(tasks) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	for h, cause := range tasks {
+		err = cause
+		if h.Fail(ctx, task.Permanent(cause)) != nil {
+			l.ended(h) // the broker has it back with the session
+		}
+	}
+	return err
 }
 
 // start begins to count the lease, which was asked for at a time and granted at any since.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -20,6 +21,7 @@ type leaseBroker struct {
 	grant    func(n int, r *weftv1.ReserveTasksRequest) (*weftv1.ReserveTasksResponse, error)
 	renewedC chan struct{}
 	lose     bool
+	failed   []*weftv1.FailTaskRequest
 }
 
 // leaseTTL is the shortest lease that the API has.
@@ -57,6 +59,13 @@ func (b *leaseBroker) RenewTask(_ context.Context, r *weftv1.RenewTaskRequest) (
 
 func (b *leaseBroker) CompleteTask(context.Context, *weftv1.CompleteTaskRequest) (*weftv1.CompleteTaskResponse, error) {
 	return &weftv1.CompleteTaskResponse{}, nil
+}
+
+func (b *leaseBroker) FailTask(_ context.Context, r *weftv1.FailTaskRequest) (*weftv1.FailTaskResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failed = append(b.failed, r)
+	return &weftv1.FailTaskResponse{}, nil
 }
 
 // startLease serves the broker; the embedded fake alone would be registered without the methods here.
@@ -126,6 +135,42 @@ func TestGetGivenUp(t *testing.T) {
 	if got := <-b.closed; got != "s1" {
 		t.Errorf("closed session %q", got)
 	}
+}
+
+// A payload that cannot be read fails its task, and keeps nothing else from being got or given back.
+func TestGetUnreadable(t *testing.T) {
+	readable := 1
+	unreadable := &weftv1.Payload{Value: &weftv1.Payload_Json{Json: &structpb.Value{}}}
+	b := &leaseBroker{}
+	b.grant = func(int, *weftv1.ReserveTasksRequest) (*weftv1.ReserveTasksResponse, error) {
+		m := granted()
+		m.Tasks = append(m.Tasks[:readable], &weftv1.Assignment{
+			TaskId: "t2", Token: 8, Work: &weftv1.Assignment_Payload{Payload: unreadable},
+		})
+		return m, nil
+	}
+	q := b.startLease(t).Queue("q")
+	held, err := q.GetBatch(testContext(t), 2)
+	if err != nil || len(held) != 1 || held[0].TaskID() != "t1" {
+		t.Fatal(held, err)
+	}
+	if len(b.failed) != 1 || b.failed[0].GetTaskId() != "t2" || b.failed[0].GetToken() != 8 || !b.failed[0].GetError().GetPermanent() {
+		t.Errorf("failed %v", b.failed)
+	}
+	select {
+	case s := <-b.closed:
+		t.Errorf("session %s is closed while a task is held", s)
+	default:
+	}
+	if err := held[0].Done(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	<-b.closed
+	readable = 0
+	if held, err := q.GetBatch(testContext(t), 2); err == nil || len(b.failed) != 2 {
+		t.Errorf("nothing can be read: %v, %v, failed %v", held, err, b.failed)
+	}
+	<-b.closed
 }
 
 // A get that loses its connection asks again by the same name.
