@@ -92,9 +92,16 @@ type Hello struct {
 // others at once, and is not charged; what it lists and does not hold is returned as superseded. Tasks
 // that were suspected to have lost it are absolved.
 func (c *Core) Connect(step *pure.Step, h Hello) (superseded []uint64, err error) {
+	kinds := sortedKinds(h.Kinds)
 	for _, n := range h.Queues { // all of them before one is made: what is refused changes nothing
-		if _, err := c.Queue(h.Namespace, n); err != nil {
+		view, err := c.Queue(h.Namespace, n)
+		if err != nil {
 			return nil, err
+		}
+		if q := c.queues[view.ID]; q != nil { // the default one may still have to be made
+			if err := q.profileRoom(kinds, h.Labels); err != nil {
+				return nil, err
+			}
 		}
 	}
 	queues := make([]*queue, 0, len(h.Queues))

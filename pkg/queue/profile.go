@@ -35,6 +35,28 @@ func profileName(kinds, labels []string) string {
 	return concatenated(kinds) + anyProfile + concatenated(labels)
 }
 
+// profilesMax is how many profiles a queue has, beside that of any kind: every new lane is held against all of
+// them.
+const profilesMax = 256
+
+// profileRoom refuses a profile that would be one too many of a queue.
+func (q *queue) profileRoom(kinds, labels []string) *pure.Refusal {
+	n, others := profileName(kinds, labels), len(q.profiles)
+	if q.profiles[anyProfile] != nil {
+		others--
+	}
+	if n == anyProfile || q.profiles[n] != nil || others < profilesMax {
+		return nil
+	}
+	return pure.Refuse(pure.Overloaded, "the queue is asked for tasks by too many different kinds and labels",
+		"queue", q.Name, "limit", profilesMax)
+}
+
+// sortedKinds are the kinds of a profile.
+func sortedKinds(kinds []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(kinds)))
+}
+
 // profile returns a profile of a queue, made if need be. kinds are sorted and not to be changed.
 func (q *queue) profile(kinds, labels []string) *profile {
 	n := profileName(kinds, labels)

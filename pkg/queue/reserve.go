@@ -41,7 +41,10 @@ func (c *Core) Reserve(step *pure.Step, r Reservation) error {
 	if q.Closed && q.size() == 0 {
 		return closed(q)
 	}
-	kinds := slices.Compact(slices.Sorted(slices.Values(r.Kinds)))
+	kinds := sortedKinds(r.Kinds)
+	if err := q.profileRoom(kinds, r.Labels); err != nil {
+		return err
+	}
 	w := &waiter{id: r.Waiter, queue: q, profile: q.profile(kinds, r.Labels), tasksMax: r.TasksMax, peer: c.peer(r.Session)}
 	c.waiters[w.id] = w
 	c.arrivals++

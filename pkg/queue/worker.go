@@ -45,8 +45,7 @@ func (c *Core) addWorker(p *peer, queues []*queue, h Hello) {
 	}
 	p.worker = w
 	c.peers[p.id] = p // it may have been forgotten for a moment
-	kinds := slices.Compact(slices.Sorted(slices.Values(h.Kinds)))
-	w.profileKinds = kinds
+	w.profileKinds = sortedKinds(h.Kinds)
 	for i, q := range queues {
 		if !slices.Contains(queues[:i], q) {
 			w.serve(q)

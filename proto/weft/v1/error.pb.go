@@ -72,7 +72,8 @@ const (
 	ErrorReason_ERROR_REASON_REQUEST_POISONED ErrorReason = 18
 	// [NOT_FOUND] The output is no longer at the worker, or the worker is gone; metadata: task_id.
 	ErrorReason_ERROR_REASON_OUTPUT_GONE ErrorReason = 19
-	// [RESOURCE_EXHAUSTED] Too many requests are waiting in the broker; metadata: limit.
+	// [RESOURCE_EXHAUSTED] Too many requests are waiting in the broker, or those who take tasks from a queue have
+	// more than 256 different lists of kinds and labels; metadata: limit.
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 20
 	// [INTERNAL] The broker met its own bug outside of any decision; its log tells more.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 21

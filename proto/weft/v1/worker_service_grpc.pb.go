@@ -34,7 +34,8 @@ type WorkerServiceClient interface {
 	// the same session and lists the attempts at hand goes on where the old one was. What the hello does
 	// not list is given to others at once and charged nothing; what the broker took back meanwhile is
 	// cancelled. The worker sends a frame at least every third of the session's TTL.
-	// Errors: INVALID_ARGUMENT / BAD_FRAME, NOT_FOUND / QUEUE_NOT_FOUND, ABORTED / SUPERSEDED.
+	// Errors: INVALID_ARGUMENT / BAD_FRAME, NOT_FOUND / QUEUE_NOT_FOUND, ABORTED / SUPERSEDED,
+	// RESOURCE_EXHAUSTED / OVERLOADED.
 	Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error)
 	// ListWorkers lists the workers that are connected, by name.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
@@ -82,7 +83,8 @@ type WorkerServiceServer interface {
 	// the same session and lists the attempts at hand goes on where the old one was. What the hello does
 	// not list is given to others at once and charged nothing; what the broker took back meanwhile is
 	// cancelled. The worker sends a frame at least every third of the session's TTL.
-	// Errors: INVALID_ARGUMENT / BAD_FRAME, NOT_FOUND / QUEUE_NOT_FOUND, ABORTED / SUPERSEDED.
+	// Errors: INVALID_ARGUMENT / BAD_FRAME, NOT_FOUND / QUEUE_NOT_FOUND, ABORTED / SUPERSEDED,
+	// RESOURCE_EXHAUSTED / OVERLOADED.
 	Work(grpc.BidiStreamingServer[WorkRequest, WorkResponse]) error
 	// ListWorkers lists the workers that are connected, by name.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
