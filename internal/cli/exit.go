@@ -75,7 +75,8 @@ func outcomeExit(o *client.Outcome) int {
 	switch {
 	case o.State == weftv1.TaskState_TASK_STATE_SUCCEEDED:
 		return int(o.Command.GetExitCode())
-	case o.End == weftv1.AttemptEnd_ATTEMPT_END_TIMEOUT || reason == task.ReasonTimeout:
+	case o.End == weftv1.AttemptEnd_ATTEMPT_END_TIMEOUT || reason == task.ReasonTimeout,
+		o.State == weftv1.TaskState_TASK_STATE_EXPIRED:
 		return ExitTimeout
 	case o.State == weftv1.TaskState_TASK_STATE_CANCELLED:
 		return ExitInterrupted

@@ -205,7 +205,7 @@ func (a *App) queueEnd(err error, queue string) error {
 	case errors.Is(err, client.ErrFull):
 		return &ExitError{Code: ExitTimeout, Err: fmt.Errorf("queue %s is full", queue)}
 	case errors.Is(err, client.ErrEmpty):
-		return &ExitError{Code: ExitTimeout, Err: fmt.Errorf("queue %s has no task to get", queue)}
+		return &ExitError{Code: ExitTimeout, Err: fmt.Errorf("queue %s hands out no task now (weft queue show %s)", queue, queue)}
 	case errors.Is(err, client.ErrQueueClosed):
 		return &ExitError{Code: ExitClosed, Err: fmt.Errorf("queue %s is closed", queue)}
 	default:

@@ -21,6 +21,7 @@ type broker struct {
 	streams  []*stream
 	waiters  uint64
 	putting  []putting
+	asked    map[string]bool // requests for tasks that ever came
 	hungUp   map[uint64]bool // waiters that nobody listens for
 	lastTick time.Duration
 	lease    time.Duration // lease time, by this side's account

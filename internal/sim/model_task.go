@@ -272,7 +272,7 @@ func (m *model) taskDropped(r *journalv1.TaskDropped) {
 	if heard && m.s.limited {
 		return // to make room
 	}
-	if at := t.keptUntil(); at > m.wallHigh && !m.purges(t) && !(t.acked && t.opts.GetRetention() < 0) {
+	if at := t.keptUntil(); at > m.wallHigh && !m.purges(t) && !(t.acked && (t.opts == nil || t.opts.Retention < 0)) {
 		m.fail("task %d is dropped at %d and to be kept until %d", t.id, m.wallHigh, at)
 	}
 	if k := m.calls[t.call]; k != nil && !t.acked && !k.session.IsZero() {

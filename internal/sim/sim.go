@@ -105,7 +105,7 @@ func newSim(seed uint64, out io.Writer) *sim {
 	s.model = newModel(s)
 	s.observe = newObserver(s)
 	s.model.ticksLow, s.model.ticksHigh = s.wall(), s.wall()
-	s.broker = &broker{s: s, hungUp: map[uint64]bool{}}
+	s.broker = &broker{asked: map[string]bool{}, s: s, hungUp: map[uint64]bool{}}
 	return s
 }
 

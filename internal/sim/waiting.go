@@ -12,14 +12,15 @@ func (b *broker) await(c *conn, cmd shard.Command) shard.Command {
 	var forget shard.Command
 	switch asked := cmd.(type) {
 	case *shard.SubmitTask:
+		before := b.asked[asked.RequestID]
+		b.asked[asked.RequestID] = true
 		if asked.Waiter == 0 { // it does not want to wait
 			return cmd
 		}
 		b.waiters++
 		again := *asked
 		again.Waiter = b.waiters
-		took := slices.ContainsFunc(b.putting, func(p putting) bool { return p.request == again.RequestID })
-		b.putting = append(b.putting, putting{again.Waiter, again.RequestID, again.Task.Queue, len(b.s.model.order), took})
+		b.putting = append(b.putting, putting{again.Waiter, again.Task.Queue, len(b.s.model.order), before})
 		cmd, forget = &again, &shard.ForgetSubmit{Waiter: again.Waiter, Err: errUnavailable}
 	case *shard.JoinQueue:
 		b.waiters++
@@ -41,11 +42,10 @@ func (b *broker) await(c *conn, cmd shard.Command) shard.Command {
 
 // putting is a submission that is not answered yet.
 type putting struct {
-	waiter  uint64
-	request string
-	queue   string
-	tasks   int  // that there were before it
-	took    bool // the place of another one with the same request, perhaps
+	waiter uint64
+	queue  string
+	tasks  int  // that there were before it
+	took   bool // the place or the task of another one with the same request, perhaps
 }
 
 // putOut holds the answer to a submission to its turn: whoever waited at the queue before it is answered.

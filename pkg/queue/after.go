@@ -24,7 +24,7 @@ func (c *Core) dependencies(namespace string, o *Options) (d dependencies, err *
 		t, err := c.find(namespace, id)
 		switch {
 		case err != nil:
-			return d, pure.Refuse(pure.TaskNotFound, "no such task, or its outcome is past its retention",
+			return d, pure.Refuse(pure.TaskNotFound, "there is no task "+FormatID(id)+", or its outcome is past its retention",
 				"field", fmt.Sprintf("after[%d]", i), "task_id", FormatID(id))
 		case !t.State.Final():
 			if !slices.Contains(d.waits, id) {

@@ -32,7 +32,7 @@ func (c *Core) Explain(namespace string, id uint64, wall pure.Wall, lease pure.L
 func (c *Core) explain(t *task, wall pure.Wall, lease pure.Lease) Explanation {
 	switch {
 	case t.State.Final():
-		return Explanation{Reason: "final", Message: "The task has ended: it " + finalWord(t.State) + "."}
+		return explainFinal(t)
 	case t.State == Running:
 		return Explanation{Reason: "running", Message: fmt.Sprintf("The task runs: attempt %d, on %s, for %v.",
 			t.Attempts, c.holder(t), span(wall, t.StartedAt))}
@@ -47,6 +47,15 @@ func (c *Core) explain(t *task, wall pure.Wall, lease pure.Lease) Explanation {
 		return c.explainBlocked(t)
 	}
 	return c.explainReady(t, lease)
+}
+
+func explainFinal(t *task) Explanation {
+	e := Explanation{Reason: "final", Message: "The task has ended: it " + finalWord(t.State)}
+	if why := t.Outcome.Error; why != nil && why.Message != "" && t.State != Expired {
+		e.Message += " (" + cutText(why.Message) + ")"
+	}
+	e.Message += "."
+	return e
 }
 
 func finalWord(s State) string {
@@ -107,9 +116,6 @@ func (c *Core) explainReady(t *task, lease pure.Lease) Explanation {
 	if q.Paused {
 		return Explanation{Reason: "queue_paused", Message: "Queue " + q.Name + " is paused.", Advice: "weft queue resume " + q.Name}
 	}
-	if e, ok := q.explainWorkers(t); ok {
-		return e
-	}
 	at, paced := q.allowedAt()
 	switch {
 	case q.limited():
@@ -138,6 +144,9 @@ func (c *Core) explainReady(t *task, lease pure.Lease) Explanation {
 			Advice:  "weft queue update " + q.Name + " --rate N",
 		}
 	}
+	if e, ok := q.explainWorkers(t); ok {
+		return e
+	}
 	return q.explainTurn(t)
 }
 
@@ -162,14 +171,14 @@ func (q *queue) explainWorkers(t *task) (Explanation, bool) {
 	case !waiting:
 		return Explanation{
 			Reason: "no_worker", Message: "No worker serves queue " + q.Name + ".",
-			Advice: "weft worker --queues " + q.Name + " … (weft workers shows who is there)",
+			Advice: "weft worker --queues " + q.Name + " … (weft workers shows who is there)" + q.orGet(t),
 		}, true
 	case !kind:
 		return Explanation{
 			Reason: "no_kind",
 			Message: fmt.Sprintf("No worker of queue %s handles kind %s; the kinds there are %s.",
 				q.Name, t.Kind, few(slices.Sorted(maps.Keys(kinds)))),
-			Advice: "start a worker that handles kind " + t.Kind,
+			Advice: "start a worker that handles kind " + t.Kind + q.orGet(t),
 		}, true
 	case !labels:
 		return Explanation{
@@ -180,6 +189,14 @@ func (q *queue) explainWorkers(t *task) (Explanation, bool) {
 		}, true
 	}
 	return Explanation{}, false
+}
+
+// orGet is the advice to take a task by hand, as those that are no commands often are.
+func (q *queue) orGet(t *task) string {
+	if t.Kind == "command" {
+		return ""
+	}
+	return ", or weft queue get " + q.Name
 }
 
 func (q *queue) explainTurn(t *task) Explanation {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
@@ -46,7 +47,8 @@ func (c *Core) revivable(t *task) error {
 	key := t.Options.UniqueKey
 	switch {
 	case !t.State.Final() || t.State == Succeeded || t.Joined != 0:
-		return pure.Refuse(pure.TaskNotFinal, "only a task that failed, was cancelled or expired can be tried again",
+		return pure.Refuse(pure.TaskNotFinal, fmt.Sprintf("task %s is %v: only one that failed, was cancelled or expired can be tried again",
+			FormatID(t.ID), t.State),
 			"task_id", FormatID(t.ID), "state", t.State)
 	case t.queue.Closed:
 		return closed(t.queue)

@@ -15,7 +15,7 @@ func (q *queue) leader(n *NewTask, o *Options) (*task, *pure.Refusal) {
 	if t == nil || t.sameWork(&n.Spec) {
 		return t, nil
 	}
-	return nil, pure.Refuse(pure.UniqueMismatch, "a live task of this unique key has another kind or payload",
+	return nil, pure.Refuse(pure.UniqueMismatch, "task "+FormatID(t.ID)+", which has this unique key and has not ended, has another kind or payload",
 		"task_id", FormatID(t.ID), "unique_key", o.UniqueKey)
 }
 

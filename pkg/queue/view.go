@@ -46,7 +46,7 @@ func ParseID(s string) (uint64, bool) {
 func (c *Core) find(namespace string, id uint64) (*task, error) {
 	t := c.tasks[id]
 	if t == nil || t.queue.Namespace != namespace {
-		return nil, pure.Refuse(pure.TaskNotFound, "no such task, or its outcome is past its retention",
+		return nil, pure.Refuse(pure.TaskNotFound, "there is no task "+FormatID(id)+", or its outcome is past its retention",
 			"task_id", FormatID(id))
 	}
 	return t, nil

@@ -50,7 +50,7 @@ func TestQueueCommands(t *testing.T) {
 	w.has(0, []string{"PAYLOAD", "tea", "milk"}, "queue", "peek", "orders")
 	w.has(0, []string{"fifo", "open", "size 2"}, "queues")
 	w.want(run{0, "orders is paused\n", ""}, "queue", "pause", "orders")
-	w.want(run{124, "", "weft: queue orders has no task to get\n"}, "queue", "get", "orders", "--wait", "0s")
+	w.want(run{124, "", "weft: queue orders hands out no task now (weft queue show orders)\n"}, "queue", "get", "orders", "--wait", "0s")
 	w.want(run{0, "orders is resumed\n", ""}, "queue", "resume", "orders")
 	w.want(run{0, "tea\nmilk\n", ""}, "queue", "get", "orders", "-c", "2")
 	w.want(run{0, "", ""}, "queue", "join", "orders", "--wait", "10s")

@@ -44,7 +44,7 @@ func TestWaitingForAWorker(t *testing.T) {
 	other := strings.TrimSpace(w.run("submit", "--kind", "k").stdout)
 	w.interruptOnce()
 	w.want(run{130, "", "weft: " + other +
-		": No worker of queue default handles kind k; the kinds there are command. Try: start a worker that handles kind k\n"}, "wait", other)
+		": No worker of queue default handles kind k; the kinds there are command. Try: start a worker that handles kind k, or weft queue get default\n"}, "wait", other)
 }
 
 // What waits for a free slot says that.

@@ -111,7 +111,8 @@ type TaskServiceClient interface {
 	// RetryTasks makes tasks that failed, were cancelled or expired ready again, with all their tries: the
 	// ones named, or the failed ones of a queue. A task that was one of a call belongs to none from then on.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
-	// QUEUE_CLOSED. Of several named tasks none is changed then.
+	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks of more than
+	// 4 MiB together). Of several named tasks none is changed then.
 	RetryTasks(ctx context.Context, in *RetryTasksRequest, opts ...grpc.CallOption) (*RetryTasksResponse, error)
 	// ExplainTask says in a sentence why a task does not run, and what to do about it.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.
@@ -372,7 +373,8 @@ type TaskServiceServer interface {
 	// RetryTasks makes tasks that failed, were cancelled or expired ready again, with all their tries: the
 	// ones named, or the failed ones of a queue. A task that was one of a call belongs to none from then on.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
-	// QUEUE_CLOSED. Of several named tasks none is changed then.
+	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks of more than
+	// 4 MiB together). Of several named tasks none is changed then.
 	RetryTasks(context.Context, *RetryTasksRequest) (*RetryTasksResponse, error)
 	// ExplainTask says in a sentence why a task does not run, and what to do about it.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.
