@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +40,7 @@ type race struct {
 	ctx   context.Context
 	tasks int // of each part
 	seed  uint64
-	ended atomic.Int64 // of the part that is cancelled by index
+	ended milestones // of the part that is cancelled by index
 
 	mu        sync.Mutex
 	told      map[string]told      // by task
@@ -88,9 +87,7 @@ func TestCancelRaces(t *testing.T) {
 
 // reaches waits until so many tasks of the first part have ended: it is everybody's clock.
 func (r *race) reaches(n int) {
-	for r.ended.Load() < int64(n) && r.ctx.Err() == nil {
-		time.Sleep(time.Millisecond) // the next look
-	}
+	r.ended.reaches(r.ctx, n)
 }
 
 // spec is a task that takes no time, some, or two attempts. What it came to stays.
@@ -135,7 +132,7 @@ func (r *race) follow(f *client.Future, clock bool) error {
 		return err
 	}
 	if clock {
-		r.ended.Add(1)
+		r.ended.add()
 	}
 	if id := f.TaskID(); id != "" { // it was cancelled before it was sent
 		r.note(id, told{o.State, o.Token, o.FinishedAt})

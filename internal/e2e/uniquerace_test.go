@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,7 +27,7 @@ type sharer struct {
 type sharing struct {
 	calls [2]*client.Call
 	pairs [][2]sharer
-	ended atomic.Int64
+	ended milestones
 	group *errgroup.Group
 	ctx   context.Context
 }
@@ -92,7 +90,7 @@ func (s *sharing) submit(rng *rand.Rand) error {
 			x.future, x.cancelled = f, rng.IntN(2) == 0
 			s.group.Go(func() (err error) {
 				x.outcome, err = f.Wait(s.ctx)
-				s.ended.Add(1)
+				s.ended.add()
 				return err
 			})
 		}
@@ -114,9 +112,7 @@ func (s *sharing) cancel(order []int) {
 
 // reaches waits until so many have their outcome.
 func (s *sharing) reaches(n int) {
-	for s.ended.Load() < int64(n) && s.ctx.Err() == nil {
-		time.Sleep(time.Millisecond) // the next look
-	}
+	s.ended.reaches(s.ctx, n)
 }
 
 // checkSharers holds what each was told against what was asked for and what ran.

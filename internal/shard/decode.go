@@ -207,18 +207,7 @@ func queuePutRecord(r *journalv1.QueuePut) *queue.QueuePut {
 		},
 		Paused: r.Paused, Closed: r.Closed, Deleting: r.Deleting,
 	}
-	n := 0
-	for state := range s.Purged {
-		switch {
-		case r.PurgedStates&(1<<state) == 0:
-			continue
-		case n < len(r.Purged):
-			s.Purged[state] = r.Purged[n]
-		default:
-			s.Purged[state] = r.PurgedTo
-		}
-		n++
-	}
+	copy(s.Purged[:], r.Purged)
 	if r.Defaults != nil {
 		s.Defaults = toOptions(r.Defaults)
 	}

@@ -303,28 +303,15 @@ func callMessage(rec any) *journalv1.Record {
 	panic(fmt.Sprintf("shard: no encoding for a %T", rec))
 }
 
-// purgedMessage writes limits of their own only if they are not all the same.
-func purgedMessage(m *journalv1.QueuePut, p *queue.Purged) {
-	same := true
-	for s, to := range p {
-		if to > 0 {
-			m.PurgedStates |= 1 << s
-			m.Purged = append(m.Purged, to)
-			same = same && to == m.PurgedTo
-		}
-	}
-	if same {
-		m.Purged = nil
-	}
-}
-
 func queuePutMessage(s *queue.QueueState) *journalv1.Record {
 	m := &journalv1.QueuePut{
 		Id: s.ID, Namespace: s.Namespace, Name: s.Name, CreatedAt: int64(s.CreatedAt), Order: uint32(s.Order),
 		MaxSize: s.MaxSize, MaxRunning: s.MaxRunning, MaxRunningPerKey: s.MaxRunningPerKey, Rate: s.Rate, Burst: s.Burst,
-		Paused: s.Paused, Closed: s.Closed, Deleting: s.Deleting, PurgedTo: s.Purged.To(),
+		Paused: s.Paused, Closed: s.Closed, Deleting: s.Deleting,
 	}
-	purgedMessage(m, &s.Purged)
+	if s.Purged != (queue.Purged{}) {
+		m.Purged = s.Purged[:]
+	}
 	if s.Defaults != nil {
 		m.Defaults = optionsMessage(s.Defaults)
 	}

@@ -93,11 +93,8 @@ type RetryPage struct {
 
 func (c *RetryTasks) run(m *Machine, step *pure.Step) (any, error) {
 	if len(c.IDs) > 0 {
-		ids := slices.Compact(slices.Sorted(slices.Values(c.IDs)))
-		if err := m.queue.Retry(step, c.Namespace, ids); err != nil {
-			return nil, err
-		}
-		return RetryPage{Tasks: len(ids)}, nil
+		tasks, err := m.queue.Retry(step, c.Namespace, c.IDs)
+		return RetryPage{Tasks: tasks}, err
 	}
 	tasks, next, err := m.queue.RetryQueue(step, c.Namespace, c.Queue, c.Kind, c.After)
 	return RetryPage{tasks, next}, err

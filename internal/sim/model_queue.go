@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"math/bits"
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
@@ -36,20 +35,20 @@ func (m *model) queuePut(r *journalv1.QueuePut) {
 		m.fail("queue %d is written after its end, or renamed", r.Id)
 	}
 	switch {
-	case r.PurgedTo > q.last.PurgedTo:
+	case furthest(r) > furthest(q.last):
 		for _, id := range m.order {
 			if t := m.tasks[id]; t.queue == r.Id && t.state.Waits() && purgedTo(r, t.state) > purgedTo(q.last, t.state) {
 				q.purged[id] = true
 			}
 		}
-	case r.PurgedTo == 0 && q.last.PurgedTo > 0:
+	case furthest(r) == 0 && furthest(q.last) > 0:
 		for _, id := range m.order {
 			if t := m.tasks[id]; q.purged[id] && t.state.Waits() && !t.revived {
 				m.fail("queue %d is purged, and task %d is %v", r.Id, id, t.state)
 			}
 		}
 		clear(q.purged)
-	case r.PurgedTo < q.last.PurgedTo:
+	case furthest(r) < furthest(q.last):
 		m.fail("queue %d was purged further", r.Id)
 	}
 	q.last = r
@@ -113,15 +112,14 @@ func (m *model) purges(t *modelTask) bool {
 
 // purgedTo is how far a queue is purged of a state.
 func purgedTo(r *journalv1.QueuePut, state queue.State) uint64 {
-	n := bits.OnesCount32(r.PurgedStates & (1<<state - 1))
-	switch {
-	case r.PurgedStates&(1<<state) == 0:
-		return 0
-	case n < len(r.Purged):
-		return r.Purged[n]
+	if int(state) < len(r.Purged) {
+		return r.Purged[state]
 	}
-	return r.PurgedTo
+	return 0
 }
+
+// furthest is how far a queue is purged of any state.
+func furthest(r *journalv1.QueuePut) uint64 { return slices.Max(append([]uint64{0}, r.Purged...)) }
 
 // admitted holds a new task to the state of its queue.
 func (m *model) admitted(t *modelTask) {

@@ -146,7 +146,7 @@ func (c *Core) redepend() {
 	}
 	for t := c.taskAges.Oldest(); t != nil; t = c.taskAges.Next(t) {
 		if t.awaited() && t.State.Final() {
-			c.sweeps = append(c.sweeps, &sweep{ended: t})
+			c.sweep(&sweep{ended: t})
 		}
 	}
 }

@@ -161,7 +161,7 @@ func (c *Core) finishTried(step *pure.Step, t *task, tries uint32, o *Outcome) {
 	}
 	c.tellWatchers(step, t)
 	if t.awaited() {
-		c.sweeps = append(c.sweeps, &sweep{ended: t})
+		c.sweep(&sweep{ended: t})
 	}
 }
 

@@ -357,7 +357,7 @@ func (c *Core) CancelCallID(step *pure.Step, id uint64, grace time.Duration) (ta
 	c.change(step, k, func(r *CallChanged) {
 		r.Finished, r.CancelledTo, r.DaemonsOnly, r.CancelGrace = true, *step.Counter, false, max(grace, -1)
 	})
-	c.sweeps = append(c.sweeps, &sweep{call: k, at: len(k.tasks)})
+	c.sweep(&sweep{call: k, at: len(k.tasks)})
 	return tasks
 }
 

@@ -33,7 +33,7 @@ func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace
 	}
 	c.cancelWaiting(k, r)
 	k.cancelling++
-	c.sweeps = append(c.sweeps, &sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
+	c.sweep(&sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
 	return nil
 }
 
@@ -82,7 +82,7 @@ func (c *Core) cancelWaiting(k *call, r pure.Range) {
 	}
 	if len(indexes) > 0 {
 		slices.Sort(indexes)
-		c.sweeps = append(c.sweeps, &sweep{call: k, waiting: indexes})
+		c.sweep(&sweep{call: k, waiting: indexes})
 	}
 }
 
@@ -124,7 +124,7 @@ func (c *Core) putCancelled(step *pure.Step, p *putter) {
 		State: Cancelled, Outcome: &Outcome{State: Cancelled, Error: cancelledError, FinishedAt: step.Wall},
 	}
 	c.putState.Extra = &Extra{Joined: c.putState.ID} // it stands for itself: without its payload it is never tried again
-	c.putState.Options, c.putState.Payload = q.options(p.task.Spec.Options), Payload{}
+	c.putState.Options, c.putState.Payload = q.options(p.task.Spec.options()), Payload{}
 	c.rec.put = TaskPut{State: &c.putState}
 	c.emit(step, &c.rec.put)
 	c.tellEnqueued(step, k, &p.task, nil)

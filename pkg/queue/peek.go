@@ -11,9 +11,7 @@ func (c *Core) Peek(namespace, queueName string, n int) ([]Snapshot, error) {
 	if _, err := c.Queue(namespace, queueName); err != nil {
 		return nil, err
 	}
-	if queueName == "" {
-		queueName = DefaultQueue
-	}
+	queueName = orDefault(queueName)
 	q := c.queueNames[name{namespace, queueName}]
 	if q == nil {
 		return nil, nil // the default queue before its first use

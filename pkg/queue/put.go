@@ -122,9 +122,7 @@ func (c *Core) wait(step *pure.Step, p *putter) *pure.Refusal {
 
 // sameWork tells whether a submission that waits is for the same queue, kind and payload as another.
 func (p *putter) sameWork(n *NewTask) bool {
-	a, b := &p.task.Spec, &n.Spec
-	return orDefault(p.task.Queue) == orDefault(n.Queue) && a.Kind == b.Kind && a.Payload.Encoding == b.Payload.Encoding &&
-		string(a.Payload.Data) == string(b.Payload.Data)
+	return orDefault(p.task.Queue) == orDefault(n.Queue) && p.task.Spec.sameWork(&n.Spec)
 }
 
 func orDefault(queueName string) string {
@@ -246,7 +244,7 @@ func (c *Core) admitToCall(step *pure.Step, p *putter) {
 // follow has those go on that wait behind another.
 func (c *Core) follow(p *putter) {
 	if len(p.behind) > 0 {
-		c.sweeps = append(c.sweeps, &sweep{call: p.call, behind: p.behind})
+		c.sweep(&sweep{call: p.call, behind: p.behind})
 	}
 }
 
@@ -274,12 +272,9 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	if refusal != nil {
 		return nil, false, refusal
 	}
-	options := q.options(n.Spec.Options)
+	options := q.options(n.Spec.options())
 	if q.Closed {
 		return nil, false, closed(q)
-	}
-	if refusal := c.room(step, q.space, specWeight(&n.Spec), 1); refusal != nil {
-		return nil, false, refusal
 	}
 	if t := q.unique[options.UniqueKey]; t != nil && t.State.Waits() {
 		c.covered(step, t) // one that counts as gone is not joined
@@ -300,6 +295,10 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 	}
 	state, refusal := c.dependencies(namespace, options)
 	if refusal != nil {
+		return nil, false, refusal
+	}
+	// Last, as it may forget ended tasks: what is refused for another reason changes nothing.
+	if refusal := c.room(step, q.space, specWeight(&n.Spec), 1); refusal != nil {
 		return nil, false, refusal
 	}
 	c.putState = TaskState{
@@ -329,9 +328,6 @@ func (c *Core) put(step *pure.Step, namespace string, n *NewTask, k *call, reque
 
 // options are a task's with the queue's defaults.
 func (q *queue) options(o *Options) *Options {
-	if o == nil {
-		o = DefaultOptions
-	}
 	d := q.Defaults
 	if d == nil {
 		return q.intern(o)
@@ -377,34 +373,32 @@ func (q *queue) intern(o *Options) *Options {
 // same tells whether a task was asked for in the same words. What the words left to the queue's defaults may
 // have been anything.
 func (t *task) same(n *NewTask) bool {
-	queueName := n.Queue
-	if queueName == "" {
-		queueName = DefaultQueue
-	}
-	asked := n.Spec.Options
-	if asked == nil {
-		asked = DefaultOptions
-	}
-	return t.queue.Name == queueName && t.RunAt == n.Spec.RunAt && t.sameWork(&n.Spec) && t.Options.answers(asked)
+	asked := n.Spec.options()
+	return t.queue.Name == orDefault(n.Queue) && t.RunAt == n.Spec.RunAt && t.sameWork(&n.Spec) && t.Options.answers(asked)
 }
 
 // same tells whether two requests are for equal tasks.
 func (n *NewTask) same(o *NewTask) bool {
-	a, b := n.Spec.Options, o.Spec.Options
-	if a == nil {
-		a = DefaultOptions
+	return orDefault(n.Queue) == orDefault(o.Queue) && n.Spec.RunAt == o.Spec.RunAt && n.Spec.sameWork(&o.Spec) &&
+		n.Spec.options().equal(o.Spec.options())
+}
+
+// options are what a spec asks for, all of it by default.
+func (s *Spec) options() *Options {
+	if s.Options == nil {
+		return DefaultOptions
 	}
-	if b == nil {
-		b = DefaultOptions
-	}
-	return n.Queue == o.Queue && n.Spec.Kind == o.Spec.Kind && n.Spec.RunAt == o.Spec.RunAt && a.equal(b) &&
-		n.Spec.Payload.Encoding == o.Spec.Payload.Encoding && string(n.Spec.Payload.Data) == string(o.Spec.Payload.Data)
+	return s.Options
+}
+
+// sameWork tells whether two specs have the same kind and payload.
+func (s *Spec) sameWork(o *Spec) bool {
+	return s.Kind == o.Kind && s.Payload.Encoding == o.Payload.Encoding && string(s.Payload.Data) == string(o.Payload.Data)
 }
 
 // sameWork tells whether a task has the same kind and payload.
 func (t *task) sameWork(s *Spec) bool {
-	return t.Kind == s.Kind &&
-		(t.void() || t.Payload.Encoding == s.Payload.Encoding && string(t.Payload.Data) == string(s.Payload.Data))
+	return t.Spec.sameWork(s) || t.void() && t.Kind == s.Kind
 }
 
 // void tells whether a task stands for one that never came to be, and whose payload was left out.
@@ -412,7 +406,8 @@ func (t *task) void() bool {
 	return t.State == Cancelled && t.Joined != 0 && t.Payload.Encoding == 0 && len(t.Payload.Data) == 0
 }
 
-// answers tells whether options may have been made of these, with some queue's defaults.
+// answers tells whether options may have been made of these, with some queue's defaults. A task that was tried
+// again by hand has lost the deadline that it missed.
 func (o *Options) answers(asked *Options) bool {
 	if o == asked {
 		return true
@@ -427,6 +422,9 @@ func (o *Options) answers(asked *Options) bool {
 	}
 	if a.Retention < 0 {
 		a.Retention = o.Retention
+	}
+	if o.Deadline == 0 {
+		a.Deadline = 0
 	}
 	return o.equal(&a)
 }

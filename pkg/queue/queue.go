@@ -155,9 +155,7 @@ func (s *Settings) equal(o *Settings) bool {
 
 // findQueue finds a queue, and makes the default one.
 func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, *pure.Refusal) {
-	if queueName == "" {
-		queueName = DefaultQueue
-	}
+	queueName = orDefault(queueName)
 	if q := c.queueNames[name{namespace, queueName}]; q != nil {
 		return q, nil
 	}

@@ -7,8 +7,9 @@ import (
 	"github.com/weftq/weft/internal/pure"
 )
 
-// Retry makes final tasks ready again, all of them or none. A call's task belongs to none from then on.
-func (c *Core) Retry(step *pure.Step, namespace string, ids []uint64) error {
+// Retry makes final tasks ready again, all of them or none, and returns how many. A call's task belongs to none from
+// then on.
+func (c *Core) Retry(step *pure.Step, namespace string, ids []uint64) (tasks int, err error) {
 	type uniqueKey struct {
 		queue *queue
 		key   string
@@ -19,28 +20,28 @@ func (c *Core) Retry(step *pure.Step, namespace string, ids []uint64) error {
 	for _, id := range ids {
 		t, err := c.find(namespace, id)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if err := c.revivable(t); err != nil {
-			return err
+			return 0, err
 		}
 		if key := t.Options.UniqueKey; key != "" {
 			k := uniqueKey{t.queue, key}
 			if other := keys[k]; other != 0 {
-				return pure.Refuse(pure.UniqueMismatch, "two of the tasks have the same unique key",
+				return 0, pure.Refuse(pure.UniqueMismatch, "two of the tasks have the same unique key",
 					"task_id", FormatID(other), "unique_key", key)
 			}
 			keys[k] = id
 		}
 		if bytes += weight(&t.TaskState); bytes > retryBytesMax && len(ids) > 1 {
-			return pure.Refuse(pure.InvalidField, "task_ids: the tasks must not be larger than 4 MiB together",
+			return 0, pure.Refuse(pure.InvalidField, "task_ids: the tasks must not be larger than 4 MiB together",
 				"field", "task_ids", "limit", retryBytesMax)
 		}
 	}
 	for _, id := range ids {
 		c.revive(step, c.tasks[id])
 	}
-	return nil
+	return len(ids), nil
 }
 
 func (c *Core) revivable(t *task) error {

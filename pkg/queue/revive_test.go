@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
@@ -111,7 +112,8 @@ func TestRetryIsOfAllOrNone(t *testing.T) {
 	} {
 		b := newBench(Config{})
 		ids := cancelled(t, b, c.n, c.key, c.bytes)
-		refusal, _ := errors.AsType[*pure.Refusal](b.core.Retry(b.step(), "n", ids))
+		_, err := b.core.Retry(b.step(), "n", ids)
+		refusal, _ := errors.AsType[*pure.Refusal](err)
 		if refusal == nil || refusal.Reason != c.reason {
 			t.Errorf("%s: %v, want %s", name, refusal, c.reason)
 		}
@@ -120,8 +122,27 @@ func TestRetryIsOfAllOrNone(t *testing.T) {
 				t.Errorf("%s: task %d is %v", name, id, s)
 			}
 		}
-		if err := b.core.Retry(b.step(), "n", []uint64{ids[0], ids[0]}); err != nil || b.core.tasks[ids[0]].State != Ready {
+		if n, err := b.core.Retry(b.step(), "n", []uint64{ids[0], ids[0]}); err != nil || n != 1 || b.core.tasks[ids[0]].State != Ready {
 			t.Errorf("%s: one of them, named twice: %v, it is %v", name, err, b.core.tasks[ids[0]].State)
 		}
+	}
+}
+
+// A request whose task was tried again without its deadline may still be repeated.
+func TestARequestIsRepeatedAfterARetry(t *testing.T) {
+	b := newBench(Config{})
+	o := *DefaultOptions
+	o.Deadline = pure.Wall(time.Minute) // which is over: see bench.step
+	n := NewTask{Spec: Spec{Kind: "k", Options: &o}}
+	made, _, err := b.core.Submit(b.step(), "n", "r", n, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.core.Advance(b.step())
+	if _, err := b.core.Retry(b.step(), "n", []uint64{made.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if again, _, err := b.core.Submit(b.step(), "n", "r", n, 0); err != nil || again.ID != made.ID {
+		t.Errorf("task %d, %v", again.ID, err)
 	}
 }

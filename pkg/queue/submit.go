@@ -111,10 +111,7 @@ func (k *call) resolve(n *NewTask) (on *putter, err *pure.Refusal) {
 	if len(n.AfterIndexes) == 0 {
 		return nil, nil
 	}
-	options := *DefaultOptions
-	if n.Spec.Options != nil {
-		options = *n.Spec.Options
-	}
+	options := *n.Spec.options()
 	options.After = slices.Clone(options.After)
 	for i, index := range n.AfterIndexes {
 		field := fmt.Sprintf("after_indexes[%d]", i)
@@ -162,10 +159,7 @@ func (c *Core) sameInCall(k *call, t *task, n *NewTask) bool {
 	if len(had) == 0 && len(n.AfterIndexes) == 0 {
 		return t.same(n)
 	}
-	options := *DefaultOptions
-	if n.Spec.Options != nil {
-		options = *n.Spec.Options
-	}
+	options := *n.Spec.options()
 	after := slices.Clone(options.After)
 	for _, index := range n.AfterIndexes {
 		if on := k.byIndex[index]; on != nil {

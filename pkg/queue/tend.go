@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/weftq/weft/internal/pure"
+import (
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+)
 
 // soilQueueState notes that a queue's counts changed, if anybody waits for that.
 func (c *Core) soilQueueState(q *queue) {
@@ -49,7 +53,7 @@ func (q *queue) tasks() (n uint64) {
 // refuseWaiters tells the reservations at a closed queue that nothing will come, and tells whether it came to the
 // end.
 func (c *Core) refuseWaiters(step *pure.Step, q *queue) bool {
-	for _, p := range append([]*profile(nil), q.inOrder...) {
+	for _, p := range slices.Clone(q.inOrder) {
 		for {
 			w, _, ok := p.waiters.Min()
 			if !ok {

@@ -140,9 +140,7 @@ func (v *QueueView) Unfinished() (n uint64) {
 
 // Queue returns a queue.
 func (c *Core) Queue(namespace, queueName string) (QueueView, error) {
-	if queueName == "" {
-		queueName = DefaultQueue
-	}
+	queueName = orDefault(queueName)
 	q := c.queueNames[name{namespace, queueName}]
 	switch {
 	case q != nil:

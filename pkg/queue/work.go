@@ -176,18 +176,15 @@ func (t *task) assignment() Assignment {
 
 // runSweep goes on with a sweep, and tells whether it came to the end.
 func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
-	if s.peer != nil {
-		return c.sweepPeer(step, s)
-	}
 	switch {
+	case s.peer != nil:
+		return c.sweepPeer(step, s)
 	case s.purge != nil:
 		return c.sweepPurge(step, s)
 	case s.ended != nil:
 		return c.sweepEnded(step, s)
 	case s.stuffed != nil:
 		return c.sweepStuffed(step, s.stuffed)
-	}
-	switch {
 	case s.indexes != nil:
 		return c.sweepIndexes(step, s.call, s.indexes)
 	case s.waiting != nil:
@@ -195,6 +192,11 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 	case s.behind != nil:
 		return c.sweepBehind(step, s)
 	}
+	return c.sweepCall(step, s)
+}
+
+// sweepCall goes on with the cancellation of a call, and tells whether it came to the end.
+func (c *Core) sweepCall(step *pure.Step, s *sweep) bool {
 	for s.at = min(s.at, len(s.call.tasks)); s.at > 0; s.at-- {
 		if c.full(step) {
 			return false
@@ -205,9 +207,7 @@ func (c *Core) runSweep(step *pure.Step, s *sweep) bool {
 			c.cancelCalled(step, t, s.call.CancelGrace)
 		}
 	}
-	if c.calls[s.call.ID] == s.call {
-		c.dropIfDone(step, s.call)
-	}
+	c.dropIfDone(step, s.call)
 	return true
 }
 

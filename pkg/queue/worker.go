@@ -9,20 +9,19 @@ import (
 
 // worker is a connected worker.
 type worker struct {
-	peer         *peer
-	namespace    string
-	name         string
-	kinds        []string
-	profileKinds []string // sorted, each once
-	queues       []string
-	labels       []string
-	slots        uint32
-	credits      uint32
-	draining     bool
-	gone         bool
-	subs         []*sub // one a queue
-	turn         int    // of the next queue to be asked
-	dirty        bool
+	peer      *peer
+	namespace string
+	name      string
+	kinds     []string
+	queues    []string
+	labels    []string
+	slots     uint32
+	credits   uint32
+	draining  bool
+	gone      bool
+	subs      []*sub // one a queue
+	turn      int    // of the next queue to be asked
+	dirty     bool
 }
 
 func (c *Core) soilWorker(w *worker) {
@@ -45,7 +44,6 @@ func (c *Core) addWorker(p *peer, queues []*queue, h Hello) {
 	}
 	p.worker = w
 	c.peers[p.id] = p // it may have been forgotten for a moment
-	w.profileKinds = sortedKinds(h.Kinds)
 	for i, q := range queues {
 		if !slices.Contains(queues[:i], q) {
 			w.serve(q)
@@ -58,7 +56,7 @@ func (c *Core) addWorker(p *peer, queues []*queue, h Hello) {
 
 // serve subscribes a worker to a queue.
 func (w *worker) serve(q *queue) {
-	s := &sub{worker: w, profile: q.profile(w.profileKinds, w.labels)}
+	s := &sub{worker: w, profile: q.profile(sortedKinds(w.kinds), w.labels)}
 	s.profile.workers = append(s.profile.workers, s)
 	w.subs = append(w.subs, s)
 	if w.credits > 0 {

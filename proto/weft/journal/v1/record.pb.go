@@ -569,13 +569,9 @@ type QueuePut struct {
 	Closed bool `protobuf:"varint,13,opt,name=closed,proto3" json:"closed,omitempty"`
 	// Goes when its tasks have.
 	Deleting bool `protobuf:"varint,14,opt,name=deleting,proto3" json:"deleting,omitempty"`
-	// Tasks with ids up to this one are purged, or count as such, if in one of the states and if their last attempt
-	// did not begin later.
-	PurgedTo uint64 `protobuf:"varint,15,opt,name=purged_to,json=purgedTo,proto3" json:"purged_to,omitempty"`
-	// Those states, as bits.
-	PurgedStates uint32 `protobuf:"varint,16,opt,name=purged_states,json=purgedStates,proto3" json:"purged_states,omitempty"`
-	// The limit of each of those states, the least state first, where they are not the same.
-	Purged        []uint64 `protobuf:"varint,17,rep,packed,name=purged,proto3" json:"purged,omitempty"`
+	// By state, as numbered there: tasks with ids up to this one are purged, or count as such, if their last attempt
+	// did not begin later. Empty is that nothing is purged.
+	Purged        []uint64 `protobuf:"varint,15,rep,packed,name=purged,proto3" json:"purged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -706,20 +702,6 @@ func (x *QueuePut) GetDeleting() bool {
 		return x.Deleting
 	}
 	return false
-}
-
-func (x *QueuePut) GetPurgedTo() uint64 {
-	if x != nil {
-		return x.PurgedTo
-	}
-	return 0
-}
-
-func (x *QueuePut) GetPurgedStates() uint32 {
-	if x != nil {
-		return x.PurgedStates
-	}
-	return 0
 }
 
 func (x *QueuePut) GetPurged() []uint64 {
@@ -3252,7 +3234,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xf2\x03\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xb0\x03\n" +
 	"\bQueuePut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -3270,10 +3252,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\bdefaults\x18\v \x01(\v2\x18.weft.journal.v1.OptionsR\bdefaults\x12\x16\n" +
 	"\x06paused\x18\f \x01(\bR\x06paused\x12\x16\n" +
 	"\x06closed\x18\r \x01(\bR\x06closed\x12\x1a\n" +
-	"\bdeleting\x18\x0e \x01(\bR\bdeleting\x12\x1b\n" +
-	"\tpurged_to\x18\x0f \x01(\x04R\bpurgedTo\x12#\n" +
-	"\rpurged_states\x18\x10 \x01(\rR\fpurgedStates\x12\x16\n" +
-	"\x06purged\x18\x11 \x03(\x04R\x06purged\"\x1e\n" +
+	"\bdeleting\x18\x0e \x01(\bR\bdeleting\x12\x16\n" +
+	"\x06purged\x18\x0f \x03(\x04R\x06purged\"\x1e\n" +
 	"\fQueueDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"i\n" +
 	"\rTaskUnblocked\x12\x0e\n" +
