@@ -134,6 +134,7 @@ func assignmentMessage(a *queue.Assignment) *weftv1.Assignment {
 	m := &weftv1.Assignment{
 		TaskId: queue.FormatID(a.ID), Token: a.Token, Queue: a.Queue, Kind: a.Kind,
 		Timeout: durationMessage(a.Options.Timeout), Attempt: a.Attempt, Labels: labelMap(a.Options.Labels),
+		Checkpoint: checkpointMessage(a.Checkpoint), Called: a.Called,
 	}
 	if a.Options.Grace != queue.GraceDefault {
 		m.Grace = durationpb.New(a.Options.Grace)
@@ -173,8 +174,10 @@ func taskMessage(s *queue.Snapshot, full bool) *weftv1.Task {
 	for _, id := range s.Waits {
 		m.WaitsFor = append(m.WaitsFor, queue.FormatID(id))
 	}
+	m.Progress, m.PartialsCount = progressMessage(s.Progress), uint32(len(s.Partials))
 	if full {
 		m.EarlierAttempts = attemptMessages(s.History)
+		m.Checkpoint, m.Partials = checkpointMessage(s.Checkpoint), payloadMessages(s.Partials)
 	}
 	if s.State.Held() {
 		m.Attempt = &weftv1.Attempt{Token: s.Token, Worker: s.Worker, StartedAt: timestamp(s.StartedAt)}

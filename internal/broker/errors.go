@@ -46,6 +46,9 @@ var reasonCodes = map[pure.Reason]codes.Code{
 	pure.QueueExists:     codes.AlreadyExists,
 	pure.UniqueMismatch:  codes.AlreadyExists,
 	pure.TaskNotFinal:    codes.FailedPrecondition,
+	pure.PartialsFull:    codes.ResourceExhausted,
+	pure.PartialsGap:     codes.FailedPrecondition,
+	pure.NoSubmitter:     codes.FailedPrecondition,
 
 	pure.ScheduleNotFound: codes.NotFound,
 	pure.ScheduleExists:   codes.AlreadyExists,

@@ -257,7 +257,7 @@ func (f *workFrame) decode(data []byte) error {
 	if err != nil || !more {
 		return err
 	}
-	f.refuse(workRest(f.cmd, &f.rest))
+	f.refuse(workRest(f.cmd, &f.rest, f.bytes))
 	f.output = f.rest.GetOutput()
 	return nil
 }

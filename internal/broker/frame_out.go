@@ -72,6 +72,21 @@ func appendExecute(b []byte, effect any) []byte {
 		b = wire.String(b, 5, e.Worker)
 		b = wire.Uint(b, 6, uint64(e.Attempts))
 		return wire.Shut(b, at)
+	case *queue.Advanced:
+		b, at = wire.Open(b, 7)
+		b = wire.Uint(b, 1, e.Index)
+		b = appendTaskID(b, 2, e.ID)
+		b = wire.Uint(b, 3, e.Token)
+		b = appendProgress(b, 4, e.Progress)
+		b = appendPayloads(b, 5, e.Partials)
+		b = wire.Uint(b, 6, uint64(e.Offset))
+		return wire.Shut(b, at)
+	case *queue.Interrupted:
+		b, at = wire.Open(b, 8)
+		b = wire.Uint(b, 1, e.Index)
+		b = appendTaskID(b, 2, e.Task)
+		b = wire.String(b, 3, e.Message)
+		return wire.Shut(b, at)
 	case *shard.Attached:
 		b, at = wire.Open(b, 1)
 		b = appendSession(b, 1, e.Session)
@@ -161,6 +176,14 @@ func appendWork(b []byte, effect any) []byte {
 		b = wire.Uint(b, 2, uint64(e.Reason))
 		b = appendDuration(b, 3, e.Grace)
 		return wire.Shut(b, at)
+	case *queue.AdvanceAnswered:
+		b, at = wire.Open(b, 9)
+		b = wire.Uint(b, 1, e.Token)
+		b = wire.Uint(b, 2, e.Sequence)
+		if e.Reason != "" {
+			b = wire.Uint(b, 3, uint64(reasonEnum(e.Reason)))
+		}
+		return wire.Shut(b, at)
 	case *shard.Welcome:
 		b, at = wire.Open(b, 1)
 		b = appendSession(b, 1, e.Session)
@@ -199,6 +222,16 @@ func appendAssignment(b []byte, number protowire.Number, a *queue.Assignment) []
 	}
 	b = wire.Uint(b, 9, uint64(a.Attempt))
 	b = appendMap(b, 10, a.Options.Labels)
+	if p := a.Checkpoint; p != nil {
+		var in int
+		b, in = wire.Open(b, 11)
+		b = appendPayload(b, 1, 1, p.State)
+		b = wire.Uint(b, 2, uint64(p.Partials))
+		b = wire.Shut(b, in)
+	}
+	if a.Called {
+		b = wire.Uint(b, 12, 1)
+	}
 	return wire.Shut(b, at)
 }
 
@@ -207,7 +240,7 @@ func executeRest(cmd *shard.CallFrame, req *weftv1.ExecuteRequest) *pure.Refusal
 	if req.GetAttach() != nil {
 		return badFrame("attach", "is for the first frame")
 	}
-	cmd.Finish = req.GetFinish()
+	cmd.Finish, cmd.Interrupted = req.GetFinish(), req.GetInterruptTaken()
 	if len(req.GetCancels()) > frameCancelMax {
 		return badFrame("cancels", "must have at most 1000 items")
 	}
@@ -236,8 +269,9 @@ func cancelOf(c *weftv1.ExecuteCancel) (x shard.CallCancel, err *pure.Refusal) {
 	return x, err
 }
 
-// workRest takes the fields of a worker's frame that are read through the message.
-func workRest(cmd *shard.WorkerFrame, req *weftv1.WorkRequest) *pure.Refusal {
+// workRest takes the fields of a worker's frame that are read through the message. The frame has so many bytes of
+// results already.
+func workRest(cmd *shard.WorkerFrame, req *weftv1.WorkRequest, bytes int) *pure.Refusal {
 	switch {
 	case req.GetHello() != nil:
 		return badFrame("hello", "is for the first frame")
@@ -245,5 +279,5 @@ func workRest(cmd *shard.WorkerFrame, req *weftv1.WorkRequest) *pure.Refusal {
 		return badFrame("output", "must have at most 1000 items")
 	}
 	cmd.Draining, cmd.Goodbye = req.GetDraining(), req.GetGoodbye()
-	return nil
+	return advancesOf(cmd, req.GetAdvances(), bytes)
 }

@@ -88,6 +88,8 @@ type taskWatch struct {
 	stream  grpc.ServerStreamingServer[weftv1.WatchTaskResponse]
 	task    queue.Snapshot
 	wanted  bool // the output
+	partial bool // the partial results
+	sent    int  // of those
 	cursors [2]outputCursor
 	wake    chan struct{}
 	over    <-chan struct{}  // the broker's end
@@ -113,6 +115,7 @@ func (s *taskService) WatchTask(req *weftv1.WatchTaskRequest, stream grpc.Server
 	defer stop()
 	w := &taskWatch{
 		outputs: s.outputs, stream: stream, task: task, wake: make(chan struct{}, 1), over: s.loop.Over(),
+		partial: req.GetPartials(), sent: int(req.GetPartialsOffset()),
 		wanted: req.GetOutput() && task.Payload.Encoding == encodingCommand,
 		cursors: [2]outputCursor{
 			{stream: weftv1.OutputStream_OUTPUT_STREAM_STDOUT, token: req.GetToken(), offset: req.GetStdoutOffset()},
@@ -130,6 +133,9 @@ func (s *taskService) WatchTask(req *weftv1.WatchTaskRequest, stream grpc.Server
 
 func (w *taskWatch) run(ctx context.Context, o *shard.Outbox) error {
 	for {
+		if err := w.sendPartials(); err != nil {
+			return err
+		}
 		done, err := w.sendOutput()
 		if err != nil {
 			return err
@@ -143,7 +149,8 @@ func (w *taskWatch) run(ctx context.Context, o *shard.Outbox) error {
 			if w.task, err = latest(o, w.task); err != nil {
 				return err
 			}
-			if !w.task.State.Final() && (w.task.State != before.State || w.task.Token != before.Token) {
+			changed := w.task.State != before.State || w.task.Token != before.Token || w.task.Progress != before.Progress
+			if !w.task.State.Final() && changed {
 				if err := w.sendTask(); err != nil {
 					return err
 				}
@@ -161,9 +168,20 @@ func (w *taskWatch) run(ctx context.Context, o *shard.Outbox) error {
 }
 
 func (w *taskWatch) sendTask() error {
-	return w.stream.Send(&weftv1.WatchTaskResponse{Event: &weftv1.WatchTaskResponse_Task{
-		Task: taskMessage(&w.task, w.task.State.Final()),
-	}})
+	m := taskMessage(&w.task, w.task.State.Final())
+	m.Partials, m.Checkpoint = nil, nil // the ones come by themselves, the other is for who asks for the task
+	return w.stream.Send(&weftv1.WatchTaskResponse{Event: &weftv1.WatchTaskResponse_Task{Task: m}})
+}
+
+// sendPartials sends the partial results that have come.
+func (w *taskWatch) sendPartials() error {
+	for ; w.partial && w.sent < len(w.task.Partials); w.sent++ {
+		m := payloadMessages(w.task.Partials[w.sent : w.sent+1])[0]
+		if err := w.stream.Send(&weftv1.WatchTaskResponse{Event: &weftv1.WatchTaskResponse_Partial{Partial: m}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sendOutput sends what there is of the output, and tells whether that is all there will be.

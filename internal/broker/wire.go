@@ -63,6 +63,28 @@ func appendPayload(b []byte, field, command protowire.Number, p queue.Payload) [
 	return wire.Bytes(b, spelled, p.Data)
 }
 
+// appendPayloads appends payloads of a list, the empty ones too: they have their places.
+func appendPayloads(b []byte, field protowire.Number, list []queue.Payload) []byte {
+	for _, p := range list {
+		before := len(b)
+		if b = appendPayload(b, field, field, p); len(b) == before {
+			b = wire.Bytes(b, field, nil)
+		}
+	}
+	return b
+}
+
+func appendProgress(b []byte, field protowire.Number, p *queue.Progress) []byte {
+	if p == nil {
+		return b
+	}
+	b, at := wire.Open(b, field)
+	b = wire.Uint(b, 1, uint64(p.Done))
+	b = wire.Uint(b, 2, uint64(p.Total))
+	b = wire.String(b, 3, p.Message)
+	return wire.Shut(b, at)
+}
+
 func appendError(b []byte, field protowire.Number, e *queue.Error) []byte {
 	if e == nil {
 		return b

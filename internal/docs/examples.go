@@ -19,6 +19,10 @@ var examples = map[string][]string{
 	"TaskService/CompleteTask": {`{"task_id":"t1","token":"17","result":{"json":{"ok":true}}}`},
 	"TaskService/FailTask":     {`{"task_id":"t1","token":"17","error":{"reason":"no_stock","message":"sold out"}}`},
 	"TaskService/ReleaseTask":  {`{"task_id":"t1","token":"17"}`},
+	"TaskService/AdvanceTask": {
+		`{"task_id":"t1","token":"17","progress":{"done":"3","total":"10"},"checkpoint":{"state":{"json":3}}}`,
+	},
+	"TaskService/InterruptSubmitter": {`{"task_id":"t1","token":"17","message":"the disk is full"}`},
 	"TaskService/SubmitTasks": {
 		`{"tasks":[{"queue":"orders","kind":"order","payload":{"json":7}},{"queue":"orders","kind":"order","payload":{"json":8}}]}`,
 	},

@@ -35,6 +35,9 @@ const (
 	QueueExists     Reason = "QUEUE_EXISTS"
 	UniqueMismatch  Reason = "UNIQUE_MISMATCH"
 	TaskNotFinal    Reason = "TASK_NOT_FINAL"
+	PartialsFull    Reason = "PARTIALS_FULL"
+	PartialsGap     Reason = "PARTIALS_GAP"
+	NoSubmitter     Reason = "NO_SUBMITTER"
 )
 
 // Reasons of schedules.

@@ -76,6 +76,7 @@ type CallFrame struct {
 	Refused      []queue.Rejected // tasks that broke a rule at the edge
 	Cancels      []CallCancel
 	Finish       bool
+	Interrupted  bool // it has taken its interrupt
 	Heartbeat    uint64
 }
 
@@ -100,6 +101,9 @@ func (c *CallFrame) run(m *Machine, step *pure.Step) (any, error) {
 		m.unlisten(c.Call)
 		m.queue.Detach(c.Call)
 		return nil, nil
+	}
+	if c.Interrupted {
+		m.queue.TakeInterrupt(step, c.Call)
 	}
 	if c.Finish {
 		m.queue.Finish(step, c.Call)

@@ -85,6 +85,11 @@ func fromRareMessage(m *journalv1.Record) (any, error) {
 		return revivedRecord(c.TaskRevived)
 	case *journalv1.Record_TaskJoined:
 		return &queue.TaskJoined{ID: c.TaskJoined.Id, RequestID: c.TaskJoined.RequestId}, nil
+	case *journalv1.Record_TaskAdvanced:
+		r := c.TaskAdvanced
+		return &queue.TaskAdvanced{ID: r.Id, Checkpoint: toCheckpoint(r.Checkpoint), Partials: toPayloads(r.Partials)}, nil
+	case *journalv1.Record_CallInterrupted:
+		return &queue.CallInterrupted{ID: c.CallInterrupted.Id, Interrupt: toInterrupt(c.CallInterrupted.Interrupt)}, nil
 	case *journalv1.Record_TaskDetached:
 		return &queue.TaskDetached{ID: c.TaskDetached.Id}, nil
 	case *journalv1.Record_CallPut:
@@ -149,13 +154,14 @@ func taskPutRecord(r *journalv1.TaskPut) (any, error) {
 
 func extraOf(r *journalv1.TaskPut) *queue.Extra {
 	if r.Losses == 0 && len(r.Suspects) == 0 && r.LastError == nil && r.CancelGrace == 0 && !r.Expiring &&
-		len(r.Waits) == 0 && r.Joined == 0 && len(r.Joiners) == 0 && !r.Detached && len(r.History) == 0 {
+		len(r.Waits) == 0 && r.Joined == 0 && len(r.Joiners) == 0 && !r.Detached && len(r.History) == 0 &&
+		r.Checkpoint == nil && len(r.Partials) == 0 {
 		return queue.NoExtra
 	}
 	x := &queue.Extra{
 		Losses: r.Losses, Suspects: toSessionIDs(r.Suspects), LastError: toError(r.LastError),
 		CancelGrace: time.Duration(r.CancelGrace), Expiring: r.Expiring, Waits: r.Waits, Joined: r.Joined, Detached: r.Detached,
-		Joiners: r.Joiners,
+		Joiners: r.Joiners, Checkpoint: toCheckpoint(r.Checkpoint), Partials: toPayloads(r.Partials),
 	}
 	for _, a := range r.History {
 		x.History = append(x.History, queue.Attempt{
@@ -182,6 +188,31 @@ func toOutcome(r *journalv1.TaskFinished) *queue.Outcome {
 
 func toPayload(m *journalv1.Payload) queue.Payload {
 	return queue.Payload{Encoding: uint8(m.GetEncoding()), Data: m.GetData()}
+}
+
+func toPayloads(list []*journalv1.Payload) []queue.Payload {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]queue.Payload, len(list))
+	for i, m := range list {
+		out[i] = toPayload(m)
+	}
+	return out
+}
+
+func toCheckpoint(m *journalv1.Checkpoint) *queue.Checkpoint {
+	if m == nil {
+		return nil
+	}
+	return &queue.Checkpoint{State: toPayload(m.State), Partials: m.PartialsCount}
+}
+
+func toInterrupt(m *journalv1.Interrupt) *queue.Interrupt {
+	if m == nil {
+		return nil
+	}
+	return &queue.Interrupt{Task: m.Task, Index: m.Index, Message: m.Message}
 }
 
 func toOptions(m *journalv1.Options) *queue.Options {
@@ -253,7 +284,7 @@ func callPutRecord(r *journalv1.CallPut) *queue.CallPut {
 		ID: r.Id, Namespace: r.Namespace, Name: r.Name, OpenedAt: pure.Wall(r.OpenedAt),
 		Session: toSessionID(r.SessionId), Finished: r.Finished, Accepted: toRanges(r.Accepted),
 		Acknowledged: toRanges(r.Acknowledged), CancelledTo: r.CancelledTo, DaemonsOnly: r.DaemonsOnly,
-		CancelGrace: time.Duration(r.CancelGrace),
+		CancelGrace: time.Duration(r.CancelGrace), Interrupt: toInterrupt(r.Interrupt),
 	}}
 }
 

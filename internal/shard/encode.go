@@ -157,7 +157,7 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 		Suspects: sessionIDs(t.Suspects), Token: t.Token, SessionId: sessionID(t.Session),
 		StartedAt: int64(t.StartedAt), LastError: errorMessage(t.LastError), CancelGrace: int64(t.CancelGrace),
 		Acknowledged: t.Acknowledged, Expiring: t.Expiring, Waits: t.Waits, Joined: t.Joined, Detached: t.Detached,
-		Joiners: t.Joiners,
+		Joiners: t.Joiners, Checkpoint: checkpointMessage(t.Checkpoint), Partials: payloadMessages(t.Partials),
 	}
 	for i := range t.History {
 		m.History = append(m.History, attemptMessage(&t.History[i]))
@@ -169,6 +169,32 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 		}
 	}
 	return &journalv1.Record{Change: &journalv1.Record_TaskPut{TaskPut: m}}
+}
+
+func checkpointMessage(p *queue.Checkpoint) *journalv1.Checkpoint {
+	if p == nil {
+		return nil
+	}
+	return &journalv1.Checkpoint{State: payloadMessage(p.State), PartialsCount: p.Partials}
+}
+
+// payloadMessages keeps the place of an empty payload.
+func payloadMessages(list []queue.Payload) []*journalv1.Payload {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]*journalv1.Payload, len(list))
+	for i, p := range list {
+		out[i] = &journalv1.Payload{Encoding: uint32(p.Encoding), Data: p.Data}
+	}
+	return out
+}
+
+func interruptMessage(i *queue.Interrupt) *journalv1.Interrupt {
+	if i == nil {
+		return nil
+	}
+	return &journalv1.Interrupt{Task: i.Task, Index: i.Index, Message: i.Message}
 }
 
 func payloadMessage(p queue.Payload) *journalv1.Payload {
@@ -251,6 +277,10 @@ func rareMessage(rec any) *journalv1.Record {
 		return &journalv1.Record{Change: &journalv1.Record_TaskJoined{TaskJoined: &journalv1.TaskJoined{
 			Id: r.ID, RequestId: r.RequestID,
 		}}}
+	case *queue.TaskAdvanced:
+		return &journalv1.Record{Change: &journalv1.Record_TaskAdvanced{TaskAdvanced: &journalv1.TaskAdvanced{
+			Id: r.ID, Checkpoint: checkpointMessage(r.Checkpoint), Partials: payloadMessages(r.Partials),
+		}}}
 	case *queue.TaskDetached:
 		return &journalv1.Record{Change: &journalv1.Record_TaskDetached{TaskDetached: &journalv1.TaskDetached{Id: r.ID}}}
 	case *queue.TaskReady:
@@ -297,6 +327,10 @@ func callMessage(rec any) *journalv1.Record {
 			Id: r.ID, SessionId: sessionID(r.Session), Finished: r.Finished, CancelledTo: r.CancelledTo,
 			CancelGrace: int64(r.CancelGrace), DaemonsOnly: r.DaemonsOnly,
 		}}}
+	case *queue.CallInterrupted:
+		return &journalv1.Record{Change: &journalv1.Record_CallInterrupted{CallInterrupted: &journalv1.CallInterrupted{
+			Id: r.ID, Interrupt: interruptMessage(r.Interrupt),
+		}}}
 	case *queue.CallDropped:
 		return &journalv1.Record{Change: &journalv1.Record_CallDropped{CallDropped: &journalv1.CallDropped{Id: r.ID}}}
 	}
@@ -323,7 +357,7 @@ func callPutMessage(s *queue.CallState) *journalv1.Record {
 		Id: s.ID, Namespace: s.Namespace, Name: s.Name, SessionId: sessionID(s.Session), Finished: s.Finished,
 		Accepted: rangeMessages(s.Accepted), Acknowledged: rangeMessages(s.Acknowledged),
 		OpenedAt: int64(s.OpenedAt), CancelledTo: s.CancelledTo, CancelGrace: int64(s.CancelGrace),
-		DaemonsOnly: s.DaemonsOnly,
+		DaemonsOnly: s.DaemonsOnly, Interrupt: interruptMessage(s.Interrupt),
 	}}}
 }
 

@@ -30,6 +30,12 @@ func (m *Machine) route(step *pure.Step, effect any) {
 		m.deliver(m.workers[e.Session], e)
 	case *queue.Released:
 		m.deliver(m.workers[e.Session], e)
+	case *queue.AdvanceAnswered:
+		m.deliver(m.workers[e.Session], e)
+	case *queue.Advanced:
+		m.deliver(m.clients[e.Call].outbox, e)
+	case *queue.Interrupted:
+		m.deliver(m.clients[e.Call].outbox, e)
 	case *queue.Finished:
 		m.deliver(m.clients[e.Call].outbox, e)
 	case *queue.Accepted:

@@ -198,6 +198,28 @@ func (c *ReportTask) run(m *Machine, step *pure.Step) (any, error) {
 	return m.queue.ReportOne(step, c.Namespace, c.Report)
 }
 
+// AdvanceTask says how far an attempt has come, by its token.
+type AdvanceTask struct {
+	Namespace string
+	Advance   queue.Advance
+}
+
+func (c *AdvanceTask) run(m *Machine, step *pure.Step) (any, error) {
+	return nil, m.queue.AdvanceAttempt(step, c.Namespace, &c.Advance)
+}
+
+// InterruptSubmitter interrupts the client of a task's call.
+type InterruptSubmitter struct {
+	Namespace string
+	ID        uint64
+	Token     uint64
+	Message   string
+}
+
+func (c *InterruptSubmitter) run(m *Machine, step *pure.Step) (any, error) {
+	return nil, m.queue.Interrupt(step, c.Namespace, c.ID, c.Token, c.Message)
+}
+
 // RenewTask prolongs the session that holds a task. The reply is the session's TTL (time.Duration).
 type RenewTask struct {
 	Namespace string

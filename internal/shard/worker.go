@@ -61,6 +61,7 @@ func (c *WorkerHello) run(m *Machine, step *pure.Step) (any, error) {
 type WorkerFrame struct {
 	Session   session.ID
 	Stream    *Outbox `json:"-"`
+	Advances  []queue.Advance
 	Reports   []queue.Report
 	Credits   uint32
 	Heartbeat uint64
@@ -73,6 +74,9 @@ func (c *WorkerFrame) run(m *Machine, step *pure.Step) (any, error) {
 		return nil, nil
 	}
 	m.sessions.Renew(step, c.Session)
+	if len(c.Advances) > 0 { // before the ends of the same attempts
+		m.queue.AdvanceAttempts(step, c.Session, c.Advances)
+	}
 	if len(c.Reports) > 0 {
 		m.queue.Report(step, c.Session, c.Reports)
 	}

@@ -32,6 +32,10 @@ func (c *Core) Apply(rec any, seq uint64) {
 		c.applyUnblocked(rec)
 	case *TaskRevived:
 		c.applyRevived(rec)
+	case *TaskAdvanced:
+		c.applyAdvanced(rec)
+	case *CallInterrupted:
+		c.applyInterrupted(rec)
 	case *TaskDetached:
 		c.applyDetached(rec)
 	case *TaskJoined:
@@ -114,6 +118,7 @@ func (c *Core) applyDispatched(rec *TaskDispatched) {
 	}
 	c.leave(t)
 	t.Token, t.Session, t.StartedAt, t.Attempts = rec.Token, rec.Session, rec.StartedAt, rec.Attempts
+	t.progress = nil
 	c.setState(t, Running)
 	c.enter(t)
 }
@@ -188,7 +193,12 @@ func (c *Core) applyFinished(rec *TaskFinished) {
 	c.undepend(t)
 	t.Tries, t.Next = rec.Tries, 0
 	if t.Extra != NoExtra {
-		t.with(func(x *Extra) { x.Suspects, x.Expiring = nil, false })
+		t.with(func(x *Extra) {
+			x.Suspects, x.Expiring = nil, false
+			if rec.Outcome.State == Succeeded {
+				x.Checkpoint = nil // nobody goes on from it
+			}
+		})
 	}
 	t.Outcome = rec.Outcome
 	t.Outcome.Attempts, t.Outcome.Token, t.Outcome.StartedAt = t.Attempts, t.Token, t.StartedAt

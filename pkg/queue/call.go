@@ -218,11 +218,16 @@ func (c *Core) Resume(step *pure.Step, id uint64) {
 		switch {
 		case t.Acknowledged:
 		case t.State.Final():
+			c.resumeAdvanced(step, t)
 			step.Tell(&Finished{Call: k.ID, Index: t.Index, ID: t.ID, Outcome: t.Outcome})
 		case t.State.Held():
 			c.tellUpdate(step, t)
+			c.resumeAdvanced(step, t)
+		case len(t.Partials) > 0:
+			c.resumeAdvanced(step, t)
 		}
 	}
+	c.tellInterrupt(step, k)
 	// What was accepted, is not acknowledged and is no longer here has outlived its retention.
 	for _, r := range k.Accepted {
 		k.Acknowledged.Gaps(r.First, r.Last, func(gap pure.Range) {

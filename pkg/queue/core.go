@@ -121,6 +121,8 @@ type task struct {
 	group *group // while it waits in one
 	peer  *peer  // while an attempt holds it
 
+	progress *Progress // volatile: of the last attempt
+
 	waits *awaiting // who waits for it, nil if nobody does
 
 	readyPlace    int32
@@ -196,7 +198,8 @@ func (c *Core) Live() int64 {
 
 // weight is a task's share of the journal and the state, in bytes.
 func weight(t *TaskState) int64 {
-	w := specWeight(&t.Spec) + int64(len(t.RequestID)+8*len(t.Waits)) + t.LastError.weight()
+	w := specWeight(&t.Spec) + int64(len(t.RequestID)+8*len(t.Waits)) + t.LastError.weight() +
+		t.Checkpoint.weight() + partialsWeight(t.Partials)
 	for _, id := range t.Joiners {
 		w += int64(len(id)) + 16
 	}

@@ -36,6 +36,14 @@ type (
 		Token   uint64
 	}
 
+	// AdvanceAnswered tells a worker that an advance is durable, or why it changed nothing.
+	AdvanceAnswered struct {
+		Session  session.ID
+		Token    uint64
+		Sequence uint64
+		Reason   pure.Reason // empty if it counts
+	}
+
 	// Accepted tells a call's client that tasks are durable.
 	Accepted struct {
 		Call   uint64
@@ -66,6 +74,23 @@ type (
 		Index   uint64
 		ID      uint64
 		Outcome *Outcome
+	}
+
+	// Advanced tells a call's client how far a task has come.
+	Advanced struct {
+		Call     uint64
+		Index    uint64
+		ID       uint64
+		Token    uint64
+		Progress *Progress // nil if it has not changed
+		Partials []Payload
+		Offset   uint32 // the place of the first of them
+	}
+
+	// Interrupted tells a call's client that a task interrupts it.
+	Interrupted struct {
+		Call uint64
+		Interrupt
 	}
 
 	// Changed tells watchers of a task what it is now.
@@ -101,6 +126,9 @@ type Assignment struct {
 	Kind    string
 	Payload Payload
 	Options *Options
+
+	Checkpoint *Checkpoint // of an earlier attempt, nil if none
+	Called     bool        // it belongs to a call
 }
 
 // Snapshot is a task as it is at one moment.
@@ -110,4 +138,5 @@ type Snapshot struct {
 	QueueName string
 	CallName  string
 	Worker    string // the running attempt's
+	Progress  *Progress
 }

@@ -189,6 +189,8 @@ type Extra struct {
 	Waits       []uint64  // while blocked: tasks that have to end first
 	Joined      uint64    // the task of the same unique key that it joined
 	Joiners     []string  // requests that joined it, by their ids; empty is that of some without
+	Checkpoint  *Checkpoint
+	Partials    []Payload // results before the end
 }
 
 // NoExtra is that of a task which has nothing of it.
@@ -279,4 +281,6 @@ type CallState struct {
 	CancelledTo uint64
 	DaemonsOnly bool
 	CancelGrace time.Duration // -1 is each task's own
+
+	Interrupt *Interrupt // waits for its client; nil if none does
 }

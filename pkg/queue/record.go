@@ -86,6 +86,20 @@ type (
 		RequestID string
 	}
 
+	// TaskAdvanced is what an attempt left or brought before its end: a checkpoint, unless nil, and partial results
+	// behind those that are there.
+	TaskAdvanced struct {
+		ID         uint64
+		Checkpoint *Checkpoint
+		Partials   []Payload
+	}
+
+	// CallInterrupted says which task interrupts a call's client; nil when the client knows.
+	CallInterrupted struct {
+		ID        uint64
+		Interrupt *Interrupt
+	}
+
 	// TaskDetached takes a task from its call; another is at its index.
 	TaskDetached struct{ ID uint64 }
 

@@ -62,7 +62,7 @@ func (c *Core) Task(namespace string, id uint64) (Snapshot, error) {
 }
 
 func (c *Core) snapshot(t *task) Snapshot {
-	s := Snapshot{TaskState: t.TaskState, Namespace: t.queue.Namespace, QueueName: t.queue.Name}
+	s := Snapshot{TaskState: t.TaskState, Namespace: t.queue.Namespace, QueueName: t.queue.Name, Progress: t.progress}
 	if t.call != nil {
 		s.CallName = t.call.Name
 	}

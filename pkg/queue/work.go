@@ -170,7 +170,7 @@ func (c *Core) startPatience(now pure.Lease, t *task) {
 func (t *task) assignment() Assignment {
 	return Assignment{
 		ID: t.ID, Token: t.Token, Attempt: t.Attempts, Queue: t.queue.Name, Kind: t.Kind,
-		Payload: t.Payload, Options: t.Options,
+		Payload: t.Payload, Options: t.Options, Checkpoint: t.Checkpoint, Called: t.call != nil,
 	}
 }
 

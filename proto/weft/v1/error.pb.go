@@ -93,6 +93,14 @@ const (
 	ErrorReason_ERROR_REASON_UNIQUE_MISMATCH ErrorReason = 27
 	// [FAILED_PRECONDITION] The task has not ended, or succeeded; metadata: task_id, state.
 	ErrorReason_ERROR_REASON_TASK_NOT_FINAL ErrorReason = 28
+	// [RESOURCE_EXHAUSTED] The task has as many partial results, or bytes of them, as it may; metadata: task_id,
+	// limit.
+	ErrorReason_ERROR_REASON_PARTIALS_FULL ErrorReason = 29
+	// [FAILED_PRECONDITION] Partial results are missing before the ones of the request; metadata: task_id,
+	// partials_count.
+	ErrorReason_ERROR_REASON_PARTIALS_GAP ErrorReason = 30
+	// [FAILED_PRECONDITION] The task belongs to no call, so there is nobody to interrupt; metadata: task_id.
+	ErrorReason_ERROR_REASON_NO_SUBMITTER ErrorReason = 31
 	// [NOT_FOUND] metadata: schedule.
 	ErrorReason_ERROR_REASON_SCHEDULE_NOT_FOUND ErrorReason = 40
 	// [ALREADY_EXISTS] There is a schedule of this name with another definition; metadata: schedule.
@@ -131,6 +139,9 @@ var (
 		26: "ERROR_REASON_QUEUE_EXISTS",
 		27: "ERROR_REASON_UNIQUE_MISMATCH",
 		28: "ERROR_REASON_TASK_NOT_FINAL",
+		29: "ERROR_REASON_PARTIALS_FULL",
+		30: "ERROR_REASON_PARTIALS_GAP",
+		31: "ERROR_REASON_NO_SUBMITTER",
 		40: "ERROR_REASON_SCHEDULE_NOT_FOUND",
 		41: "ERROR_REASON_SCHEDULE_EXISTS",
 	}
@@ -164,6 +175,9 @@ var (
 		"ERROR_REASON_QUEUE_EXISTS":       26,
 		"ERROR_REASON_UNIQUE_MISMATCH":    27,
 		"ERROR_REASON_TASK_NOT_FINAL":     28,
+		"ERROR_REASON_PARTIALS_FULL":      29,
+		"ERROR_REASON_PARTIALS_GAP":       30,
+		"ERROR_REASON_NO_SUBMITTER":       31,
 		"ERROR_REASON_SCHEDULE_NOT_FOUND": 40,
 		"ERROR_REASON_SCHEDULE_EXISTS":    41,
 	}
@@ -200,7 +214,7 @@ var File_weft_v1_error_proto protoreflect.FileDescriptor
 
 const file_weft_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13weft/v1/error.proto\x12\aweft.v1*\xe0\a\n" +
+	"\x13weft/v1/error.proto\x12\aweft.v1*\xbe\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -231,7 +245,10 @@ const file_weft_v1_error_proto_rawDesc = "" +
 	"\x1cERROR_REASON_QUEUE_NOT_EMPTY\x10\x19\x12\x1d\n" +
 	"\x19ERROR_REASON_QUEUE_EXISTS\x10\x1a\x12 \n" +
 	"\x1cERROR_REASON_UNIQUE_MISMATCH\x10\x1b\x12\x1f\n" +
-	"\x1bERROR_REASON_TASK_NOT_FINAL\x10\x1c\x12#\n" +
+	"\x1bERROR_REASON_TASK_NOT_FINAL\x10\x1c\x12\x1e\n" +
+	"\x1aERROR_REASON_PARTIALS_FULL\x10\x1d\x12\x1d\n" +
+	"\x19ERROR_REASON_PARTIALS_GAP\x10\x1e\x12\x1d\n" +
+	"\x19ERROR_REASON_NO_SUBMITTER\x10\x1f\x12#\n" +
 	"\x1fERROR_REASON_SCHEDULE_NOT_FOUND\x10(\x12 \n" +
 	"\x1cERROR_REASON_SCHEDULE_EXISTS\x10)B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 

@@ -184,6 +184,70 @@ func (*Payload_Text) isPayload_Value() {}
 
 func (*Payload_Json) isPayload_Value() {}
 
+// Progress is how far an attempt has come, in units of its own.
+type Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Units that are done.
+	Done int64 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	// Units in all; 0 is unknown.
+	Total int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	// What it is at, for people. At most 1,024 bytes.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_weft_v1_payload_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_payload_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_weft_v1_payload_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Progress) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *Progress) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Progress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // Command is a program for a worker to run: the payload of a task of kind "command".
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -209,7 +273,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_weft_v1_payload_proto_msgTypes[1]
+	mi := &file_weft_v1_payload_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -221,7 +285,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_payload_proto_msgTypes[1]
+	mi := &file_weft_v1_payload_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -234,7 +298,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_weft_v1_payload_proto_rawDescGZIP(), []int{1}
+	return file_weft_v1_payload_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Command) GetArgv() []string {
@@ -304,7 +368,7 @@ type CommandResult struct {
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_weft_v1_payload_proto_msgTypes[2]
+	mi := &file_weft_v1_payload_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +380,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_payload_proto_msgTypes[2]
+	mi := &file_weft_v1_payload_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +393,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_weft_v1_payload_proto_rawDescGZIP(), []int{2}
+	return file_weft_v1_payload_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CommandResult) GetExitCode() int32 {
@@ -401,7 +465,7 @@ type CapturedOutput struct {
 
 func (x *CapturedOutput) Reset() {
 	*x = CapturedOutput{}
-	mi := &file_weft_v1_payload_proto_msgTypes[3]
+	mi := &file_weft_v1_payload_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +477,7 @@ func (x *CapturedOutput) String() string {
 func (*CapturedOutput) ProtoMessage() {}
 
 func (x *CapturedOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_payload_proto_msgTypes[3]
+	mi := &file_weft_v1_payload_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +490,7 @@ func (x *CapturedOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapturedOutput.ProtoReflect.Descriptor instead.
 func (*CapturedOutput) Descriptor() ([]byte, []int) {
-	return file_weft_v1_payload_proto_rawDescGZIP(), []int{3}
+	return file_weft_v1_payload_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CapturedOutput) GetValue() isCapturedOutput_Value {
@@ -510,7 +574,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_weft_v1_payload_proto_msgTypes[4]
+	mi := &file_weft_v1_payload_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +586,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_payload_proto_msgTypes[4]
+	mi := &file_weft_v1_payload_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +599,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_weft_v1_payload_proto_rawDescGZIP(), []int{4}
+	return file_weft_v1_payload_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *OutputChunk) GetToken() uint64 {
@@ -596,7 +660,11 @@ const file_weft_v1_payload_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fH\x00R\x04data\x12\x14\n" +
 	"\x04text\x18\x02 \x01(\tH\x00R\x04text\x12,\n" +
 	"\x04json\x18\x03 \x01(\v2\x16.google.protobuf.ValueH\x00R\x04jsonB\a\n" +
-	"\x05value\"\x97\x02\n" +
+	"\x05value\"X\n" +
+	"\bProgress\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\x12\"\n" +
+	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\amessage\"\x97\x02\n" +
 	"\aCommand\x12\x1f\n" +
 	"\x04argv\x18\x01 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\x04argv\x12\x14\n" +
 	"\x05shell\x18\x02 \x01(\bR\x05shell\x126\n" +
@@ -649,25 +717,26 @@ func file_weft_v1_payload_proto_rawDescGZIP() []byte {
 }
 
 var file_weft_v1_payload_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weft_v1_payload_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_weft_v1_payload_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_weft_v1_payload_proto_goTypes = []any{
 	(OutputStream)(0),           // 0: weft.v1.OutputStream
 	(*Payload)(nil),             // 1: weft.v1.Payload
-	(*Command)(nil),             // 2: weft.v1.Command
-	(*CommandResult)(nil),       // 3: weft.v1.CommandResult
-	(*CapturedOutput)(nil),      // 4: weft.v1.CapturedOutput
-	(*OutputChunk)(nil),         // 5: weft.v1.OutputChunk
-	nil,                         // 6: weft.v1.Command.EnvEntry
-	(*structpb.Value)(nil),      // 7: google.protobuf.Value
-	(*durationpb.Duration)(nil), // 8: google.protobuf.Duration
+	(*Progress)(nil),            // 2: weft.v1.Progress
+	(*Command)(nil),             // 3: weft.v1.Command
+	(*CommandResult)(nil),       // 4: weft.v1.CommandResult
+	(*CapturedOutput)(nil),      // 5: weft.v1.CapturedOutput
+	(*OutputChunk)(nil),         // 6: weft.v1.OutputChunk
+	nil,                         // 7: weft.v1.Command.EnvEntry
+	(*structpb.Value)(nil),      // 8: google.protobuf.Value
+	(*durationpb.Duration)(nil), // 9: google.protobuf.Duration
 }
 var file_weft_v1_payload_proto_depIdxs = []int32{
-	7, // 0: weft.v1.Payload.json:type_name -> google.protobuf.Value
-	6, // 1: weft.v1.Command.env:type_name -> weft.v1.Command.EnvEntry
-	4, // 2: weft.v1.CommandResult.stdout:type_name -> weft.v1.CapturedOutput
-	4, // 3: weft.v1.CommandResult.stderr:type_name -> weft.v1.CapturedOutput
-	8, // 4: weft.v1.CommandResult.user_time:type_name -> google.protobuf.Duration
-	8, // 5: weft.v1.CommandResult.system_time:type_name -> google.protobuf.Duration
+	8, // 0: weft.v1.Payload.json:type_name -> google.protobuf.Value
+	7, // 1: weft.v1.Command.env:type_name -> weft.v1.Command.EnvEntry
+	5, // 2: weft.v1.CommandResult.stdout:type_name -> weft.v1.CapturedOutput
+	5, // 3: weft.v1.CommandResult.stderr:type_name -> weft.v1.CapturedOutput
+	9, // 4: weft.v1.CommandResult.user_time:type_name -> google.protobuf.Duration
+	9, // 5: weft.v1.CommandResult.system_time:type_name -> google.protobuf.Duration
 	0, // 6: weft.v1.OutputChunk.stream:type_name -> weft.v1.OutputStream
 	7, // [7:7] is the sub-list for method output_type
 	7, // [7:7] is the sub-list for method input_type
@@ -686,7 +755,7 @@ func file_weft_v1_payload_proto_init() {
 		(*Payload_Text)(nil),
 		(*Payload_Json)(nil),
 	}
-	file_weft_v1_payload_proto_msgTypes[3].OneofWrappers = []any{
+	file_weft_v1_payload_proto_msgTypes[4].OneofWrappers = []any{
 		(*CapturedOutput_Data)(nil),
 		(*CapturedOutput_Text)(nil),
 	}
@@ -696,7 +765,7 @@ func file_weft_v1_payload_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_payload_proto_rawDesc), len(file_weft_v1_payload_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

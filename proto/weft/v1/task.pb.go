@@ -947,7 +947,15 @@ type Task struct {
 	// While BLOCKED: the tasks that have not ended yet.
 	WaitsFor []string `protobuf:"bytes,15,rep,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
 	// The task of the same unique key that this one joined.
-	JoinedTaskId  string `protobuf:"bytes,16,opt,name=joined_task_id,json=joinedTaskId,proto3" json:"joined_task_id,omitempty"`
+	JoinedTaskId string `protobuf:"bytes,16,opt,name=joined_task_id,json=joinedTaskId,proto3" json:"joined_task_id,omitempty"`
+	// The last progress of its last attempt. Not kept over a restart of the broker: a running attempt says it again.
+	Progress *Progress `protobuf:"bytes,17,opt,name=progress,proto3" json:"progress,omitempty"`
+	// What its next attempt goes on from. FULL view only.
+	Checkpoint *Checkpoint `protobuf:"bytes,18,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// How many partial results it has.
+	PartialsCount uint32 `protobuf:"varint,19,opt,name=partials_count,json=partialsCount,proto3" json:"partials_count,omitempty"`
+	// Its partial results. FULL view only.
+	Partials      []*Payload `protobuf:"bytes,20,rep,name=partials,proto3" json:"partials,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1094,6 +1102,89 @@ func (x *Task) GetJoinedTaskId() string {
 	return ""
 }
 
+func (x *Task) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Task) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *Task) GetPartialsCount() uint32 {
+	if x != nil {
+		return x.PartialsCount
+	}
+	return 0
+}
+
+func (x *Task) GetPartials() []*Payload {
+	if x != nil {
+		return x.Partials
+	}
+	return nil
+}
+
+// Checkpoint is what an attempt leaves to the next one.
+type Checkpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its own words. Limit as of a result.
+	State *Payload `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// How many partial results the task had when the state was saved: who goes on from it brings those from there on.
+	PartialsCount uint32 `protobuf:"varint,2,opt,name=partials_count,json=partialsCount,proto3" json:"partials_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Checkpoint) Reset() {
+	*x = Checkpoint{}
+	mi := &file_weft_v1_task_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Checkpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Checkpoint) ProtoMessage() {}
+
+func (x *Checkpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
+func (*Checkpoint) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Checkpoint) GetState() *Payload {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Checkpoint) GetPartialsCount() uint32 {
+	if x != nil {
+		return x.PartialsCount
+	}
+	return 0
+}
+
 // Attempt is one run of a task.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1115,7 +1206,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_weft_v1_task_proto_msgTypes[5]
+	mi := &file_weft_v1_task_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1218,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_proto_msgTypes[5]
+	mi := &file_weft_v1_task_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1231,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_proto_rawDescGZIP(), []int{5}
+	return file_weft_v1_task_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Attempt) GetToken() uint64 {
@@ -1250,7 +1341,7 @@ const file_weft_v1_task_proto_rawDesc = "" +
 	"\vfinished_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishedAtB\b\n" +
-	"\x06result\"\x81\x05\n" +
+	"\x06result\"\xba\x06\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12%\n" +
@@ -1271,7 +1362,17 @@ const file_weft_v1_task_proto_rawDesc = "" +
 	"call_index\x18\r \x01(\x04R\tcallIndex\x12;\n" +
 	"\x10earlier_attempts\x18\x0e \x03(\v2\x10.weft.v1.AttemptR\x0fearlierAttempts\x12\x1b\n" +
 	"\twaits_for\x18\x0f \x03(\tR\bwaitsFor\x12$\n" +
-	"\x0ejoined_task_id\x18\x10 \x01(\tR\fjoinedTaskId\"\xfa\x01\n" +
+	"\x0ejoined_task_id\x18\x10 \x01(\tR\fjoinedTaskId\x12-\n" +
+	"\bprogress\x18\x11 \x01(\v2\x11.weft.v1.ProgressR\bprogress\x123\n" +
+	"\n" +
+	"checkpoint\x18\x12 \x01(\v2\x13.weft.v1.CheckpointR\n" +
+	"checkpoint\x12%\n" +
+	"\x0epartials_count\x18\x13 \x01(\rR\rpartialsCount\x12,\n" +
+	"\bpartials\x18\x14 \x03(\v2\x10.weft.v1.PayloadR\bpartials\"[\n" +
+	"\n" +
+	"Checkpoint\x12&\n" +
+	"\x05state\x18\x01 \x01(\v2\x10.weft.v1.PayloadR\x05state\x12%\n" +
+	"\x0epartials_count\x18\x02 \x01(\rR\rpartialsCount\"\xfa\x01\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x129\n" +
@@ -1327,7 +1428,7 @@ func file_weft_v1_task_proto_rawDescGZIP() []byte {
 }
 
 var file_weft_v1_task_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_weft_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_weft_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_weft_v1_task_proto_goTypes = []any{
 	(OnDependencyFailure)(0),      // 0: weft.v1.OnDependencyFailure
 	(OnWorkerLost)(0),             // 1: weft.v1.OnWorkerLost
@@ -1339,54 +1440,60 @@ var file_weft_v1_task_proto_goTypes = []any{
 	(*TaskError)(nil),             // 7: weft.v1.TaskError
 	(*Outcome)(nil),               // 8: weft.v1.Outcome
 	(*Task)(nil),                  // 9: weft.v1.Task
-	(*Attempt)(nil),               // 10: weft.v1.Attempt
-	nil,                           // 11: weft.v1.TaskSpec.LabelsEntry
-	nil,                           // 12: weft.v1.TaskSpec.WorkerLabelsEntry
-	(*Payload)(nil),               // 13: weft.v1.Payload
-	(*Command)(nil),               // 14: weft.v1.Command
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
-	(*CommandResult)(nil),         // 17: weft.v1.CommandResult
+	(*Checkpoint)(nil),            // 10: weft.v1.Checkpoint
+	(*Attempt)(nil),               // 11: weft.v1.Attempt
+	nil,                           // 12: weft.v1.TaskSpec.LabelsEntry
+	nil,                           // 13: weft.v1.TaskSpec.WorkerLabelsEntry
+	(*Payload)(nil),               // 14: weft.v1.Payload
+	(*Command)(nil),               // 15: weft.v1.Command
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*CommandResult)(nil),         // 18: weft.v1.CommandResult
+	(*Progress)(nil),              // 19: weft.v1.Progress
 }
 var file_weft_v1_task_proto_depIdxs = []int32{
-	13, // 0: weft.v1.TaskSpec.payload:type_name -> weft.v1.Payload
-	14, // 1: weft.v1.TaskSpec.command:type_name -> weft.v1.Command
-	15, // 2: weft.v1.TaskSpec.run_at:type_name -> google.protobuf.Timestamp
-	16, // 3: weft.v1.TaskSpec.timeout:type_name -> google.protobuf.Duration
-	16, // 4: weft.v1.TaskSpec.grace:type_name -> google.protobuf.Duration
+	14, // 0: weft.v1.TaskSpec.payload:type_name -> weft.v1.Payload
+	15, // 1: weft.v1.TaskSpec.command:type_name -> weft.v1.Command
+	16, // 2: weft.v1.TaskSpec.run_at:type_name -> google.protobuf.Timestamp
+	17, // 3: weft.v1.TaskSpec.timeout:type_name -> google.protobuf.Duration
+	17, // 4: weft.v1.TaskSpec.grace:type_name -> google.protobuf.Duration
 	6,  // 5: weft.v1.TaskSpec.retry:type_name -> weft.v1.RetryPolicy
-	11, // 6: weft.v1.TaskSpec.labels:type_name -> weft.v1.TaskSpec.LabelsEntry
-	16, // 7: weft.v1.TaskSpec.retention:type_name -> google.protobuf.Duration
+	12, // 6: weft.v1.TaskSpec.labels:type_name -> weft.v1.TaskSpec.LabelsEntry
+	17, // 7: weft.v1.TaskSpec.retention:type_name -> google.protobuf.Duration
 	1,  // 8: weft.v1.TaskSpec.on_worker_lost:type_name -> weft.v1.OnWorkerLost
-	15, // 9: weft.v1.TaskSpec.deadline:type_name -> google.protobuf.Timestamp
+	16, // 9: weft.v1.TaskSpec.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 10: weft.v1.TaskSpec.on_dependency_failure:type_name -> weft.v1.OnDependencyFailure
-	12, // 11: weft.v1.TaskSpec.worker_labels:type_name -> weft.v1.TaskSpec.WorkerLabelsEntry
-	16, // 12: weft.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	16, // 13: weft.v1.RetryPolicy.backoff_max:type_name -> google.protobuf.Duration
+	13, // 11: weft.v1.TaskSpec.worker_labels:type_name -> weft.v1.TaskSpec.WorkerLabelsEntry
+	17, // 12: weft.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	17, // 13: weft.v1.RetryPolicy.backoff_max:type_name -> google.protobuf.Duration
 	2,  // 14: weft.v1.Outcome.state:type_name -> weft.v1.TaskState
 	3,  // 15: weft.v1.Outcome.end:type_name -> weft.v1.AttemptEnd
-	13, // 16: weft.v1.Outcome.payload:type_name -> weft.v1.Payload
-	17, // 17: weft.v1.Outcome.command:type_name -> weft.v1.CommandResult
+	14, // 16: weft.v1.Outcome.payload:type_name -> weft.v1.Payload
+	18, // 17: weft.v1.Outcome.command:type_name -> weft.v1.CommandResult
 	7,  // 18: weft.v1.Outcome.error:type_name -> weft.v1.TaskError
-	15, // 19: weft.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
-	15, // 20: weft.v1.Outcome.finished_at:type_name -> google.protobuf.Timestamp
+	16, // 19: weft.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
+	16, // 20: weft.v1.Outcome.finished_at:type_name -> google.protobuf.Timestamp
 	5,  // 21: weft.v1.Task.spec:type_name -> weft.v1.TaskSpec
 	2,  // 22: weft.v1.Task.state:type_name -> weft.v1.TaskState
-	15, // 23: weft.v1.Task.created_at:type_name -> google.protobuf.Timestamp
-	15, // 24: weft.v1.Task.scheduled_at:type_name -> google.protobuf.Timestamp
-	10, // 25: weft.v1.Task.attempt:type_name -> weft.v1.Attempt
+	16, // 23: weft.v1.Task.created_at:type_name -> google.protobuf.Timestamp
+	16, // 24: weft.v1.Task.scheduled_at:type_name -> google.protobuf.Timestamp
+	11, // 25: weft.v1.Task.attempt:type_name -> weft.v1.Attempt
 	7,  // 26: weft.v1.Task.last_error:type_name -> weft.v1.TaskError
 	8,  // 27: weft.v1.Task.outcome:type_name -> weft.v1.Outcome
-	10, // 28: weft.v1.Task.earlier_attempts:type_name -> weft.v1.Attempt
-	15, // 29: weft.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	3,  // 30: weft.v1.Attempt.end:type_name -> weft.v1.AttemptEnd
-	15, // 31: weft.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
-	7,  // 32: weft.v1.Attempt.error:type_name -> weft.v1.TaskError
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	11, // 28: weft.v1.Task.earlier_attempts:type_name -> weft.v1.Attempt
+	19, // 29: weft.v1.Task.progress:type_name -> weft.v1.Progress
+	10, // 30: weft.v1.Task.checkpoint:type_name -> weft.v1.Checkpoint
+	14, // 31: weft.v1.Task.partials:type_name -> weft.v1.Payload
+	14, // 32: weft.v1.Checkpoint.state:type_name -> weft.v1.Payload
+	16, // 33: weft.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	3,  // 34: weft.v1.Attempt.end:type_name -> weft.v1.AttemptEnd
+	16, // 35: weft.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	7,  // 36: weft.v1.Attempt.error:type_name -> weft.v1.TaskError
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_task_proto_init() }
@@ -1409,7 +1516,7 @@ func file_weft_v1_task_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_task_proto_rawDesc), len(file_weft_v1_task_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

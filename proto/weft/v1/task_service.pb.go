@@ -24,6 +24,254 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// AdvanceTaskRequest says how far an attempt has come. What it leaves out stays as it was.
+type AdvanceTaskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Which task.
+	TaskId string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// The attempt's token.
+	Token uint64 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	// The last progress.
+	Progress *Progress `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
+	// What the next attempt is given to go on from.
+	Checkpoint *Checkpoint `protobuf:"bytes,5,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Partial results, in order; at most 1,000.
+	Partials []*Payload `protobuf:"bytes,6,rep,name=partials,proto3" json:"partials,omitempty"`
+	// The place of the first of them among the task's partial results, from 0. Those that the task has already
+	// are passed over.
+	PartialsOffset uint32 `protobuf:"varint,7,opt,name=partials_offset,json=partialsOffset,proto3" json:"partials_offset,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *AdvanceTaskRequest) Reset() {
+	*x = AdvanceTaskRequest{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdvanceTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdvanceTaskRequest) ProtoMessage() {}
+
+func (x *AdvanceTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdvanceTaskRequest.ProtoReflect.Descriptor instead.
+func (*AdvanceTaskRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *AdvanceTaskRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *AdvanceTaskRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *AdvanceTaskRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *AdvanceTaskRequest) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *AdvanceTaskRequest) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *AdvanceTaskRequest) GetPartials() []*Payload {
+	if x != nil {
+		return x.Partials
+	}
+	return nil
+}
+
+func (x *AdvanceTaskRequest) GetPartialsOffset() uint32 {
+	if x != nil {
+		return x.PartialsOffset
+	}
+	return 0
+}
+
+// AdvanceTaskResponse is empty.
+type AdvanceTaskResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdvanceTaskResponse) Reset() {
+	*x = AdvanceTaskResponse{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdvanceTaskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdvanceTaskResponse) ProtoMessage() {}
+
+func (x *AdvanceTaskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdvanceTaskResponse.ProtoReflect.Descriptor instead.
+func (*AdvanceTaskResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{1}
+}
+
+// InterruptSubmitterRequest interrupts a client.
+type InterruptSubmitterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Which task.
+	TaskId string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// The attempt's token.
+	Token uint64 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	// Why, for people.
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InterruptSubmitterRequest) Reset() {
+	*x = InterruptSubmitterRequest{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InterruptSubmitterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InterruptSubmitterRequest) ProtoMessage() {}
+
+func (x *InterruptSubmitterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InterruptSubmitterRequest.ProtoReflect.Descriptor instead.
+func (*InterruptSubmitterRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *InterruptSubmitterRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *InterruptSubmitterRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *InterruptSubmitterRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *InterruptSubmitterRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// InterruptSubmitterResponse is empty.
+type InterruptSubmitterResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InterruptSubmitterResponse) Reset() {
+	*x = InterruptSubmitterResponse{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InterruptSubmitterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InterruptSubmitterResponse) ProtoMessage() {}
+
+func (x *InterruptSubmitterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InterruptSubmitterResponse.ProtoReflect.Descriptor instead.
+func (*InterruptSubmitterResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{3}
+}
+
 // SubmitTasksRequest submits tasks.
 type SubmitTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -39,7 +287,7 @@ type SubmitTasksRequest struct {
 
 func (x *SubmitTasksRequest) Reset() {
 	*x = SubmitTasksRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[0]
+	mi := &file_weft_v1_task_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -51,7 +299,7 @@ func (x *SubmitTasksRequest) String() string {
 func (*SubmitTasksRequest) ProtoMessage() {}
 
 func (x *SubmitTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[0]
+	mi := &file_weft_v1_task_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -64,7 +312,7 @@ func (x *SubmitTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTasksRequest.ProtoReflect.Descriptor instead.
 func (*SubmitTasksRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{0}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SubmitTasksRequest) GetNamespace() string {
@@ -99,7 +347,7 @@ type SubmitTasksResponse struct {
 
 func (x *SubmitTasksResponse) Reset() {
 	*x = SubmitTasksResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[1]
+	mi := &file_weft_v1_task_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -111,7 +359,7 @@ func (x *SubmitTasksResponse) String() string {
 func (*SubmitTasksResponse) ProtoMessage() {}
 
 func (x *SubmitTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[1]
+	mi := &file_weft_v1_task_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -124,7 +372,7 @@ func (x *SubmitTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTasksResponse.ProtoReflect.Descriptor instead.
 func (*SubmitTasksResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{1}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SubmitTasksResponse) GetResults() []*SubmitTasksResult {
@@ -153,7 +401,7 @@ type SubmitTasksResult struct {
 
 func (x *SubmitTasksResult) Reset() {
 	*x = SubmitTasksResult{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[2]
+	mi := &file_weft_v1_task_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +413,7 @@ func (x *SubmitTasksResult) String() string {
 func (*SubmitTasksResult) ProtoMessage() {}
 
 func (x *SubmitTasksResult) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[2]
+	mi := &file_weft_v1_task_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +426,7 @@ func (x *SubmitTasksResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTasksResult.ProtoReflect.Descriptor instead.
 func (*SubmitTasksResult) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{2}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SubmitTasksResult) GetTaskId() string {
@@ -235,7 +483,7 @@ type RetryTasksRequest struct {
 
 func (x *RetryTasksRequest) Reset() {
 	*x = RetryTasksRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[3]
+	mi := &file_weft_v1_task_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +495,7 @@ func (x *RetryTasksRequest) String() string {
 func (*RetryTasksRequest) ProtoMessage() {}
 
 func (x *RetryTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[3]
+	mi := &file_weft_v1_task_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +508,7 @@ func (x *RetryTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryTasksRequest.ProtoReflect.Descriptor instead.
 func (*RetryTasksRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{3}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RetryTasksRequest) GetNamespace() string {
@@ -311,7 +559,7 @@ type RetryTasksResponse struct {
 
 func (x *RetryTasksResponse) Reset() {
 	*x = RetryTasksResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[4]
+	mi := &file_weft_v1_task_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -323,7 +571,7 @@ func (x *RetryTasksResponse) String() string {
 func (*RetryTasksResponse) ProtoMessage() {}
 
 func (x *RetryTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[4]
+	mi := &file_weft_v1_task_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -336,7 +584,7 @@ func (x *RetryTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryTasksResponse.ProtoReflect.Descriptor instead.
 func (*RetryTasksResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{4}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RetryTasksResponse) GetTasks() uint32 {
@@ -366,7 +614,7 @@ type ExplainTaskRequest struct {
 
 func (x *ExplainTaskRequest) Reset() {
 	*x = ExplainTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[5]
+	mi := &file_weft_v1_task_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +626,7 @@ func (x *ExplainTaskRequest) String() string {
 func (*ExplainTaskRequest) ProtoMessage() {}
 
 func (x *ExplainTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[5]
+	mi := &file_weft_v1_task_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +639,7 @@ func (x *ExplainTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainTaskRequest.ProtoReflect.Descriptor instead.
 func (*ExplainTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{5}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExplainTaskRequest) GetNamespace() string {
@@ -427,7 +675,7 @@ type ExplainTaskResponse struct {
 
 func (x *ExplainTaskResponse) Reset() {
 	*x = ExplainTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[6]
+	mi := &file_weft_v1_task_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +687,7 @@ func (x *ExplainTaskResponse) String() string {
 func (*ExplainTaskResponse) ProtoMessage() {}
 
 func (x *ExplainTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[6]
+	mi := &file_weft_v1_task_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +700,7 @@ func (x *ExplainTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainTaskResponse.ProtoReflect.Descriptor instead.
 func (*ExplainTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{6}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExplainTaskResponse) GetState() TaskState {
@@ -499,14 +747,16 @@ type ExecuteRequest struct {
 	// No more tasks will come: the call ends once every outcome is acknowledged.
 	Finish bool `protobuf:"varint,5,opt,name=finish,proto3" json:"finish,omitempty"`
 	// Not 0: renews the session, and comes back in a response.
-	Heartbeat     uint64 `protobuf:"varint,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Heartbeat uint64 `protobuf:"varint,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	// The client was interrupted: the broker may forget it.
+	InterruptTaken bool `protobuf:"varint,7,opt,name=interrupt_taken,json=interruptTaken,proto3" json:"interrupt_taken,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ExecuteRequest) Reset() {
 	*x = ExecuteRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[7]
+	mi := &file_weft_v1_task_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +768,7 @@ func (x *ExecuteRequest) String() string {
 func (*ExecuteRequest) ProtoMessage() {}
 
 func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[7]
+	mi := &file_weft_v1_task_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -531,7 +781,7 @@ func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{7}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExecuteRequest) GetAttach() *ExecuteAttach {
@@ -576,6 +826,13 @@ func (x *ExecuteRequest) GetHeartbeat() uint64 {
 	return 0
 }
 
+func (x *ExecuteRequest) GetInterruptTaken() bool {
+	if x != nil {
+		return x.InterruptTaken
+	}
+	return false
+}
+
 // ExecuteAttach opens a call or comes back to it.
 type ExecuteAttach struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -593,7 +850,7 @@ type ExecuteAttach struct {
 	// Outcomes that the client has. Those, and no others, are not sent again. At most 100,000 ranges, in
 	// order and apart from each other.
 	Acknowledged []*IndexRange `protobuf:"bytes,6,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
-	// Also tell when tasks begin and fall back to waiting.
+	// Also tell when tasks begin and fall back to waiting, and their progress.
 	Updates bool `protobuf:"varint,7,opt,name=updates,proto3" json:"updates,omitempty"`
 	// What becomes of a task whose queue is full: rejected at once with QUEUE_FULL when set; else it waits
 	// for room, in order, and is accepted then.
@@ -604,7 +861,7 @@ type ExecuteAttach struct {
 
 func (x *ExecuteAttach) Reset() {
 	*x = ExecuteAttach{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[8]
+	mi := &file_weft_v1_task_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +873,7 @@ func (x *ExecuteAttach) String() string {
 func (*ExecuteAttach) ProtoMessage() {}
 
 func (x *ExecuteAttach) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[8]
+	mi := &file_weft_v1_task_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +886,7 @@ func (x *ExecuteAttach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteAttach.ProtoReflect.Descriptor instead.
 func (*ExecuteAttach) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{8}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExecuteAttach) GetNamespace() string {
@@ -705,7 +962,7 @@ type ExecuteTask struct {
 
 func (x *ExecuteTask) Reset() {
 	*x = ExecuteTask{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[9]
+	mi := &file_weft_v1_task_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +974,7 @@ func (x *ExecuteTask) String() string {
 func (*ExecuteTask) ProtoMessage() {}
 
 func (x *ExecuteTask) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[9]
+	mi := &file_weft_v1_task_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +987,7 @@ func (x *ExecuteTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteTask.ProtoReflect.Descriptor instead.
 func (*ExecuteTask) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{9}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExecuteTask) GetIndex() uint64 {
@@ -767,7 +1024,7 @@ type ExecuteCancel struct {
 
 func (x *ExecuteCancel) Reset() {
 	*x = ExecuteCancel{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[10]
+	mi := &file_weft_v1_task_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +1036,7 @@ func (x *ExecuteCancel) String() string {
 func (*ExecuteCancel) ProtoMessage() {}
 
 func (x *ExecuteCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[10]
+	mi := &file_weft_v1_task_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +1049,7 @@ func (x *ExecuteCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteCancel.ProtoReflect.Descriptor instead.
 func (*ExecuteCancel) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{10}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExecuteCancel) GetRange() *IndexRange {
@@ -822,7 +1079,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[11]
+	mi := &file_weft_v1_task_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +1091,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[11]
+	mi := &file_weft_v1_task_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +1104,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{11}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *IndexRange) GetFirst() uint64 {
@@ -878,14 +1135,19 @@ type ExecuteResponse struct {
 	// Final outcomes, sent once to a stream.
 	Outcomes []*ExecuteOutcome `protobuf:"bytes,5,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	// The heartbeat that is answered, 0 if none.
-	Heartbeat     uint64 `protobuf:"varint,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	Heartbeat uint64 `protobuf:"varint,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	// Tasks that came further: their progress, only with updates; and their partial results, sent once to a stream
+	// and before the task's outcome.
+	Advances []*ExecuteAdvance `protobuf:"bytes,7,rep,name=advances,proto3" json:"advances,omitempty"`
+	// A task interrupts the client, which is to say so (interrupt_taken): it is told to each stream until then.
+	Interrupt     *ExecuteInterrupt `protobuf:"bytes,8,opt,name=interrupt,proto3" json:"interrupt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExecuteResponse) Reset() {
 	*x = ExecuteResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[12]
+	mi := &file_weft_v1_task_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +1159,7 @@ func (x *ExecuteResponse) String() string {
 func (*ExecuteResponse) ProtoMessage() {}
 
 func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[12]
+	mi := &file_weft_v1_task_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +1172,7 @@ func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{12}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExecuteResponse) GetAttached() *ExecuteAttached {
@@ -955,6 +1217,175 @@ func (x *ExecuteResponse) GetHeartbeat() uint64 {
 	return 0
 }
 
+func (x *ExecuteResponse) GetAdvances() []*ExecuteAdvance {
+	if x != nil {
+		return x.Advances
+	}
+	return nil
+}
+
+func (x *ExecuteResponse) GetInterrupt() *ExecuteInterrupt {
+	if x != nil {
+		return x.Interrupt
+	}
+	return nil
+}
+
+// ExecuteAdvance says how far a task has come.
+type ExecuteAdvance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its index.
+	Index uint64 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// The broker's name for the task.
+	TaskId string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// The attempt that says so.
+	Token uint64 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	// The last progress, if it has changed.
+	Progress *Progress `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
+	// Partial results, in order.
+	Partials []*Payload `protobuf:"bytes,5,rep,name=partials,proto3" json:"partials,omitempty"`
+	// The place of the first of them among the task's partial results, from 0.
+	PartialsOffset uint32 `protobuf:"varint,6,opt,name=partials_offset,json=partialsOffset,proto3" json:"partials_offset,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ExecuteAdvance) Reset() {
+	*x = ExecuteAdvance{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecuteAdvance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecuteAdvance) ProtoMessage() {}
+
+func (x *ExecuteAdvance) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecuteAdvance.ProtoReflect.Descriptor instead.
+func (*ExecuteAdvance) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ExecuteAdvance) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ExecuteAdvance) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *ExecuteAdvance) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *ExecuteAdvance) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *ExecuteAdvance) GetPartials() []*Payload {
+	if x != nil {
+		return x.Partials
+	}
+	return nil
+}
+
+func (x *ExecuteAdvance) GetPartialsOffset() uint32 {
+	if x != nil {
+		return x.PartialsOffset
+	}
+	return 0
+}
+
+// ExecuteInterrupt interrupts a client.
+type ExecuteInterrupt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The index of the task that asked for it.
+	Index uint64 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// The broker's name for that task.
+	TaskId string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// Why, for people.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecuteInterrupt) Reset() {
+	*x = ExecuteInterrupt{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecuteInterrupt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecuteInterrupt) ProtoMessage() {}
+
+func (x *ExecuteInterrupt) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecuteInterrupt.ProtoReflect.Descriptor instead.
+func (*ExecuteInterrupt) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ExecuteInterrupt) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ExecuteInterrupt) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *ExecuteInterrupt) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // ExecuteAttached opens the broker's side of the stream.
 type ExecuteAttached struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -974,7 +1405,7 @@ type ExecuteAttached struct {
 
 func (x *ExecuteAttached) Reset() {
 	*x = ExecuteAttached{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[13]
+	mi := &file_weft_v1_task_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1417,7 @@ func (x *ExecuteAttached) String() string {
 func (*ExecuteAttached) ProtoMessage() {}
 
 func (x *ExecuteAttached) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[13]
+	mi := &file_weft_v1_task_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1430,7 @@ func (x *ExecuteAttached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteAttached.ProtoReflect.Descriptor instead.
 func (*ExecuteAttached) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{13}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExecuteAttached) GetSessionId() string {
@@ -1054,7 +1485,7 @@ type ExecuteRejection struct {
 
 func (x *ExecuteRejection) Reset() {
 	*x = ExecuteRejection{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[14]
+	mi := &file_weft_v1_task_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1497,7 @@ func (x *ExecuteRejection) String() string {
 func (*ExecuteRejection) ProtoMessage() {}
 
 func (x *ExecuteRejection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[14]
+	mi := &file_weft_v1_task_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1510,7 @@ func (x *ExecuteRejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteRejection.ProtoReflect.Descriptor instead.
 func (*ExecuteRejection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{14}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExecuteRejection) GetIndex() uint64 {
@@ -1131,7 +1562,7 @@ type ExecuteUpdate struct {
 
 func (x *ExecuteUpdate) Reset() {
 	*x = ExecuteUpdate{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[15]
+	mi := &file_weft_v1_task_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1574,7 @@ func (x *ExecuteUpdate) String() string {
 func (*ExecuteUpdate) ProtoMessage() {}
 
 func (x *ExecuteUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[15]
+	mi := &file_weft_v1_task_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1587,7 @@ func (x *ExecuteUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteUpdate.ProtoReflect.Descriptor instead.
 func (*ExecuteUpdate) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{15}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExecuteUpdate) GetIndex() uint64 {
@@ -1216,7 +1647,7 @@ type ExecuteOutcome struct {
 
 func (x *ExecuteOutcome) Reset() {
 	*x = ExecuteOutcome{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[16]
+	mi := &file_weft_v1_task_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1659,7 @@ func (x *ExecuteOutcome) String() string {
 func (*ExecuteOutcome) ProtoMessage() {}
 
 func (x *ExecuteOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[16]
+	mi := &file_weft_v1_task_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1672,7 @@ func (x *ExecuteOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteOutcome.ProtoReflect.Descriptor instead.
 func (*ExecuteOutcome) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{16}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExecuteOutcome) GetIndex() uint64 {
@@ -1284,7 +1715,7 @@ type SubmitTaskRequest struct {
 
 func (x *SubmitTaskRequest) Reset() {
 	*x = SubmitTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[17]
+	mi := &file_weft_v1_task_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1727,7 @@ func (x *SubmitTaskRequest) String() string {
 func (*SubmitTaskRequest) ProtoMessage() {}
 
 func (x *SubmitTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[17]
+	mi := &file_weft_v1_task_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1740,7 @@ func (x *SubmitTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTaskRequest.ProtoReflect.Descriptor instead.
 func (*SubmitTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{17}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SubmitTaskRequest) GetNamespace() string {
@@ -1360,7 +1791,7 @@ type SubmitTaskResponse struct {
 
 func (x *SubmitTaskResponse) Reset() {
 	*x = SubmitTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[18]
+	mi := &file_weft_v1_task_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1803,7 @@ func (x *SubmitTaskResponse) String() string {
 func (*SubmitTaskResponse) ProtoMessage() {}
 
 func (x *SubmitTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[18]
+	mi := &file_weft_v1_task_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1816,7 @@ func (x *SubmitTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTaskResponse.ProtoReflect.Descriptor instead.
 func (*SubmitTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{18}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SubmitTaskResponse) GetTaskId() string {
@@ -1417,7 +1848,7 @@ type GetTaskRequest struct {
 
 func (x *GetTaskRequest) Reset() {
 	*x = GetTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[19]
+	mi := &file_weft_v1_task_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1860,7 @@ func (x *GetTaskRequest) String() string {
 func (*GetTaskRequest) ProtoMessage() {}
 
 func (x *GetTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[19]
+	mi := &file_weft_v1_task_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1873,7 @@ func (x *GetTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskRequest.ProtoReflect.Descriptor instead.
 func (*GetTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{19}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetTaskRequest) GetNamespace() string {
@@ -1477,7 +1908,7 @@ type GetTaskResponse struct {
 
 func (x *GetTaskResponse) Reset() {
 	*x = GetTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[20]
+	mi := &file_weft_v1_task_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1920,7 @@ func (x *GetTaskResponse) String() string {
 func (*GetTaskResponse) ProtoMessage() {}
 
 func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[20]
+	mi := &file_weft_v1_task_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1933,7 @@ func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskResponse.ProtoReflect.Descriptor instead.
 func (*GetTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{20}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetTaskResponse) GetTask() *Task {
@@ -1543,7 +1974,7 @@ type ListTasksRequest struct {
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[21]
+	mi := &file_weft_v1_task_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1986,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[21]
+	mi := &file_weft_v1_task_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1999,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{21}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListTasksRequest) GetNamespace() string {
@@ -1661,7 +2092,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[22]
+	mi := &file_weft_v1_task_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +2104,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[22]
+	mi := &file_weft_v1_task_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +2117,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{22}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListTasksResponse) GetTasks() []*Task {
@@ -1718,7 +2149,7 @@ type WaitTaskRequest struct {
 
 func (x *WaitTaskRequest) Reset() {
 	*x = WaitTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[23]
+	mi := &file_weft_v1_task_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +2161,7 @@ func (x *WaitTaskRequest) String() string {
 func (*WaitTaskRequest) ProtoMessage() {}
 
 func (x *WaitTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[23]
+	mi := &file_weft_v1_task_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +2174,7 @@ func (x *WaitTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTaskRequest.ProtoReflect.Descriptor instead.
 func (*WaitTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{23}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WaitTaskRequest) GetNamespace() string {
@@ -1778,7 +2209,7 @@ type WaitTaskResponse struct {
 
 func (x *WaitTaskResponse) Reset() {
 	*x = WaitTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[24]
+	mi := &file_weft_v1_task_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +2221,7 @@ func (x *WaitTaskResponse) String() string {
 func (*WaitTaskResponse) ProtoMessage() {}
 
 func (x *WaitTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[24]
+	mi := &file_weft_v1_task_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +2234,7 @@ func (x *WaitTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTaskResponse.ProtoReflect.Descriptor instead.
 func (*WaitTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{24}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WaitTaskResponse) GetTask() *Task {
@@ -1827,14 +2258,18 @@ type WatchTaskRequest struct {
 	// Bytes of standard output already read.
 	StdoutOffset int64 `protobuf:"varint,5,opt,name=stdout_offset,json=stdoutOffset,proto3" json:"stdout_offset,omitempty"`
 	// Bytes of standard error already read.
-	StderrOffset  int64 `protobuf:"varint,6,opt,name=stderr_offset,json=stderrOffset,proto3" json:"stderr_offset,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	StderrOffset int64 `protobuf:"varint,6,opt,name=stderr_offset,json=stderrOffset,proto3" json:"stderr_offset,omitempty"`
+	// Also its partial results.
+	Partials bool `protobuf:"varint,7,opt,name=partials,proto3" json:"partials,omitempty"`
+	// With partials: how many have been read.
+	PartialsOffset uint32 `protobuf:"varint,8,opt,name=partials_offset,json=partialsOffset,proto3" json:"partials_offset,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *WatchTaskRequest) Reset() {
 	*x = WatchTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[25]
+	mi := &file_weft_v1_task_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +2281,7 @@ func (x *WatchTaskRequest) String() string {
 func (*WatchTaskRequest) ProtoMessage() {}
 
 func (x *WatchTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[25]
+	mi := &file_weft_v1_task_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +2294,7 @@ func (x *WatchTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskRequest.ProtoReflect.Descriptor instead.
 func (*WatchTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{25}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WatchTaskRequest) GetNamespace() string {
@@ -1904,6 +2339,20 @@ func (x *WatchTaskRequest) GetStderrOffset() int64 {
 	return 0
 }
 
+func (x *WatchTaskRequest) GetPartials() bool {
+	if x != nil {
+		return x.Partials
+	}
+	return false
+}
+
+func (x *WatchTaskRequest) GetPartialsOffset() uint32 {
+	if x != nil {
+		return x.PartialsOffset
+	}
+	return 0
+}
+
 // WatchTaskResponse is one piece of news.
 type WatchTaskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1913,6 +2362,7 @@ type WatchTaskResponse struct {
 	//
 	//	*WatchTaskResponse_Task
 	//	*WatchTaskResponse_Output
+	//	*WatchTaskResponse_Partial
 	Event         isWatchTaskResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1920,7 +2370,7 @@ type WatchTaskResponse struct {
 
 func (x *WatchTaskResponse) Reset() {
 	*x = WatchTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[26]
+	mi := &file_weft_v1_task_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2382,7 @@ func (x *WatchTaskResponse) String() string {
 func (*WatchTaskResponse) ProtoMessage() {}
 
 func (x *WatchTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[26]
+	mi := &file_weft_v1_task_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2395,7 @@ func (x *WatchTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTaskResponse.ProtoReflect.Descriptor instead.
 func (*WatchTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{26}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WatchTaskResponse) GetEvent() isWatchTaskResponse_Event {
@@ -1973,6 +2423,15 @@ func (x *WatchTaskResponse) GetOutput() *OutputChunk {
 	return nil
 }
 
+func (x *WatchTaskResponse) GetPartial() *Payload {
+	if x != nil {
+		if x, ok := x.Event.(*WatchTaskResponse_Partial); ok {
+			return x.Partial
+		}
+	}
+	return nil
+}
+
 type isWatchTaskResponse_Event interface {
 	isWatchTaskResponse_Event()
 }
@@ -1987,9 +2446,16 @@ type WatchTaskResponse_Output struct {
 	Output *OutputChunk `protobuf:"bytes,2,opt,name=output,proto3,oneof"`
 }
 
+type WatchTaskResponse_Partial struct {
+	// The next partial result.
+	Partial *Payload `protobuf:"bytes,3,opt,name=partial,proto3,oneof"`
+}
+
 func (*WatchTaskResponse_Task) isWatchTaskResponse_Event() {}
 
 func (*WatchTaskResponse_Output) isWatchTaskResponse_Event() {}
+
+func (*WatchTaskResponse_Partial) isWatchTaskResponse_Event() {}
 
 // CancelTaskRequest cancels a task.
 type CancelTaskRequest struct {
@@ -2006,7 +2472,7 @@ type CancelTaskRequest struct {
 
 func (x *CancelTaskRequest) Reset() {
 	*x = CancelTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[27]
+	mi := &file_weft_v1_task_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2484,7 @@ func (x *CancelTaskRequest) String() string {
 func (*CancelTaskRequest) ProtoMessage() {}
 
 func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[27]
+	mi := &file_weft_v1_task_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2497,7 @@ func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskRequest.ProtoReflect.Descriptor instead.
 func (*CancelTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{27}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CancelTaskRequest) GetNamespace() string {
@@ -2066,7 +2532,7 @@ type CancelTaskResponse struct {
 
 func (x *CancelTaskResponse) Reset() {
 	*x = CancelTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[28]
+	mi := &file_weft_v1_task_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +2544,7 @@ func (x *CancelTaskResponse) String() string {
 func (*CancelTaskResponse) ProtoMessage() {}
 
 func (x *CancelTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[28]
+	mi := &file_weft_v1_task_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +2557,7 @@ func (x *CancelTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskResponse.ProtoReflect.Descriptor instead.
 func (*CancelTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{28}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CancelTaskResponse) GetState() TaskState {
@@ -2116,7 +2582,7 @@ type CancelCallRequest struct {
 
 func (x *CancelCallRequest) Reset() {
 	*x = CancelCallRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[29]
+	mi := &file_weft_v1_task_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2594,7 @@ func (x *CancelCallRequest) String() string {
 func (*CancelCallRequest) ProtoMessage() {}
 
 func (x *CancelCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[29]
+	mi := &file_weft_v1_task_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2607,7 @@ func (x *CancelCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCallRequest.ProtoReflect.Descriptor instead.
 func (*CancelCallRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{29}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CancelCallRequest) GetNamespace() string {
@@ -2177,7 +2643,7 @@ type CancelCallResponse struct {
 
 func (x *CancelCallResponse) Reset() {
 	*x = CancelCallResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[30]
+	mi := &file_weft_v1_task_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2655,7 @@ func (x *CancelCallResponse) String() string {
 func (*CancelCallResponse) ProtoMessage() {}
 
 func (x *CancelCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[30]
+	mi := &file_weft_v1_task_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2668,7 @@ func (x *CancelCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCallResponse.ProtoReflect.Descriptor instead.
 func (*CancelCallResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{30}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CancelCallResponse) GetTasks() uint64 {
@@ -2239,7 +2705,7 @@ type ReserveTasksRequest struct {
 
 func (x *ReserveTasksRequest) Reset() {
 	*x = ReserveTasksRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[31]
+	mi := &file_weft_v1_task_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2251,7 +2717,7 @@ func (x *ReserveTasksRequest) String() string {
 func (*ReserveTasksRequest) ProtoMessage() {}
 
 func (x *ReserveTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[31]
+	mi := &file_weft_v1_task_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2264,7 +2730,7 @@ func (x *ReserveTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveTasksRequest.ProtoReflect.Descriptor instead.
 func (*ReserveTasksRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{31}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReserveTasksRequest) GetNamespace() string {
@@ -2345,7 +2811,7 @@ type ReserveTasksResponse struct {
 
 func (x *ReserveTasksResponse) Reset() {
 	*x = ReserveTasksResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[32]
+	mi := &file_weft_v1_task_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2823,7 @@ func (x *ReserveTasksResponse) String() string {
 func (*ReserveTasksResponse) ProtoMessage() {}
 
 func (x *ReserveTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[32]
+	mi := &file_weft_v1_task_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2836,7 @@ func (x *ReserveTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveTasksResponse.ProtoReflect.Descriptor instead.
 func (*ReserveTasksResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{32}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReserveTasksResponse) GetTasks() []*Assignment {
@@ -2419,14 +2885,18 @@ type Assignment struct {
 	// 1 for the first attempt.
 	Attempt uint32 `protobuf:"varint,9,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// The task's labels.
-	Labels        map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What an earlier attempt left to go on from.
+	Checkpoint *Checkpoint `protobuf:"bytes,11,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// It belongs to a call: its submitter can be interrupted.
+	Called        bool `protobuf:"varint,12,opt,name=called,proto3" json:"called,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[33]
+	mi := &file_weft_v1_task_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2908,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[33]
+	mi := &file_weft_v1_task_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2921,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{33}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Assignment) GetTaskId() string {
@@ -2535,6 +3005,20 @@ func (x *Assignment) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *Assignment) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *Assignment) GetCalled() bool {
+	if x != nil {
+		return x.Called
+	}
+	return false
+}
+
 type isAssignment_Work interface {
 	isAssignment_Work()
 }
@@ -2568,7 +3052,7 @@ type RenewTaskRequest struct {
 
 func (x *RenewTaskRequest) Reset() {
 	*x = RenewTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[34]
+	mi := &file_weft_v1_task_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +3064,7 @@ func (x *RenewTaskRequest) String() string {
 func (*RenewTaskRequest) ProtoMessage() {}
 
 func (x *RenewTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[34]
+	mi := &file_weft_v1_task_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +3077,7 @@ func (x *RenewTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewTaskRequest.ProtoReflect.Descriptor instead.
 func (*RenewTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{34}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RenewTaskRequest) GetNamespace() string {
@@ -2628,7 +3112,7 @@ type RenewTaskResponse struct {
 
 func (x *RenewTaskResponse) Reset() {
 	*x = RenewTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[35]
+	mi := &file_weft_v1_task_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +3124,7 @@ func (x *RenewTaskResponse) String() string {
 func (*RenewTaskResponse) ProtoMessage() {}
 
 func (x *RenewTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[35]
+	mi := &file_weft_v1_task_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +3137,7 @@ func (x *RenewTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewTaskResponse.ProtoReflect.Descriptor instead.
 func (*RenewTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{35}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RenewTaskResponse) GetLease() *durationpb.Duration {
@@ -2685,7 +3169,7 @@ type CompleteTaskRequest struct {
 
 func (x *CompleteTaskRequest) Reset() {
 	*x = CompleteTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[36]
+	mi := &file_weft_v1_task_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +3181,7 @@ func (x *CompleteTaskRequest) String() string {
 func (*CompleteTaskRequest) ProtoMessage() {}
 
 func (x *CompleteTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[36]
+	mi := &file_weft_v1_task_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +3194,7 @@ func (x *CompleteTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteTaskRequest.ProtoReflect.Descriptor instead.
 func (*CompleteTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{36}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CompleteTaskRequest) GetNamespace() string {
@@ -2786,7 +3270,7 @@ type CompleteTaskResponse struct {
 
 func (x *CompleteTaskResponse) Reset() {
 	*x = CompleteTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[37]
+	mi := &file_weft_v1_task_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2798,7 +3282,7 @@ func (x *CompleteTaskResponse) String() string {
 func (*CompleteTaskResponse) ProtoMessage() {}
 
 func (x *CompleteTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[37]
+	mi := &file_weft_v1_task_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2811,7 +3295,7 @@ func (x *CompleteTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteTaskResponse.ProtoReflect.Descriptor instead.
 func (*CompleteTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{37}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{43}
 }
 
 // FailTaskRequest ends an attempt with an error.
@@ -2831,7 +3315,7 @@ type FailTaskRequest struct {
 
 func (x *FailTaskRequest) Reset() {
 	*x = FailTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[38]
+	mi := &file_weft_v1_task_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2843,7 +3327,7 @@ func (x *FailTaskRequest) String() string {
 func (*FailTaskRequest) ProtoMessage() {}
 
 func (x *FailTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[38]
+	mi := &file_weft_v1_task_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2856,7 +3340,7 @@ func (x *FailTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailTaskRequest.ProtoReflect.Descriptor instead.
 func (*FailTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{38}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FailTaskRequest) GetNamespace() string {
@@ -2898,7 +3382,7 @@ type FailTaskResponse struct {
 
 func (x *FailTaskResponse) Reset() {
 	*x = FailTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[39]
+	mi := &file_weft_v1_task_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2910,7 +3394,7 @@ func (x *FailTaskResponse) String() string {
 func (*FailTaskResponse) ProtoMessage() {}
 
 func (x *FailTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[39]
+	mi := &file_weft_v1_task_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2923,7 +3407,7 @@ func (x *FailTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailTaskResponse.ProtoReflect.Descriptor instead.
 func (*FailTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{39}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *FailTaskResponse) GetState() TaskState {
@@ -2948,7 +3432,7 @@ type ReleaseTaskRequest struct {
 
 func (x *ReleaseTaskRequest) Reset() {
 	*x = ReleaseTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[40]
+	mi := &file_weft_v1_task_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3444,7 @@ func (x *ReleaseTaskRequest) String() string {
 func (*ReleaseTaskRequest) ProtoMessage() {}
 
 func (x *ReleaseTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[40]
+	mi := &file_weft_v1_task_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3457,7 @@ func (x *ReleaseTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseTaskRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{40}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReleaseTaskRequest) GetNamespace() string {
@@ -3006,7 +3490,7 @@ type ReleaseTaskResponse struct {
 
 func (x *ReleaseTaskResponse) Reset() {
 	*x = ReleaseTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[41]
+	mi := &file_weft_v1_task_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3018,7 +3502,7 @@ func (x *ReleaseTaskResponse) String() string {
 func (*ReleaseTaskResponse) ProtoMessage() {}
 
 func (x *ReleaseTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[41]
+	mi := &file_weft_v1_task_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3031,14 +3515,31 @@ func (x *ReleaseTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseTaskResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{41}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{47}
 }
 
 var File_weft_v1_task_service_proto protoreflect.FileDescriptor
 
 const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1aweft/v1/task_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weft/v1/error.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\"\xad\x01\n" +
+	"\x1aweft/v1/task_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weft/v1/error.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\"\xf5\x02\n" +
+	"\x12AdvanceTaskRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
+	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12\x1d\n" +
+	"\x05token\x18\x03 \x01(\x04B\a\xbaH\x042\x02 \x00R\x05token\x12-\n" +
+	"\bprogress\x18\x04 \x01(\v2\x11.weft.v1.ProgressR\bprogress\x123\n" +
+	"\n" +
+	"checkpoint\x18\x05 \x01(\v2\x13.weft.v1.CheckpointR\n" +
+	"checkpoint\x127\n" +
+	"\bpartials\x18\x06 \x03(\v2\x10.weft.v1.PayloadB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bpartials\x121\n" +
+	"\x0fpartials_offset\x18\a \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\x0epartialsOffset\"\x15\n" +
+	"\x13AdvanceTaskResponse\"\xd0\x01\n" +
+	"\x19InterruptSubmitterRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
+	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12\x1d\n" +
+	"\x05token\x18\x03 \x01(\x04B\a\xbaH\x042\x02 \x00R\x05token\x12\"\n" +
+	"\amessage\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\amessage\"\x1c\n" +
+	"\x1aInterruptSubmitterResponse\"\xad\x01\n" +
 	"\x12SubmitTasksRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12'\n" +
 	"\n" +
@@ -3072,14 +3573,15 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x05state\x18\x01 \x01(\x0e2\x12.weft.v1.TaskStateR\x05state\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
-	"\x06advice\x18\x04 \x01(\tR\x06advice\"\x8d\x02\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice\"\xb6\x02\n" +
 	"\x0eExecuteRequest\x12.\n" +
 	"\x06attach\x18\x01 \x01(\v2\x16.weft.v1.ExecuteAttachR\x06attach\x12*\n" +
 	"\x05tasks\x18\x02 \x03(\v2\x14.weft.v1.ExecuteTaskR\x05tasks\x127\n" +
 	"\facknowledged\x18\x03 \x03(\v2\x13.weft.v1.IndexRangeR\facknowledged\x120\n" +
 	"\acancels\x18\x04 \x03(\v2\x16.weft.v1.ExecuteCancelR\acancels\x12\x16\n" +
 	"\x06finish\x18\x05 \x01(\bR\x06finish\x12\x1c\n" +
-	"\theartbeat\x18\x06 \x01(\x04R\theartbeat\"\xb6\x02\n" +
+	"\theartbeat\x18\x06 \x01(\x04R\theartbeat\x12'\n" +
+	"\x0finterrupt_taken\x18\a \x01(\bR\x0einterruptTaken\"\xb6\x02\n" +
 	"\rExecuteAttach\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x1d\n" +
@@ -3101,14 +3603,27 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\n" +
 	"IndexRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xb4\x02\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xa2\x03\n" +
 	"\x0fExecuteResponse\x124\n" +
 	"\battached\x18\x01 \x01(\v2\x18.weft.v1.ExecuteAttachedR\battached\x12/\n" +
 	"\baccepted\x18\x02 \x03(\v2\x13.weft.v1.IndexRangeR\baccepted\x125\n" +
 	"\brejected\x18\x03 \x03(\v2\x19.weft.v1.ExecuteRejectionR\brejected\x120\n" +
 	"\aupdates\x18\x04 \x03(\v2\x16.weft.v1.ExecuteUpdateR\aupdates\x123\n" +
 	"\boutcomes\x18\x05 \x03(\v2\x17.weft.v1.ExecuteOutcomeR\boutcomes\x12\x1c\n" +
-	"\theartbeat\x18\x06 \x01(\x04R\theartbeat\"\x91\x02\n" +
+	"\theartbeat\x18\x06 \x01(\x04R\theartbeat\x123\n" +
+	"\badvances\x18\a \x03(\v2\x17.weft.v1.ExecuteAdvanceR\badvances\x127\n" +
+	"\tinterrupt\x18\b \x01(\v2\x19.weft.v1.ExecuteInterruptR\tinterrupt\"\xdb\x01\n" +
+	"\x0eExecuteAdvance\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x17\n" +
+	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12-\n" +
+	"\bprogress\x18\x04 \x01(\v2\x11.weft.v1.ProgressR\bprogress\x12,\n" +
+	"\bpartials\x18\x05 \x03(\v2\x10.weft.v1.PayloadR\bpartials\x12'\n" +
+	"\x0fpartials_offset\x18\x06 \x01(\rR\x0epartialsOffset\"[\n" +
+	"\x10ExecuteInterrupt\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x17\n" +
+	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\x91\x02\n" +
 	"\x0fExecuteAttached\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12:\n" +
@@ -3178,17 +3693,20 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x127\n" +
 	"\x04wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\b\xbaH\x05\xaa\x01\x022\x00R\x04wait\"5\n" +
 	"\x10WaitTaskResponse\x12!\n" +
-	"\x04task\x18\x01 \x01(\v2\r.weft.v1.TaskR\x04task\"\x8e\x02\n" +
+	"\x04task\x18\x01 \x01(\v2\r.weft.v1.TaskR\x04task\"\xdd\x02\n" +
 	"\x10WatchTaskRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12\x16\n" +
 	"\x06output\x18\x03 \x01(\bR\x06output\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\x04R\x05token\x12,\n" +
 	"\rstdout_offset\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\fstdoutOffset\x12,\n" +
-	"\rstderr_offset\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\fstderrOffset\"q\n" +
+	"\rstderr_offset\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\fstderrOffset\x12\x1a\n" +
+	"\bpartials\x18\a \x01(\bR\bpartials\x121\n" +
+	"\x0fpartials_offset\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\x0epartialsOffset\"\x9f\x01\n" +
 	"\x11WatchTaskResponse\x12#\n" +
 	"\x04task\x18\x01 \x01(\v2\r.weft.v1.TaskH\x00R\x04task\x12.\n" +
-	"\x06output\x18\x02 \x01(\v2\x14.weft.v1.OutputChunkH\x00R\x06outputB\a\n" +
+	"\x06output\x18\x02 \x01(\v2\x14.weft.v1.OutputChunkH\x00R\x06output\x12,\n" +
+	"\apartial\x18\x03 \x01(\v2\x10.weft.v1.PayloadH\x00R\apartialB\a\n" +
 	"\x05event\"\xc5\x01\n" +
 	"\x11CancelTaskRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
@@ -3225,7 +3743,7 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x05tasks\x18\x01 \x03(\v2\x13.weft.v1.AssignmentR\x05tasks\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12/\n" +
-	"\x05lease\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"\xbd\x03\n" +
+	"\x05lease\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"\x8a\x04\n" +
 	"\n" +
 	"Assignment\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
@@ -3238,7 +3756,11 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x05grace\x18\b \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\x18\n" +
 	"\aattempt\x18\t \x01(\rR\aattempt\x127\n" +
 	"\x06labels\x18\n" +
-	" \x03(\v2\x1f.weft.v1.Assignment.LabelsEntryR\x06labels\x1a9\n" +
+	" \x03(\v2\x1f.weft.v1.Assignment.LabelsEntryR\x06labels\x123\n" +
+	"\n" +
+	"checkpoint\x18\v \x01(\v2\x13.weft.v1.CheckpointR\n" +
+	"checkpoint\x12\x16\n" +
+	"\x06called\x18\f \x01(\bR\x06called\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
@@ -3268,7 +3790,8 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12\x1d\n" +
 	"\x05token\x18\x03 \x01(\x04B\a\xbaH\x042\x02 \x00R\x05token\"\x15\n" +
-	"\x13ReleaseTaskResponse2\xf1\b\n" +
+	"\x13ReleaseTaskResponse2\x9a\n" +
+	"\n" +
 	"\vTaskService\x12@\n" +
 	"\aExecute\x12\x17.weft.v1.ExecuteRequest\x1a\x18.weft.v1.ExecuteResponse(\x010\x01\x12E\n" +
 	"\n" +
@@ -3284,7 +3807,9 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"CancelCall\x12\x1a.weft.v1.CancelCallRequest\x1a\x1b.weft.v1.CancelCallResponse\x12K\n" +
 	"\fReserveTasks\x12\x1c.weft.v1.ReserveTasksRequest\x1a\x1d.weft.v1.ReserveTasksResponse\x12B\n" +
 	"\tRenewTask\x12\x19.weft.v1.RenewTaskRequest\x1a\x1a.weft.v1.RenewTaskResponse\x12K\n" +
-	"\fCompleteTask\x12\x1c.weft.v1.CompleteTaskRequest\x1a\x1d.weft.v1.CompleteTaskResponse\x12?\n" +
+	"\fCompleteTask\x12\x1c.weft.v1.CompleteTaskRequest\x1a\x1d.weft.v1.CompleteTaskResponse\x12H\n" +
+	"\vAdvanceTask\x12\x1b.weft.v1.AdvanceTaskRequest\x1a\x1c.weft.v1.AdvanceTaskResponse\x12]\n" +
+	"\x12InterruptSubmitter\x12\".weft.v1.InterruptSubmitterRequest\x1a#.weft.v1.InterruptSubmitterResponse\x12?\n" +
 	"\bFailTask\x12\x18.weft.v1.FailTaskRequest\x1a\x19.weft.v1.FailTaskResponse\x12H\n" +
 	"\vReleaseTask\x12\x1b.weft.v1.ReleaseTaskRequest\x1a\x1c.weft.v1.ReleaseTaskResponse\x12E\n" +
 	"\n" +
@@ -3303,165 +3828,186 @@ func file_weft_v1_task_service_proto_rawDescGZIP() []byte {
 	return file_weft_v1_task_service_proto_rawDescData
 }
 
-var file_weft_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_weft_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_weft_v1_task_service_proto_goTypes = []any{
-	(*SubmitTasksRequest)(nil),    // 0: weft.v1.SubmitTasksRequest
-	(*SubmitTasksResponse)(nil),   // 1: weft.v1.SubmitTasksResponse
-	(*SubmitTasksResult)(nil),     // 2: weft.v1.SubmitTasksResult
-	(*RetryTasksRequest)(nil),     // 3: weft.v1.RetryTasksRequest
-	(*RetryTasksResponse)(nil),    // 4: weft.v1.RetryTasksResponse
-	(*ExplainTaskRequest)(nil),    // 5: weft.v1.ExplainTaskRequest
-	(*ExplainTaskResponse)(nil),   // 6: weft.v1.ExplainTaskResponse
-	(*ExecuteRequest)(nil),        // 7: weft.v1.ExecuteRequest
-	(*ExecuteAttach)(nil),         // 8: weft.v1.ExecuteAttach
-	(*ExecuteTask)(nil),           // 9: weft.v1.ExecuteTask
-	(*ExecuteCancel)(nil),         // 10: weft.v1.ExecuteCancel
-	(*IndexRange)(nil),            // 11: weft.v1.IndexRange
-	(*ExecuteResponse)(nil),       // 12: weft.v1.ExecuteResponse
-	(*ExecuteAttached)(nil),       // 13: weft.v1.ExecuteAttached
-	(*ExecuteRejection)(nil),      // 14: weft.v1.ExecuteRejection
-	(*ExecuteUpdate)(nil),         // 15: weft.v1.ExecuteUpdate
-	(*ExecuteOutcome)(nil),        // 16: weft.v1.ExecuteOutcome
-	(*SubmitTaskRequest)(nil),     // 17: weft.v1.SubmitTaskRequest
-	(*SubmitTaskResponse)(nil),    // 18: weft.v1.SubmitTaskResponse
-	(*GetTaskRequest)(nil),        // 19: weft.v1.GetTaskRequest
-	(*GetTaskResponse)(nil),       // 20: weft.v1.GetTaskResponse
-	(*ListTasksRequest)(nil),      // 21: weft.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),     // 22: weft.v1.ListTasksResponse
-	(*WaitTaskRequest)(nil),       // 23: weft.v1.WaitTaskRequest
-	(*WaitTaskResponse)(nil),      // 24: weft.v1.WaitTaskResponse
-	(*WatchTaskRequest)(nil),      // 25: weft.v1.WatchTaskRequest
-	(*WatchTaskResponse)(nil),     // 26: weft.v1.WatchTaskResponse
-	(*CancelTaskRequest)(nil),     // 27: weft.v1.CancelTaskRequest
-	(*CancelTaskResponse)(nil),    // 28: weft.v1.CancelTaskResponse
-	(*CancelCallRequest)(nil),     // 29: weft.v1.CancelCallRequest
-	(*CancelCallResponse)(nil),    // 30: weft.v1.CancelCallResponse
-	(*ReserveTasksRequest)(nil),   // 31: weft.v1.ReserveTasksRequest
-	(*ReserveTasksResponse)(nil),  // 32: weft.v1.ReserveTasksResponse
-	(*Assignment)(nil),            // 33: weft.v1.Assignment
-	(*RenewTaskRequest)(nil),      // 34: weft.v1.RenewTaskRequest
-	(*RenewTaskResponse)(nil),     // 35: weft.v1.RenewTaskResponse
-	(*CompleteTaskRequest)(nil),   // 36: weft.v1.CompleteTaskRequest
-	(*CompleteTaskResponse)(nil),  // 37: weft.v1.CompleteTaskResponse
-	(*FailTaskRequest)(nil),       // 38: weft.v1.FailTaskRequest
-	(*FailTaskResponse)(nil),      // 39: weft.v1.FailTaskResponse
-	(*ReleaseTaskRequest)(nil),    // 40: weft.v1.ReleaseTaskRequest
-	(*ReleaseTaskResponse)(nil),   // 41: weft.v1.ReleaseTaskResponse
-	nil,                           // 42: weft.v1.SubmitTasksResult.MetadataEntry
-	nil,                           // 43: weft.v1.ExecuteRejection.MetadataEntry
-	nil,                           // 44: weft.v1.ListTasksRequest.LabelsEntry
-	nil,                           // 45: weft.v1.ReserveTasksRequest.LabelsEntry
-	nil,                           // 46: weft.v1.Assignment.LabelsEntry
-	(*TaskSpec)(nil),              // 47: weft.v1.TaskSpec
-	(ErrorReason)(0),              // 48: weft.v1.ErrorReason
-	(TaskState)(0),                // 49: weft.v1.TaskState
-	(*durationpb.Duration)(nil),   // 50: google.protobuf.Duration
-	(*Outcome)(nil),               // 51: weft.v1.Outcome
-	(*Command)(nil),               // 52: weft.v1.Command
-	(View)(0),                     // 53: weft.v1.View
-	(*Task)(nil),                  // 54: weft.v1.Task
-	(*timestamppb.Timestamp)(nil), // 55: google.protobuf.Timestamp
-	(*OutputChunk)(nil),           // 56: weft.v1.OutputChunk
-	(*Payload)(nil),               // 57: weft.v1.Payload
-	(*CommandResult)(nil),         // 58: weft.v1.CommandResult
-	(*TaskError)(nil),             // 59: weft.v1.TaskError
+	(*AdvanceTaskRequest)(nil),         // 0: weft.v1.AdvanceTaskRequest
+	(*AdvanceTaskResponse)(nil),        // 1: weft.v1.AdvanceTaskResponse
+	(*InterruptSubmitterRequest)(nil),  // 2: weft.v1.InterruptSubmitterRequest
+	(*InterruptSubmitterResponse)(nil), // 3: weft.v1.InterruptSubmitterResponse
+	(*SubmitTasksRequest)(nil),         // 4: weft.v1.SubmitTasksRequest
+	(*SubmitTasksResponse)(nil),        // 5: weft.v1.SubmitTasksResponse
+	(*SubmitTasksResult)(nil),          // 6: weft.v1.SubmitTasksResult
+	(*RetryTasksRequest)(nil),          // 7: weft.v1.RetryTasksRequest
+	(*RetryTasksResponse)(nil),         // 8: weft.v1.RetryTasksResponse
+	(*ExplainTaskRequest)(nil),         // 9: weft.v1.ExplainTaskRequest
+	(*ExplainTaskResponse)(nil),        // 10: weft.v1.ExplainTaskResponse
+	(*ExecuteRequest)(nil),             // 11: weft.v1.ExecuteRequest
+	(*ExecuteAttach)(nil),              // 12: weft.v1.ExecuteAttach
+	(*ExecuteTask)(nil),                // 13: weft.v1.ExecuteTask
+	(*ExecuteCancel)(nil),              // 14: weft.v1.ExecuteCancel
+	(*IndexRange)(nil),                 // 15: weft.v1.IndexRange
+	(*ExecuteResponse)(nil),            // 16: weft.v1.ExecuteResponse
+	(*ExecuteAdvance)(nil),             // 17: weft.v1.ExecuteAdvance
+	(*ExecuteInterrupt)(nil),           // 18: weft.v1.ExecuteInterrupt
+	(*ExecuteAttached)(nil),            // 19: weft.v1.ExecuteAttached
+	(*ExecuteRejection)(nil),           // 20: weft.v1.ExecuteRejection
+	(*ExecuteUpdate)(nil),              // 21: weft.v1.ExecuteUpdate
+	(*ExecuteOutcome)(nil),             // 22: weft.v1.ExecuteOutcome
+	(*SubmitTaskRequest)(nil),          // 23: weft.v1.SubmitTaskRequest
+	(*SubmitTaskResponse)(nil),         // 24: weft.v1.SubmitTaskResponse
+	(*GetTaskRequest)(nil),             // 25: weft.v1.GetTaskRequest
+	(*GetTaskResponse)(nil),            // 26: weft.v1.GetTaskResponse
+	(*ListTasksRequest)(nil),           // 27: weft.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),          // 28: weft.v1.ListTasksResponse
+	(*WaitTaskRequest)(nil),            // 29: weft.v1.WaitTaskRequest
+	(*WaitTaskResponse)(nil),           // 30: weft.v1.WaitTaskResponse
+	(*WatchTaskRequest)(nil),           // 31: weft.v1.WatchTaskRequest
+	(*WatchTaskResponse)(nil),          // 32: weft.v1.WatchTaskResponse
+	(*CancelTaskRequest)(nil),          // 33: weft.v1.CancelTaskRequest
+	(*CancelTaskResponse)(nil),         // 34: weft.v1.CancelTaskResponse
+	(*CancelCallRequest)(nil),          // 35: weft.v1.CancelCallRequest
+	(*CancelCallResponse)(nil),         // 36: weft.v1.CancelCallResponse
+	(*ReserveTasksRequest)(nil),        // 37: weft.v1.ReserveTasksRequest
+	(*ReserveTasksResponse)(nil),       // 38: weft.v1.ReserveTasksResponse
+	(*Assignment)(nil),                 // 39: weft.v1.Assignment
+	(*RenewTaskRequest)(nil),           // 40: weft.v1.RenewTaskRequest
+	(*RenewTaskResponse)(nil),          // 41: weft.v1.RenewTaskResponse
+	(*CompleteTaskRequest)(nil),        // 42: weft.v1.CompleteTaskRequest
+	(*CompleteTaskResponse)(nil),       // 43: weft.v1.CompleteTaskResponse
+	(*FailTaskRequest)(nil),            // 44: weft.v1.FailTaskRequest
+	(*FailTaskResponse)(nil),           // 45: weft.v1.FailTaskResponse
+	(*ReleaseTaskRequest)(nil),         // 46: weft.v1.ReleaseTaskRequest
+	(*ReleaseTaskResponse)(nil),        // 47: weft.v1.ReleaseTaskResponse
+	nil,                                // 48: weft.v1.SubmitTasksResult.MetadataEntry
+	nil,                                // 49: weft.v1.ExecuteRejection.MetadataEntry
+	nil,                                // 50: weft.v1.ListTasksRequest.LabelsEntry
+	nil,                                // 51: weft.v1.ReserveTasksRequest.LabelsEntry
+	nil,                                // 52: weft.v1.Assignment.LabelsEntry
+	(*Progress)(nil),                   // 53: weft.v1.Progress
+	(*Checkpoint)(nil),                 // 54: weft.v1.Checkpoint
+	(*Payload)(nil),                    // 55: weft.v1.Payload
+	(*TaskSpec)(nil),                   // 56: weft.v1.TaskSpec
+	(ErrorReason)(0),                   // 57: weft.v1.ErrorReason
+	(TaskState)(0),                     // 58: weft.v1.TaskState
+	(*durationpb.Duration)(nil),        // 59: google.protobuf.Duration
+	(*Outcome)(nil),                    // 60: weft.v1.Outcome
+	(*Command)(nil),                    // 61: weft.v1.Command
+	(View)(0),                          // 62: weft.v1.View
+	(*Task)(nil),                       // 63: weft.v1.Task
+	(*timestamppb.Timestamp)(nil),      // 64: google.protobuf.Timestamp
+	(*OutputChunk)(nil),                // 65: weft.v1.OutputChunk
+	(*CommandResult)(nil),              // 66: weft.v1.CommandResult
+	(*TaskError)(nil),                  // 67: weft.v1.TaskError
 }
 var file_weft_v1_task_service_proto_depIdxs = []int32{
-	47, // 0: weft.v1.SubmitTasksRequest.tasks:type_name -> weft.v1.TaskSpec
-	2,  // 1: weft.v1.SubmitTasksResponse.results:type_name -> weft.v1.SubmitTasksResult
-	48, // 2: weft.v1.SubmitTasksResult.reason:type_name -> weft.v1.ErrorReason
-	42, // 3: weft.v1.SubmitTasksResult.metadata:type_name -> weft.v1.SubmitTasksResult.MetadataEntry
-	49, // 4: weft.v1.ExplainTaskResponse.state:type_name -> weft.v1.TaskState
-	8,  // 5: weft.v1.ExecuteRequest.attach:type_name -> weft.v1.ExecuteAttach
-	9,  // 6: weft.v1.ExecuteRequest.tasks:type_name -> weft.v1.ExecuteTask
-	11, // 7: weft.v1.ExecuteRequest.acknowledged:type_name -> weft.v1.IndexRange
-	10, // 8: weft.v1.ExecuteRequest.cancels:type_name -> weft.v1.ExecuteCancel
-	50, // 9: weft.v1.ExecuteAttach.session_ttl:type_name -> google.protobuf.Duration
-	11, // 10: weft.v1.ExecuteAttach.acknowledged:type_name -> weft.v1.IndexRange
-	47, // 11: weft.v1.ExecuteTask.spec:type_name -> weft.v1.TaskSpec
-	11, // 12: weft.v1.ExecuteCancel.range:type_name -> weft.v1.IndexRange
-	50, // 13: weft.v1.ExecuteCancel.grace:type_name -> google.protobuf.Duration
-	13, // 14: weft.v1.ExecuteResponse.attached:type_name -> weft.v1.ExecuteAttached
-	11, // 15: weft.v1.ExecuteResponse.accepted:type_name -> weft.v1.IndexRange
-	14, // 16: weft.v1.ExecuteResponse.rejected:type_name -> weft.v1.ExecuteRejection
-	15, // 17: weft.v1.ExecuteResponse.updates:type_name -> weft.v1.ExecuteUpdate
-	16, // 18: weft.v1.ExecuteResponse.outcomes:type_name -> weft.v1.ExecuteOutcome
-	50, // 19: weft.v1.ExecuteAttached.session_ttl:type_name -> google.protobuf.Duration
-	11, // 20: weft.v1.ExecuteAttached.accepted:type_name -> weft.v1.IndexRange
-	48, // 21: weft.v1.ExecuteRejection.reason:type_name -> weft.v1.ErrorReason
-	43, // 22: weft.v1.ExecuteRejection.metadata:type_name -> weft.v1.ExecuteRejection.MetadataEntry
-	49, // 23: weft.v1.ExecuteUpdate.state:type_name -> weft.v1.TaskState
-	51, // 24: weft.v1.ExecuteOutcome.outcome:type_name -> weft.v1.Outcome
-	47, // 25: weft.v1.SubmitTaskRequest.task:type_name -> weft.v1.TaskSpec
-	52, // 26: weft.v1.SubmitTaskRequest.command:type_name -> weft.v1.Command
-	50, // 27: weft.v1.SubmitTaskRequest.wait:type_name -> google.protobuf.Duration
-	53, // 28: weft.v1.GetTaskRequest.view:type_name -> weft.v1.View
-	54, // 29: weft.v1.GetTaskResponse.task:type_name -> weft.v1.Task
-	49, // 30: weft.v1.ListTasksRequest.states:type_name -> weft.v1.TaskState
-	53, // 31: weft.v1.ListTasksRequest.view:type_name -> weft.v1.View
-	44, // 32: weft.v1.ListTasksRequest.labels:type_name -> weft.v1.ListTasksRequest.LabelsEntry
-	55, // 33: weft.v1.ListTasksRequest.created_after:type_name -> google.protobuf.Timestamp
-	55, // 34: weft.v1.ListTasksRequest.created_before:type_name -> google.protobuf.Timestamp
-	54, // 35: weft.v1.ListTasksResponse.tasks:type_name -> weft.v1.Task
-	50, // 36: weft.v1.WaitTaskRequest.wait:type_name -> google.protobuf.Duration
-	54, // 37: weft.v1.WaitTaskResponse.task:type_name -> weft.v1.Task
-	54, // 38: weft.v1.WatchTaskResponse.task:type_name -> weft.v1.Task
-	56, // 39: weft.v1.WatchTaskResponse.output:type_name -> weft.v1.OutputChunk
-	50, // 40: weft.v1.CancelTaskRequest.grace:type_name -> google.protobuf.Duration
-	49, // 41: weft.v1.CancelTaskResponse.state:type_name -> weft.v1.TaskState
-	50, // 42: weft.v1.CancelCallRequest.grace:type_name -> google.protobuf.Duration
-	50, // 43: weft.v1.ReserveTasksRequest.lease:type_name -> google.protobuf.Duration
-	50, // 44: weft.v1.ReserveTasksRequest.wait:type_name -> google.protobuf.Duration
-	45, // 45: weft.v1.ReserveTasksRequest.labels:type_name -> weft.v1.ReserveTasksRequest.LabelsEntry
-	33, // 46: weft.v1.ReserveTasksResponse.tasks:type_name -> weft.v1.Assignment
-	50, // 47: weft.v1.ReserveTasksResponse.lease:type_name -> google.protobuf.Duration
-	57, // 48: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
-	52, // 49: weft.v1.Assignment.command:type_name -> weft.v1.Command
-	50, // 50: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
-	50, // 51: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
-	46, // 52: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
-	50, // 53: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
-	57, // 54: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
-	58, // 55: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
-	59, // 56: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
-	49, // 57: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
-	7,  // 58: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
-	17, // 59: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
-	0,  // 60: weft.v1.TaskService.SubmitTasks:input_type -> weft.v1.SubmitTasksRequest
-	19, // 61: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
-	21, // 62: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
-	23, // 63: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
-	25, // 64: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
-	27, // 65: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
-	29, // 66: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
-	31, // 67: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
-	34, // 68: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
-	36, // 69: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
-	38, // 70: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
-	40, // 71: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
-	3,  // 72: weft.v1.TaskService.RetryTasks:input_type -> weft.v1.RetryTasksRequest
-	5,  // 73: weft.v1.TaskService.ExplainTask:input_type -> weft.v1.ExplainTaskRequest
-	12, // 74: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
-	18, // 75: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
-	1,  // 76: weft.v1.TaskService.SubmitTasks:output_type -> weft.v1.SubmitTasksResponse
-	20, // 77: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
-	22, // 78: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
-	24, // 79: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
-	26, // 80: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
-	28, // 81: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
-	30, // 82: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
-	32, // 83: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
-	35, // 84: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
-	37, // 85: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
-	39, // 86: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
-	41, // 87: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
-	4,  // 88: weft.v1.TaskService.RetryTasks:output_type -> weft.v1.RetryTasksResponse
-	6,  // 89: weft.v1.TaskService.ExplainTask:output_type -> weft.v1.ExplainTaskResponse
-	74, // [74:90] is the sub-list for method output_type
-	58, // [58:74] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	53, // 0: weft.v1.AdvanceTaskRequest.progress:type_name -> weft.v1.Progress
+	54, // 1: weft.v1.AdvanceTaskRequest.checkpoint:type_name -> weft.v1.Checkpoint
+	55, // 2: weft.v1.AdvanceTaskRequest.partials:type_name -> weft.v1.Payload
+	56, // 3: weft.v1.SubmitTasksRequest.tasks:type_name -> weft.v1.TaskSpec
+	6,  // 4: weft.v1.SubmitTasksResponse.results:type_name -> weft.v1.SubmitTasksResult
+	57, // 5: weft.v1.SubmitTasksResult.reason:type_name -> weft.v1.ErrorReason
+	48, // 6: weft.v1.SubmitTasksResult.metadata:type_name -> weft.v1.SubmitTasksResult.MetadataEntry
+	58, // 7: weft.v1.ExplainTaskResponse.state:type_name -> weft.v1.TaskState
+	12, // 8: weft.v1.ExecuteRequest.attach:type_name -> weft.v1.ExecuteAttach
+	13, // 9: weft.v1.ExecuteRequest.tasks:type_name -> weft.v1.ExecuteTask
+	15, // 10: weft.v1.ExecuteRequest.acknowledged:type_name -> weft.v1.IndexRange
+	14, // 11: weft.v1.ExecuteRequest.cancels:type_name -> weft.v1.ExecuteCancel
+	59, // 12: weft.v1.ExecuteAttach.session_ttl:type_name -> google.protobuf.Duration
+	15, // 13: weft.v1.ExecuteAttach.acknowledged:type_name -> weft.v1.IndexRange
+	56, // 14: weft.v1.ExecuteTask.spec:type_name -> weft.v1.TaskSpec
+	15, // 15: weft.v1.ExecuteCancel.range:type_name -> weft.v1.IndexRange
+	59, // 16: weft.v1.ExecuteCancel.grace:type_name -> google.protobuf.Duration
+	19, // 17: weft.v1.ExecuteResponse.attached:type_name -> weft.v1.ExecuteAttached
+	15, // 18: weft.v1.ExecuteResponse.accepted:type_name -> weft.v1.IndexRange
+	20, // 19: weft.v1.ExecuteResponse.rejected:type_name -> weft.v1.ExecuteRejection
+	21, // 20: weft.v1.ExecuteResponse.updates:type_name -> weft.v1.ExecuteUpdate
+	22, // 21: weft.v1.ExecuteResponse.outcomes:type_name -> weft.v1.ExecuteOutcome
+	17, // 22: weft.v1.ExecuteResponse.advances:type_name -> weft.v1.ExecuteAdvance
+	18, // 23: weft.v1.ExecuteResponse.interrupt:type_name -> weft.v1.ExecuteInterrupt
+	53, // 24: weft.v1.ExecuteAdvance.progress:type_name -> weft.v1.Progress
+	55, // 25: weft.v1.ExecuteAdvance.partials:type_name -> weft.v1.Payload
+	59, // 26: weft.v1.ExecuteAttached.session_ttl:type_name -> google.protobuf.Duration
+	15, // 27: weft.v1.ExecuteAttached.accepted:type_name -> weft.v1.IndexRange
+	57, // 28: weft.v1.ExecuteRejection.reason:type_name -> weft.v1.ErrorReason
+	49, // 29: weft.v1.ExecuteRejection.metadata:type_name -> weft.v1.ExecuteRejection.MetadataEntry
+	58, // 30: weft.v1.ExecuteUpdate.state:type_name -> weft.v1.TaskState
+	60, // 31: weft.v1.ExecuteOutcome.outcome:type_name -> weft.v1.Outcome
+	56, // 32: weft.v1.SubmitTaskRequest.task:type_name -> weft.v1.TaskSpec
+	61, // 33: weft.v1.SubmitTaskRequest.command:type_name -> weft.v1.Command
+	59, // 34: weft.v1.SubmitTaskRequest.wait:type_name -> google.protobuf.Duration
+	62, // 35: weft.v1.GetTaskRequest.view:type_name -> weft.v1.View
+	63, // 36: weft.v1.GetTaskResponse.task:type_name -> weft.v1.Task
+	58, // 37: weft.v1.ListTasksRequest.states:type_name -> weft.v1.TaskState
+	62, // 38: weft.v1.ListTasksRequest.view:type_name -> weft.v1.View
+	50, // 39: weft.v1.ListTasksRequest.labels:type_name -> weft.v1.ListTasksRequest.LabelsEntry
+	64, // 40: weft.v1.ListTasksRequest.created_after:type_name -> google.protobuf.Timestamp
+	64, // 41: weft.v1.ListTasksRequest.created_before:type_name -> google.protobuf.Timestamp
+	63, // 42: weft.v1.ListTasksResponse.tasks:type_name -> weft.v1.Task
+	59, // 43: weft.v1.WaitTaskRequest.wait:type_name -> google.protobuf.Duration
+	63, // 44: weft.v1.WaitTaskResponse.task:type_name -> weft.v1.Task
+	63, // 45: weft.v1.WatchTaskResponse.task:type_name -> weft.v1.Task
+	65, // 46: weft.v1.WatchTaskResponse.output:type_name -> weft.v1.OutputChunk
+	55, // 47: weft.v1.WatchTaskResponse.partial:type_name -> weft.v1.Payload
+	59, // 48: weft.v1.CancelTaskRequest.grace:type_name -> google.protobuf.Duration
+	58, // 49: weft.v1.CancelTaskResponse.state:type_name -> weft.v1.TaskState
+	59, // 50: weft.v1.CancelCallRequest.grace:type_name -> google.protobuf.Duration
+	59, // 51: weft.v1.ReserveTasksRequest.lease:type_name -> google.protobuf.Duration
+	59, // 52: weft.v1.ReserveTasksRequest.wait:type_name -> google.protobuf.Duration
+	51, // 53: weft.v1.ReserveTasksRequest.labels:type_name -> weft.v1.ReserveTasksRequest.LabelsEntry
+	39, // 54: weft.v1.ReserveTasksResponse.tasks:type_name -> weft.v1.Assignment
+	59, // 55: weft.v1.ReserveTasksResponse.lease:type_name -> google.protobuf.Duration
+	55, // 56: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
+	61, // 57: weft.v1.Assignment.command:type_name -> weft.v1.Command
+	59, // 58: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
+	59, // 59: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
+	52, // 60: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
+	54, // 61: weft.v1.Assignment.checkpoint:type_name -> weft.v1.Checkpoint
+	59, // 62: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
+	55, // 63: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
+	66, // 64: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
+	67, // 65: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
+	58, // 66: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
+	11, // 67: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
+	23, // 68: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
+	4,  // 69: weft.v1.TaskService.SubmitTasks:input_type -> weft.v1.SubmitTasksRequest
+	25, // 70: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
+	27, // 71: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
+	29, // 72: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
+	31, // 73: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
+	33, // 74: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
+	35, // 75: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
+	37, // 76: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
+	40, // 77: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
+	42, // 78: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
+	0,  // 79: weft.v1.TaskService.AdvanceTask:input_type -> weft.v1.AdvanceTaskRequest
+	2,  // 80: weft.v1.TaskService.InterruptSubmitter:input_type -> weft.v1.InterruptSubmitterRequest
+	44, // 81: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
+	46, // 82: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
+	7,  // 83: weft.v1.TaskService.RetryTasks:input_type -> weft.v1.RetryTasksRequest
+	9,  // 84: weft.v1.TaskService.ExplainTask:input_type -> weft.v1.ExplainTaskRequest
+	16, // 85: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
+	24, // 86: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
+	5,  // 87: weft.v1.TaskService.SubmitTasks:output_type -> weft.v1.SubmitTasksResponse
+	26, // 88: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
+	28, // 89: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
+	30, // 90: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
+	32, // 91: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
+	34, // 92: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
+	36, // 93: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
+	38, // 94: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
+	41, // 95: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
+	43, // 96: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
+	1,  // 97: weft.v1.TaskService.AdvanceTask:output_type -> weft.v1.AdvanceTaskResponse
+	3,  // 98: weft.v1.TaskService.InterruptSubmitter:output_type -> weft.v1.InterruptSubmitterResponse
+	45, // 99: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
+	47, // 100: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
+	8,  // 101: weft.v1.TaskService.RetryTasks:output_type -> weft.v1.RetryTasksResponse
+	10, // 102: weft.v1.TaskService.ExplainTask:output_type -> weft.v1.ExplainTaskResponse
+	85, // [85:103] is the sub-list for method output_type
+	67, // [67:85] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_task_service_proto_init() }
@@ -3472,15 +4018,16 @@ func file_weft_v1_task_service_proto_init() {
 	file_weft_v1_error_proto_init()
 	file_weft_v1_payload_proto_init()
 	file_weft_v1_task_proto_init()
-	file_weft_v1_task_service_proto_msgTypes[26].OneofWrappers = []any{
+	file_weft_v1_task_service_proto_msgTypes[32].OneofWrappers = []any{
 		(*WatchTaskResponse_Task)(nil),
 		(*WatchTaskResponse_Output)(nil),
+		(*WatchTaskResponse_Partial)(nil),
 	}
-	file_weft_v1_task_service_proto_msgTypes[33].OneofWrappers = []any{
+	file_weft_v1_task_service_proto_msgTypes[39].OneofWrappers = []any{
 		(*Assignment_Payload)(nil),
 		(*Assignment_Command)(nil),
 	}
-	file_weft_v1_task_service_proto_msgTypes[36].OneofWrappers = []any{
+	file_weft_v1_task_service_proto_msgTypes[42].OneofWrappers = []any{
 		(*CompleteTaskRequest_Result)(nil),
 		(*CompleteTaskRequest_Command)(nil),
 	}
@@ -3490,7 +4037,7 @@ func file_weft_v1_task_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_task_service_proto_rawDesc), len(file_weft_v1_task_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,22 +19,24 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TaskService_Execute_FullMethodName      = "/weft.v1.TaskService/Execute"
-	TaskService_SubmitTask_FullMethodName   = "/weft.v1.TaskService/SubmitTask"
-	TaskService_SubmitTasks_FullMethodName  = "/weft.v1.TaskService/SubmitTasks"
-	TaskService_GetTask_FullMethodName      = "/weft.v1.TaskService/GetTask"
-	TaskService_ListTasks_FullMethodName    = "/weft.v1.TaskService/ListTasks"
-	TaskService_WaitTask_FullMethodName     = "/weft.v1.TaskService/WaitTask"
-	TaskService_WatchTask_FullMethodName    = "/weft.v1.TaskService/WatchTask"
-	TaskService_CancelTask_FullMethodName   = "/weft.v1.TaskService/CancelTask"
-	TaskService_CancelCall_FullMethodName   = "/weft.v1.TaskService/CancelCall"
-	TaskService_ReserveTasks_FullMethodName = "/weft.v1.TaskService/ReserveTasks"
-	TaskService_RenewTask_FullMethodName    = "/weft.v1.TaskService/RenewTask"
-	TaskService_CompleteTask_FullMethodName = "/weft.v1.TaskService/CompleteTask"
-	TaskService_FailTask_FullMethodName     = "/weft.v1.TaskService/FailTask"
-	TaskService_ReleaseTask_FullMethodName  = "/weft.v1.TaskService/ReleaseTask"
-	TaskService_RetryTasks_FullMethodName   = "/weft.v1.TaskService/RetryTasks"
-	TaskService_ExplainTask_FullMethodName  = "/weft.v1.TaskService/ExplainTask"
+	TaskService_Execute_FullMethodName            = "/weft.v1.TaskService/Execute"
+	TaskService_SubmitTask_FullMethodName         = "/weft.v1.TaskService/SubmitTask"
+	TaskService_SubmitTasks_FullMethodName        = "/weft.v1.TaskService/SubmitTasks"
+	TaskService_GetTask_FullMethodName            = "/weft.v1.TaskService/GetTask"
+	TaskService_ListTasks_FullMethodName          = "/weft.v1.TaskService/ListTasks"
+	TaskService_WaitTask_FullMethodName           = "/weft.v1.TaskService/WaitTask"
+	TaskService_WatchTask_FullMethodName          = "/weft.v1.TaskService/WatchTask"
+	TaskService_CancelTask_FullMethodName         = "/weft.v1.TaskService/CancelTask"
+	TaskService_CancelCall_FullMethodName         = "/weft.v1.TaskService/CancelCall"
+	TaskService_ReserveTasks_FullMethodName       = "/weft.v1.TaskService/ReserveTasks"
+	TaskService_RenewTask_FullMethodName          = "/weft.v1.TaskService/RenewTask"
+	TaskService_CompleteTask_FullMethodName       = "/weft.v1.TaskService/CompleteTask"
+	TaskService_AdvanceTask_FullMethodName        = "/weft.v1.TaskService/AdvanceTask"
+	TaskService_InterruptSubmitter_FullMethodName = "/weft.v1.TaskService/InterruptSubmitter"
+	TaskService_FailTask_FullMethodName           = "/weft.v1.TaskService/FailTask"
+	TaskService_ReleaseTask_FullMethodName        = "/weft.v1.TaskService/ReleaseTask"
+	TaskService_RetryTasks_FullMethodName         = "/weft.v1.TaskService/RetryTasks"
+	TaskService_ExplainTask_FullMethodName        = "/weft.v1.TaskService/ExplainTask"
 )
 
 // TaskServiceClient is the client API for TaskService service.
@@ -102,6 +104,17 @@ type TaskServiceClient interface {
 	// Errors: FAILED_PRECONDITION / LEASE_LOST, NOT_FOUND / TASK_NOT_FOUND,
 	// RESOURCE_EXHAUSTED / PAYLOAD_TOO_LARGE.
 	CompleteTask(ctx context.Context, in *CompleteTaskRequest, opts ...grpc.CallOption) (*CompleteTaskResponse, error)
+	// AdvanceTask says how far the attempt that holds the task has come: progress, a checkpoint for the next
+	// attempt, partial results. At most 1,000 partial results and 1 MiB of them a task; with a checkpoint at most
+	// 512 KiB.
+	// Errors: as CompleteTask; RESOURCE_EXHAUSTED / PARTIALS_FULL, FAILED_PRECONDITION / PARTIALS_GAP.
+	AdvanceTask(ctx context.Context, in *AdvanceTaskRequest, opts ...grpc.CallOption) (*AdvanceTaskResponse, error)
+	// InterruptSubmitter interrupts whoever submitted the task that the token holds, as Ctrl-C does: the client's
+	// context ends. It reaches the client of the task's call, also one that comes back later; while one waits there,
+	// others change nothing.
+	// Errors: FAILED_PRECONDITION / LEASE_LOST, NO_SUBMITTER (a task that belongs to no call),
+	// NOT_FOUND / TASK_NOT_FOUND.
+	InterruptSubmitter(ctx context.Context, in *InterruptSubmitterRequest, opts ...grpc.CallOption) (*InterruptSubmitterResponse, error)
 	// FailTask ends the attempt that holds the task with an error; the retry policy says what follows.
 	// Errors: as CompleteTask.
 	FailTask(ctx context.Context, in *FailTaskRequest, opts ...grpc.CallOption) (*FailTaskResponse, error)
@@ -259,6 +272,26 @@ func (c *taskServiceClient) CompleteTask(ctx context.Context, in *CompleteTaskRe
 	return out, nil
 }
 
+func (c *taskServiceClient) AdvanceTask(ctx context.Context, in *AdvanceTaskRequest, opts ...grpc.CallOption) (*AdvanceTaskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdvanceTaskResponse)
+	err := c.cc.Invoke(ctx, TaskService_AdvanceTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *taskServiceClient) InterruptSubmitter(ctx context.Context, in *InterruptSubmitterRequest, opts ...grpc.CallOption) (*InterruptSubmitterResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InterruptSubmitterResponse)
+	err := c.cc.Invoke(ctx, TaskService_InterruptSubmitter_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *taskServiceClient) FailTask(ctx context.Context, in *FailTaskRequest, opts ...grpc.CallOption) (*FailTaskResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(FailTaskResponse)
@@ -364,6 +397,17 @@ type TaskServiceServer interface {
 	// Errors: FAILED_PRECONDITION / LEASE_LOST, NOT_FOUND / TASK_NOT_FOUND,
 	// RESOURCE_EXHAUSTED / PAYLOAD_TOO_LARGE.
 	CompleteTask(context.Context, *CompleteTaskRequest) (*CompleteTaskResponse, error)
+	// AdvanceTask says how far the attempt that holds the task has come: progress, a checkpoint for the next
+	// attempt, partial results. At most 1,000 partial results and 1 MiB of them a task; with a checkpoint at most
+	// 512 KiB.
+	// Errors: as CompleteTask; RESOURCE_EXHAUSTED / PARTIALS_FULL, FAILED_PRECONDITION / PARTIALS_GAP.
+	AdvanceTask(context.Context, *AdvanceTaskRequest) (*AdvanceTaskResponse, error)
+	// InterruptSubmitter interrupts whoever submitted the task that the token holds, as Ctrl-C does: the client's
+	// context ends. It reaches the client of the task's call, also one that comes back later; while one waits there,
+	// others change nothing.
+	// Errors: FAILED_PRECONDITION / LEASE_LOST, NO_SUBMITTER (a task that belongs to no call),
+	// NOT_FOUND / TASK_NOT_FOUND.
+	InterruptSubmitter(context.Context, *InterruptSubmitterRequest) (*InterruptSubmitterResponse, error)
 	// FailTask ends the attempt that holds the task with an error; the retry policy says what follows.
 	// Errors: as CompleteTask.
 	FailTask(context.Context, *FailTaskRequest) (*FailTaskResponse, error)
@@ -424,6 +468,12 @@ func (UnimplementedTaskServiceServer) RenewTask(context.Context, *RenewTaskReque
 }
 func (UnimplementedTaskServiceServer) CompleteTask(context.Context, *CompleteTaskRequest) (*CompleteTaskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CompleteTask not implemented")
+}
+func (UnimplementedTaskServiceServer) AdvanceTask(context.Context, *AdvanceTaskRequest) (*AdvanceTaskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdvanceTask not implemented")
+}
+func (UnimplementedTaskServiceServer) InterruptSubmitter(context.Context, *InterruptSubmitterRequest) (*InterruptSubmitterResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method InterruptSubmitter not implemented")
 }
 func (UnimplementedTaskServiceServer) FailTask(context.Context, *FailTaskRequest) (*FailTaskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FailTask not implemented")
@@ -656,6 +706,42 @@ func _TaskService_CompleteTask_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TaskService_AdvanceTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdvanceTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).AdvanceTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_AdvanceTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).AdvanceTask(ctx, req.(*AdvanceTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TaskService_InterruptSubmitter_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InterruptSubmitterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).InterruptSubmitter(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_InterruptSubmitter_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).InterruptSubmitter(ctx, req.(*InterruptSubmitterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TaskService_FailTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(FailTaskRequest)
 	if err := dec(in); err != nil {
@@ -774,6 +860,14 @@ var TaskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CompleteTask",
 			Handler:    _TaskService_CompleteTask_Handler,
+		},
+		{
+			MethodName: "AdvanceTask",
+			Handler:    _TaskService_AdvanceTask_Handler,
+		},
+		{
+			MethodName: "InterruptSubmitter",
+			Handler:    _TaskService_InterruptSubmitter_Handler,
 		},
 		{
 			MethodName: "FailTask",

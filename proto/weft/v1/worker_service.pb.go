@@ -40,7 +40,10 @@ type WorkRequest struct {
 	// Takes no more tasks; credits that are left are void.
 	Draining bool `protobuf:"varint,6,opt,name=draining,proto3" json:"draining,omitempty"`
 	// The worker is done: it holds nothing, and its session may end.
-	Goodbye       bool `protobuf:"varint,7,opt,name=goodbye,proto3" json:"goodbye,omitempty"`
+	Goodbye bool `protobuf:"varint,7,opt,name=goodbye,proto3" json:"goodbye,omitempty"`
+	// How far attempts have come. Together with the reports at most 4 MiB of payloads a frame. They count before
+	// the reports of the same frame. At most 1,000.
+	Advances      []*AttemptAdvance `protobuf:"bytes,8,rep,name=advances,proto3" json:"advances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -122,6 +125,13 @@ func (x *WorkRequest) GetGoodbye() bool {
 		return x.Goodbye
 	}
 	return false
+}
+
+func (x *WorkRequest) GetAdvances() []*AttemptAdvance {
+	if x != nil {
+		return x.Advances
+	}
+	return nil
 }
 
 // WorkHello introduces the worker.
@@ -306,6 +316,107 @@ func (x *HeldAttempt) GetToken() uint64 {
 	return 0
 }
 
+// AttemptAdvance says how far an attempt has come. What it leaves out stays as it was.
+type AttemptAdvance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which task.
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// Its token.
+	Token uint64 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
+	// Not 0: rises with each one of the attempt, and comes back once what it says is durable.
+	Sequence uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The last progress. It is kept in memory only; say it again on a new stream.
+	Progress *Progress `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
+	// What the next attempt is given to go on from.
+	Checkpoint *Checkpoint `protobuf:"bytes,5,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Partial results, in order.
+	Partials []*Payload `protobuf:"bytes,6,rep,name=partials,proto3" json:"partials,omitempty"`
+	// The place of the first of them among the task's partial results, from 0. Those that the task has already
+	// are passed over, whichever attempt brought them.
+	PartialsOffset uint32 `protobuf:"varint,7,opt,name=partials_offset,json=partialsOffset,proto3" json:"partials_offset,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *AttemptAdvance) Reset() {
+	*x = AttemptAdvance{}
+	mi := &file_weft_v1_worker_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttemptAdvance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttemptAdvance) ProtoMessage() {}
+
+func (x *AttemptAdvance) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_worker_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttemptAdvance.ProtoReflect.Descriptor instead.
+func (*AttemptAdvance) Descriptor() ([]byte, []int) {
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AttemptAdvance) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *AttemptAdvance) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *AttemptAdvance) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *AttemptAdvance) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *AttemptAdvance) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *AttemptAdvance) GetPartials() []*Payload {
+	if x != nil {
+		return x.Partials
+	}
+	return nil
+}
+
+func (x *AttemptAdvance) GetPartialsOffset() uint32 {
+	if x != nil {
+		return x.PartialsOffset
+	}
+	return 0
+}
+
 // AttemptReport is the end of an attempt.
 type AttemptReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -330,7 +441,7 @@ type AttemptReport struct {
 
 func (x *AttemptReport) Reset() {
 	*x = AttemptReport{}
-	mi := &file_weft_v1_worker_service_proto_msgTypes[3]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +453,7 @@ func (x *AttemptReport) String() string {
 func (*AttemptReport) ProtoMessage() {}
 
 func (x *AttemptReport) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_worker_service_proto_msgTypes[3]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +466,7 @@ func (x *AttemptReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptReport.ProtoReflect.Descriptor instead.
 func (*AttemptReport) Descriptor() ([]byte, []int) {
-	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{3}
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AttemptReport) GetTaskId() string {
@@ -447,14 +558,16 @@ type WorkResponse struct {
 	// Attempts whose captured output nobody can ask for any more, by token.
 	ReleasedTokens []uint64 `protobuf:"varint,7,rep,packed,name=released_tokens,json=releasedTokens,proto3" json:"released_tokens,omitempty"`
 	// The heartbeat that is answered, 0 if none.
-	Heartbeat     uint64 `protobuf:"varint,8,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	Heartbeat uint64 `protobuf:"varint,8,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	// Advances that are durable, or were refused.
+	Advances      []*AdvanceAnswer `protobuf:"bytes,9,rep,name=advances,proto3" json:"advances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_weft_v1_worker_service_proto_msgTypes[4]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +579,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_worker_service_proto_msgTypes[4]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +592,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{4}
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WorkResponse) GetWelcome() *WorkWelcome {
@@ -538,6 +651,77 @@ func (x *WorkResponse) GetHeartbeat() uint64 {
 	return 0
 }
 
+func (x *WorkResponse) GetAdvances() []*AdvanceAnswer {
+	if x != nil {
+		return x.Advances
+	}
+	return nil
+}
+
+// AdvanceAnswer answers the advances of an attempt up to one.
+type AdvanceAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which attempt.
+	Token uint64 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
+	// The last one that is answered.
+	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Unless UNSPECIFIED, why that one changed nothing: LEASE_LOST, PARTIALS_FULL or PARTIALS_GAP.
+	Reason        ErrorReason `protobuf:"varint,3,opt,name=reason,proto3,enum=weft.v1.ErrorReason" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdvanceAnswer) Reset() {
+	*x = AdvanceAnswer{}
+	mi := &file_weft_v1_worker_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdvanceAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdvanceAnswer) ProtoMessage() {}
+
+func (x *AdvanceAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_worker_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdvanceAnswer.ProtoReflect.Descriptor instead.
+func (*AdvanceAnswer) Descriptor() ([]byte, []int) {
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AdvanceAnswer) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *AdvanceAnswer) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *AdvanceAnswer) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
 // WorkWelcome opens the broker's side of the stream.
 type WorkWelcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -553,7 +737,7 @@ type WorkWelcome struct {
 
 func (x *WorkWelcome) Reset() {
 	*x = WorkWelcome{}
-	mi := &file_weft_v1_worker_service_proto_msgTypes[5]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +749,7 @@ func (x *WorkWelcome) String() string {
 func (*WorkWelcome) ProtoMessage() {}
 
 func (x *WorkWelcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_worker_service_proto_msgTypes[5]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +762,7 @@ func (x *WorkWelcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkWelcome.ProtoReflect.Descriptor instead.
 func (*WorkWelcome) Descriptor() ([]byte, []int) {
-	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{5}
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WorkWelcome) GetSessionId() string {
@@ -617,7 +801,7 @@ type AttemptCancel struct {
 
 func (x *AttemptCancel) Reset() {
 	*x = AttemptCancel{}
-	mi := &file_weft_v1_worker_service_proto_msgTypes[6]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +813,7 @@ func (x *AttemptCancel) String() string {
 func (*AttemptCancel) ProtoMessage() {}
 
 func (x *AttemptCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_worker_service_proto_msgTypes[6]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +826,7 @@ func (x *AttemptCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptCancel.ProtoReflect.Descriptor instead.
 func (*AttemptCancel) Descriptor() ([]byte, []int) {
-	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{6}
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AttemptCancel) GetToken() uint64 {
@@ -688,7 +872,7 @@ type OutputRequest struct {
 
 func (x *OutputRequest) Reset() {
 	*x = OutputRequest{}
-	mi := &file_weft_v1_worker_service_proto_msgTypes[7]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +884,7 @@ func (x *OutputRequest) String() string {
 func (*OutputRequest) ProtoMessage() {}
 
 func (x *OutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_worker_service_proto_msgTypes[7]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +897,7 @@ func (x *OutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputRequest.ProtoReflect.Descriptor instead.
 func (*OutputRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{7}
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OutputRequest) GetToken() uint64 {
@@ -773,7 +957,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weft_v1_worker_service_proto_msgTypes[8]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +969,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_worker_service_proto_msgTypes[8]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +982,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{8}
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListWorkersRequest) GetNamespace() string {
@@ -835,7 +1019,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weft_v1_worker_service_proto_msgTypes[9]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +1031,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_worker_service_proto_msgTypes[9]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +1044,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{9}
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -902,7 +1086,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weft_v1_worker_service_proto_msgTypes[10]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1098,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_worker_service_proto_msgTypes[10]
+	mi := &file_weft_v1_worker_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1111,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{10}
+	return file_weft_v1_worker_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Worker) GetName() string {
@@ -990,7 +1174,7 @@ var File_weft_v1_worker_service_proto protoreflect.FileDescriptor
 
 const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweft/v1/worker_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\x1a\x1aweft/v1/task_service.proto\"\x85\x02\n" +
+	"\x1cweft/v1/worker_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13weft/v1/error.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\x1a\x1aweft/v1/task_service.proto\"\xba\x02\n" +
 	"\vWorkRequest\x12(\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.weft.v1.WorkHelloR\x05hello\x120\n" +
 	"\areports\x18\x02 \x03(\v2\x16.weft.v1.AttemptReportR\areports\x12\x18\n" +
@@ -998,7 +1182,8 @@ const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"\x06output\x18\x04 \x03(\v2\x14.weft.v1.OutputChunkR\x06output\x12\x1c\n" +
 	"\theartbeat\x18\x05 \x01(\x04R\theartbeat\x12\x1a\n" +
 	"\bdraining\x18\x06 \x01(\bR\bdraining\x12\x18\n" +
-	"\agoodbye\x18\a \x01(\bR\agoodbye\"\x9f\x03\n" +
+	"\agoodbye\x18\a \x01(\bR\agoodbye\x123\n" +
+	"\badvances\x18\b \x03(\v2\x17.weft.v1.AttemptAdvanceR\badvances\"\x9f\x03\n" +
 	"\tWorkHello\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
 	"\n" +
@@ -1018,7 +1203,17 @@ const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"<\n" +
 	"\vHeldAttempt\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\x04R\x05token\"\xf9\x01\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\"\x96\x02\n" +
+	"\x0eAttemptAdvance\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12-\n" +
+	"\bprogress\x18\x04 \x01(\v2\x11.weft.v1.ProgressR\bprogress\x123\n" +
+	"\n" +
+	"checkpoint\x18\x05 \x01(\v2\x13.weft.v1.CheckpointR\n" +
+	"checkpoint\x12,\n" +
+	"\bpartials\x18\x06 \x03(\v2\x10.weft.v1.PayloadR\bpartials\x12'\n" +
+	"\x0fpartials_offset\x18\a \x01(\rR\x0epartialsOffset\"\xf9\x01\n" +
 	"\rAttemptReport\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12%\n" +
@@ -1026,7 +1221,7 @@ const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"\x06result\x18\x04 \x01(\v2\x10.weft.v1.PayloadH\x00R\x06result\x122\n" +
 	"\acommand\x18\x05 \x01(\v2\x16.weft.v1.CommandResultH\x00R\acommand\x12(\n" +
 	"\x05error\x18\x06 \x01(\v2\x12.weft.v1.TaskErrorR\x05errorB\b\n" +
-	"\x06output\"\xff\x02\n" +
+	"\x06output\"\xb3\x03\n" +
 	"\fWorkResponse\x12.\n" +
 	"\awelcome\x18\x01 \x01(\v2\x14.weft.v1.WorkWelcomeR\awelcome\x125\n" +
 	"\vassignments\x18\x02 \x03(\v2\x13.weft.v1.AssignmentR\vassignments\x120\n" +
@@ -1035,7 +1230,12 @@ const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"\x0erefused_tokens\x18\x05 \x03(\x04R\rrefusedTokens\x12?\n" +
 	"\x0foutput_requests\x18\x06 \x03(\v2\x16.weft.v1.OutputRequestR\x0eoutputRequests\x12'\n" +
 	"\x0freleased_tokens\x18\a \x03(\x04R\x0ereleasedTokens\x12\x1c\n" +
-	"\theartbeat\x18\b \x01(\x04R\theartbeat\"\x95\x01\n" +
+	"\theartbeat\x18\b \x01(\x04R\theartbeat\x122\n" +
+	"\badvances\x18\t \x03(\v2\x16.weft.v1.AdvanceAnswerR\badvances\"o\n" +
+	"\rAdvanceAnswer\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12,\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x14.weft.v1.ErrorReasonR\x06reason\"\x95\x01\n" +
 	"\vWorkWelcome\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12:\n" +
@@ -1089,60 +1289,71 @@ func file_weft_v1_worker_service_proto_rawDescGZIP() []byte {
 	return file_weft_v1_worker_service_proto_rawDescData
 }
 
-var file_weft_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_weft_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_weft_v1_worker_service_proto_goTypes = []any{
 	(*WorkRequest)(nil),         // 0: weft.v1.WorkRequest
 	(*WorkHello)(nil),           // 1: weft.v1.WorkHello
 	(*HeldAttempt)(nil),         // 2: weft.v1.HeldAttempt
-	(*AttemptReport)(nil),       // 3: weft.v1.AttemptReport
-	(*WorkResponse)(nil),        // 4: weft.v1.WorkResponse
-	(*WorkWelcome)(nil),         // 5: weft.v1.WorkWelcome
-	(*AttemptCancel)(nil),       // 6: weft.v1.AttemptCancel
-	(*OutputRequest)(nil),       // 7: weft.v1.OutputRequest
-	(*ListWorkersRequest)(nil),  // 8: weft.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil), // 9: weft.v1.ListWorkersResponse
-	(*Worker)(nil),              // 10: weft.v1.Worker
-	nil,                         // 11: weft.v1.WorkHello.LabelsEntry
-	nil,                         // 12: weft.v1.Worker.LabelsEntry
-	(*OutputChunk)(nil),         // 13: weft.v1.OutputChunk
-	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
-	(AttemptEnd)(0),             // 15: weft.v1.AttemptEnd
-	(*Payload)(nil),             // 16: weft.v1.Payload
-	(*CommandResult)(nil),       // 17: weft.v1.CommandResult
-	(*TaskError)(nil),           // 18: weft.v1.TaskError
-	(*Assignment)(nil),          // 19: weft.v1.Assignment
-	(OutputStream)(0),           // 20: weft.v1.OutputStream
+	(*AttemptAdvance)(nil),      // 3: weft.v1.AttemptAdvance
+	(*AttemptReport)(nil),       // 4: weft.v1.AttemptReport
+	(*WorkResponse)(nil),        // 5: weft.v1.WorkResponse
+	(*AdvanceAnswer)(nil),       // 6: weft.v1.AdvanceAnswer
+	(*WorkWelcome)(nil),         // 7: weft.v1.WorkWelcome
+	(*AttemptCancel)(nil),       // 8: weft.v1.AttemptCancel
+	(*OutputRequest)(nil),       // 9: weft.v1.OutputRequest
+	(*ListWorkersRequest)(nil),  // 10: weft.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil), // 11: weft.v1.ListWorkersResponse
+	(*Worker)(nil),              // 12: weft.v1.Worker
+	nil,                         // 13: weft.v1.WorkHello.LabelsEntry
+	nil,                         // 14: weft.v1.Worker.LabelsEntry
+	(*OutputChunk)(nil),         // 15: weft.v1.OutputChunk
+	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
+	(*Progress)(nil),            // 17: weft.v1.Progress
+	(*Checkpoint)(nil),          // 18: weft.v1.Checkpoint
+	(*Payload)(nil),             // 19: weft.v1.Payload
+	(AttemptEnd)(0),             // 20: weft.v1.AttemptEnd
+	(*CommandResult)(nil),       // 21: weft.v1.CommandResult
+	(*TaskError)(nil),           // 22: weft.v1.TaskError
+	(*Assignment)(nil),          // 23: weft.v1.Assignment
+	(ErrorReason)(0),            // 24: weft.v1.ErrorReason
+	(OutputStream)(0),           // 25: weft.v1.OutputStream
 }
 var file_weft_v1_worker_service_proto_depIdxs = []int32{
 	1,  // 0: weft.v1.WorkRequest.hello:type_name -> weft.v1.WorkHello
-	3,  // 1: weft.v1.WorkRequest.reports:type_name -> weft.v1.AttemptReport
-	13, // 2: weft.v1.WorkRequest.output:type_name -> weft.v1.OutputChunk
-	14, // 3: weft.v1.WorkHello.session_ttl:type_name -> google.protobuf.Duration
-	2,  // 4: weft.v1.WorkHello.attempts:type_name -> weft.v1.HeldAttempt
-	11, // 5: weft.v1.WorkHello.labels:type_name -> weft.v1.WorkHello.LabelsEntry
-	15, // 6: weft.v1.AttemptReport.end:type_name -> weft.v1.AttemptEnd
-	16, // 7: weft.v1.AttemptReport.result:type_name -> weft.v1.Payload
-	17, // 8: weft.v1.AttemptReport.command:type_name -> weft.v1.CommandResult
-	18, // 9: weft.v1.AttemptReport.error:type_name -> weft.v1.TaskError
-	5,  // 10: weft.v1.WorkResponse.welcome:type_name -> weft.v1.WorkWelcome
-	19, // 11: weft.v1.WorkResponse.assignments:type_name -> weft.v1.Assignment
-	6,  // 12: weft.v1.WorkResponse.cancels:type_name -> weft.v1.AttemptCancel
-	7,  // 13: weft.v1.WorkResponse.output_requests:type_name -> weft.v1.OutputRequest
-	14, // 14: weft.v1.WorkWelcome.session_ttl:type_name -> google.protobuf.Duration
-	15, // 15: weft.v1.AttemptCancel.reason:type_name -> weft.v1.AttemptEnd
-	14, // 16: weft.v1.AttemptCancel.grace:type_name -> google.protobuf.Duration
-	20, // 17: weft.v1.OutputRequest.stream:type_name -> weft.v1.OutputStream
-	10, // 18: weft.v1.ListWorkersResponse.workers:type_name -> weft.v1.Worker
-	12, // 19: weft.v1.Worker.labels:type_name -> weft.v1.Worker.LabelsEntry
-	0,  // 20: weft.v1.WorkerService.Work:input_type -> weft.v1.WorkRequest
-	8,  // 21: weft.v1.WorkerService.ListWorkers:input_type -> weft.v1.ListWorkersRequest
-	4,  // 22: weft.v1.WorkerService.Work:output_type -> weft.v1.WorkResponse
-	9,  // 23: weft.v1.WorkerService.ListWorkers:output_type -> weft.v1.ListWorkersResponse
-	22, // [22:24] is the sub-list for method output_type
-	20, // [20:22] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	4,  // 1: weft.v1.WorkRequest.reports:type_name -> weft.v1.AttemptReport
+	15, // 2: weft.v1.WorkRequest.output:type_name -> weft.v1.OutputChunk
+	3,  // 3: weft.v1.WorkRequest.advances:type_name -> weft.v1.AttemptAdvance
+	16, // 4: weft.v1.WorkHello.session_ttl:type_name -> google.protobuf.Duration
+	2,  // 5: weft.v1.WorkHello.attempts:type_name -> weft.v1.HeldAttempt
+	13, // 6: weft.v1.WorkHello.labels:type_name -> weft.v1.WorkHello.LabelsEntry
+	17, // 7: weft.v1.AttemptAdvance.progress:type_name -> weft.v1.Progress
+	18, // 8: weft.v1.AttemptAdvance.checkpoint:type_name -> weft.v1.Checkpoint
+	19, // 9: weft.v1.AttemptAdvance.partials:type_name -> weft.v1.Payload
+	20, // 10: weft.v1.AttemptReport.end:type_name -> weft.v1.AttemptEnd
+	19, // 11: weft.v1.AttemptReport.result:type_name -> weft.v1.Payload
+	21, // 12: weft.v1.AttemptReport.command:type_name -> weft.v1.CommandResult
+	22, // 13: weft.v1.AttemptReport.error:type_name -> weft.v1.TaskError
+	7,  // 14: weft.v1.WorkResponse.welcome:type_name -> weft.v1.WorkWelcome
+	23, // 15: weft.v1.WorkResponse.assignments:type_name -> weft.v1.Assignment
+	8,  // 16: weft.v1.WorkResponse.cancels:type_name -> weft.v1.AttemptCancel
+	9,  // 17: weft.v1.WorkResponse.output_requests:type_name -> weft.v1.OutputRequest
+	6,  // 18: weft.v1.WorkResponse.advances:type_name -> weft.v1.AdvanceAnswer
+	24, // 19: weft.v1.AdvanceAnswer.reason:type_name -> weft.v1.ErrorReason
+	16, // 20: weft.v1.WorkWelcome.session_ttl:type_name -> google.protobuf.Duration
+	20, // 21: weft.v1.AttemptCancel.reason:type_name -> weft.v1.AttemptEnd
+	16, // 22: weft.v1.AttemptCancel.grace:type_name -> google.protobuf.Duration
+	25, // 23: weft.v1.OutputRequest.stream:type_name -> weft.v1.OutputStream
+	12, // 24: weft.v1.ListWorkersResponse.workers:type_name -> weft.v1.Worker
+	14, // 25: weft.v1.Worker.labels:type_name -> weft.v1.Worker.LabelsEntry
+	0,  // 26: weft.v1.WorkerService.Work:input_type -> weft.v1.WorkRequest
+	10, // 27: weft.v1.WorkerService.ListWorkers:input_type -> weft.v1.ListWorkersRequest
+	5,  // 28: weft.v1.WorkerService.Work:output_type -> weft.v1.WorkResponse
+	11, // 29: weft.v1.WorkerService.ListWorkers:output_type -> weft.v1.ListWorkersResponse
+	28, // [28:30] is the sub-list for method output_type
+	26, // [26:28] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_worker_service_proto_init() }
@@ -1150,10 +1361,11 @@ func file_weft_v1_worker_service_proto_init() {
 	if File_weft_v1_worker_service_proto != nil {
 		return
 	}
+	file_weft_v1_error_proto_init()
 	file_weft_v1_payload_proto_init()
 	file_weft_v1_task_proto_init()
 	file_weft_v1_task_service_proto_init()
-	file_weft_v1_worker_service_proto_msgTypes[3].OneofWrappers = []any{
+	file_weft_v1_worker_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*AttemptReport_Result)(nil),
 		(*AttemptReport_Command)(nil),
 	}
@@ -1163,7 +1375,7 @@ func file_weft_v1_worker_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_worker_service_proto_rawDesc), len(file_weft_v1_worker_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -58,6 +58,8 @@ type Record struct {
 	//	*Record_TaskRevived
 	//	*Record_TaskDetached
 	//	*Record_TaskJoined
+	//	*Record_TaskAdvanced
+	//	*Record_CallInterrupted
 	//	*Record_SchedulePut
 	//	*Record_ScheduleFired
 	//	*Record_ScheduleDropped
@@ -292,6 +294,24 @@ func (x *Record) GetTaskJoined() *TaskJoined {
 	return nil
 }
 
+func (x *Record) GetTaskAdvanced() *TaskAdvanced {
+	if x != nil {
+		if x, ok := x.Change.(*Record_TaskAdvanced); ok {
+			return x.TaskAdvanced
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetCallInterrupted() *CallInterrupted {
+	if x != nil {
+		if x, ok := x.Change.(*Record_CallInterrupted); ok {
+			return x.CallInterrupted
+		}
+	}
+	return nil
+}
+
 func (x *Record) GetSchedulePut() *SchedulePut {
 	if x != nil {
 		if x, ok := x.Change.(*Record_SchedulePut); ok {
@@ -428,6 +448,16 @@ type Record_TaskJoined struct {
 	TaskJoined *TaskJoined `protobuf:"bytes,21,opt,name=task_joined,json=taskJoined,proto3,oneof"`
 }
 
+type Record_TaskAdvanced struct {
+	// An attempt came further.
+	TaskAdvanced *TaskAdvanced `protobuf:"bytes,22,opt,name=task_advanced,json=taskAdvanced,proto3,oneof"`
+}
+
+type Record_CallInterrupted struct {
+	// A task interrupts a call's client, or the client knows.
+	CallInterrupted *CallInterrupted `protobuf:"bytes,23,opt,name=call_interrupted,json=callInterrupted,proto3,oneof"`
+}
+
 type Record_SchedulePut struct {
 	// A schedule's whole state.
 	SchedulePut *SchedulePut `protobuf:"bytes,40,opt,name=schedule_put,json=schedulePut,proto3,oneof"`
@@ -484,6 +514,10 @@ func (*Record_TaskRevived) isRecord_Change() {}
 func (*Record_TaskDetached) isRecord_Change() {}
 
 func (*Record_TaskJoined) isRecord_Change() {}
+
+func (*Record_TaskAdvanced) isRecord_Change() {}
+
+func (*Record_CallInterrupted) isRecord_Change() {}
 
 func (*Record_SchedulePut) isRecord_Change() {}
 
@@ -958,6 +992,244 @@ func (x *TaskJoined) GetRequestId() string {
 	return ""
 }
 
+// TaskAdvanced is what an attempt left or brought before its end.
+type TaskAdvanced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which task.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What the next attempt goes on from, if that has changed.
+	Checkpoint *Checkpoint `protobuf:"bytes,2,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Partial results behind those that the task has.
+	Partials      []*Payload `protobuf:"bytes,3,rep,name=partials,proto3" json:"partials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskAdvanced) Reset() {
+	*x = TaskAdvanced{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskAdvanced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskAdvanced) ProtoMessage() {}
+
+func (x *TaskAdvanced) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskAdvanced.ProtoReflect.Descriptor instead.
+func (*TaskAdvanced) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TaskAdvanced) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *TaskAdvanced) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *TaskAdvanced) GetPartials() []*Payload {
+	if x != nil {
+		return x.Partials
+	}
+	return nil
+}
+
+// Checkpoint is what an attempt leaves to the next one.
+type Checkpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its own words.
+	State *Payload `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// Partial results that the task had then.
+	PartialsCount uint32 `protobuf:"varint,2,opt,name=partials_count,json=partialsCount,proto3" json:"partials_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Checkpoint) Reset() {
+	*x = Checkpoint{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Checkpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Checkpoint) ProtoMessage() {}
+
+func (x *Checkpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
+func (*Checkpoint) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Checkpoint) GetState() *Payload {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Checkpoint) GetPartialsCount() uint32 {
+	if x != nil {
+		return x.PartialsCount
+	}
+	return 0
+}
+
+// CallInterrupted says which task interrupts a call's client; 0 when the client knows.
+type CallInterrupted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which call.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The task.
+	Interrupt     *Interrupt `protobuf:"bytes,2,opt,name=interrupt,proto3" json:"interrupt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallInterrupted) Reset() {
+	*x = CallInterrupted{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallInterrupted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallInterrupted) ProtoMessage() {}
+
+func (x *CallInterrupted) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallInterrupted.ProtoReflect.Descriptor instead.
+func (*CallInterrupted) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CallInterrupted) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *CallInterrupted) GetInterrupt() *Interrupt {
+	if x != nil {
+		return x.Interrupt
+	}
+	return nil
+}
+
+// Interrupt waits for a call's client.
+type Interrupt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The task that asked for it.
+	Task uint64 `protobuf:"varint,1,opt,name=task,proto3" json:"task,omitempty"`
+	// Its index in the call.
+	Index uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// Why.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Interrupt) Reset() {
+	*x = Interrupt{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Interrupt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Interrupt) ProtoMessage() {}
+
+func (x *Interrupt) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Interrupt.ProtoReflect.Descriptor instead.
+func (*Interrupt) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Interrupt) GetTask() uint64 {
+	if x != nil {
+		return x.Task
+	}
+	return 0
+}
+
+func (x *Interrupt) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Interrupt) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // TaskDetached takes a task from its call, where another one is at its index.
 type TaskDetached struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -969,7 +1241,7 @@ type TaskDetached struct {
 
 func (x *TaskDetached) Reset() {
 	*x = TaskDetached{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1253,7 @@ func (x *TaskDetached) String() string {
 func (*TaskDetached) ProtoMessage() {}
 
 func (x *TaskDetached) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[7]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1266,7 @@ func (x *TaskDetached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDetached.ProtoReflect.Descriptor instead.
 func (*TaskDetached) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TaskDetached) GetId() uint64 {
@@ -1029,7 +1301,7 @@ type SessionPut struct {
 
 func (x *SessionPut) Reset() {
 	*x = SessionPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1313,7 @@ func (x *SessionPut) String() string {
 func (*SessionPut) ProtoMessage() {}
 
 func (x *SessionPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[8]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1326,7 @@ func (x *SessionPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPut.ProtoReflect.Descriptor instead.
 func (*SessionPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SessionPut) GetId() []byte {
@@ -1126,7 +1398,7 @@ type SessionEnded struct {
 
 func (x *SessionEnded) Reset() {
 	*x = SessionEnded{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1410,7 @@ func (x *SessionEnded) String() string {
 func (*SessionEnded) ProtoMessage() {}
 
 func (x *SessionEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[9]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1423,7 @@ func (x *SessionEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionEnded.ProtoReflect.Descriptor instead.
 func (*SessionEnded) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SessionEnded) GetId() []byte {
@@ -1181,7 +1453,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1465,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[10]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1478,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *IndexRange) GetFirst() uint64 {
@@ -1247,14 +1519,16 @@ type CallPut struct {
 	// With this grace; -1 is each task's own.
 	CancelGrace int64 `protobuf:"varint,10,opt,name=cancel_grace,json=cancelGrace,proto3" json:"cancel_grace,omitempty"`
 	// Only its daemon tasks.
-	DaemonsOnly   bool `protobuf:"varint,11,opt,name=daemons_only,json=daemonsOnly,proto3" json:"daemons_only,omitempty"`
+	DaemonsOnly bool `protobuf:"varint,11,opt,name=daemons_only,json=daemonsOnly,proto3" json:"daemons_only,omitempty"`
+	// Which task interrupts its client, if one does.
+	Interrupt     *Interrupt `protobuf:"bytes,12,opt,name=interrupt,proto3" json:"interrupt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CallPut) Reset() {
 	*x = CallPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1540,7 @@ func (x *CallPut) String() string {
 func (*CallPut) ProtoMessage() {}
 
 func (x *CallPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[11]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1553,7 @@ func (x *CallPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallPut.ProtoReflect.Descriptor instead.
 func (*CallPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CallPut) GetId() uint64 {
@@ -1359,6 +1633,13 @@ func (x *CallPut) GetDaemonsOnly() bool {
 	return false
 }
 
+func (x *CallPut) GetInterrupt() *Interrupt {
+	if x != nil {
+		return x.Interrupt
+	}
+	return nil
+}
+
 // CallAcknowledged records what the client has.
 type CallAcknowledged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1374,7 +1655,7 @@ type CallAcknowledged struct {
 
 func (x *CallAcknowledged) Reset() {
 	*x = CallAcknowledged{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1667,7 @@ func (x *CallAcknowledged) String() string {
 func (*CallAcknowledged) ProtoMessage() {}
 
 func (x *CallAcknowledged) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[12]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1680,7 @@ func (x *CallAcknowledged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallAcknowledged.ProtoReflect.Descriptor instead.
 func (*CallAcknowledged) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CallAcknowledged) GetId() uint64 {
@@ -1444,7 +1725,7 @@ type CallChanged struct {
 
 func (x *CallChanged) Reset() {
 	*x = CallChanged{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1737,7 @@ func (x *CallChanged) String() string {
 func (*CallChanged) ProtoMessage() {}
 
 func (x *CallChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[13]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1750,7 @@ func (x *CallChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallChanged.ProtoReflect.Descriptor instead.
 func (*CallChanged) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CallChanged) GetId() uint64 {
@@ -1525,7 +1806,7 @@ type CallDropped struct {
 
 func (x *CallDropped) Reset() {
 	*x = CallDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1818,7 @@ func (x *CallDropped) String() string {
 func (*CallDropped) ProtoMessage() {}
 
 func (x *CallDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[14]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1831,7 @@ func (x *CallDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallDropped.ProtoReflect.Descriptor instead.
 func (*CallDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CallDropped) GetId() uint64 {
@@ -1573,7 +1854,7 @@ type Payload struct {
 
 func (x *Payload) Reset() {
 	*x = Payload{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1866,7 @@ func (x *Payload) String() string {
 func (*Payload) ProtoMessage() {}
 
 func (x *Payload) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[15]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1879,7 @@ func (x *Payload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payload.ProtoReflect.Descriptor instead.
 func (*Payload) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Payload) GetEncoding() uint32 {
@@ -1632,7 +1913,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1925,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[16]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1938,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Error) GetReason() string {
@@ -1735,7 +2016,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +2028,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[17]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +2041,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Options) GetTimeout() int64 {
@@ -1917,7 +2198,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2210,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[18]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2223,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Attempt) GetToken() uint64 {
@@ -2048,14 +2329,18 @@ type TaskPut struct {
 	// Its submitter has left it to those that joined it.
 	Detached bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
 	// Requests that joined it, by their ids; empty is that of some without.
-	Joiners       []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
+	Joiners []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
+	// What its next attempt goes on from.
+	Checkpoint *Checkpoint `protobuf:"bytes,30,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Its partial results.
+	Partials      []*Payload `protobuf:"bytes,31,rep,name=partials,proto3" json:"partials,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskPut) Reset() {
 	*x = TaskPut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2352,7 @@ func (x *TaskPut) String() string {
 func (*TaskPut) ProtoMessage() {}
 
 func (x *TaskPut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[19]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2365,7 @@ func (x *TaskPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskPut.ProtoReflect.Descriptor instead.
 func (*TaskPut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TaskPut) GetId() uint64 {
@@ -2286,6 +2571,20 @@ func (x *TaskPut) GetJoiners() []string {
 	return nil
 }
 
+func (x *TaskPut) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *TaskPut) GetPartials() []*Payload {
+	if x != nil {
+		return x.Partials
+	}
+	return nil
+}
+
 // TaskDispatched begins an attempt.
 type TaskDispatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2305,7 +2604,7 @@ type TaskDispatched struct {
 
 func (x *TaskDispatched) Reset() {
 	*x = TaskDispatched{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2616,7 @@ func (x *TaskDispatched) String() string {
 func (*TaskDispatched) ProtoMessage() {}
 
 func (x *TaskDispatched) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[20]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2629,7 @@ func (x *TaskDispatched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDispatched.ProtoReflect.Descriptor instead.
 func (*TaskDispatched) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TaskDispatched) GetId() uint64 {
@@ -2391,7 +2690,7 @@ type TaskRetried struct {
 
 func (x *TaskRetried) Reset() {
 	*x = TaskRetried{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2702,7 @@ func (x *TaskRetried) String() string {
 func (*TaskRetried) ProtoMessage() {}
 
 func (x *TaskRetried) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[21]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2715,7 @@ func (x *TaskRetried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskRetried.ProtoReflect.Descriptor instead.
 func (*TaskRetried) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TaskRetried) GetId() uint64 {
@@ -2479,7 +2778,7 @@ type TaskReady struct {
 
 func (x *TaskReady) Reset() {
 	*x = TaskReady{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2790,7 @@ func (x *TaskReady) String() string {
 func (*TaskReady) ProtoMessage() {}
 
 func (x *TaskReady) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[22]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2803,7 @@ func (x *TaskReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReady.ProtoReflect.Descriptor instead.
 func (*TaskReady) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TaskReady) GetId() uint64 {
@@ -2529,7 +2828,7 @@ type TaskLosses struct {
 
 func (x *TaskLosses) Reset() {
 	*x = TaskLosses{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2541,7 +2840,7 @@ func (x *TaskLosses) String() string {
 func (*TaskLosses) ProtoMessage() {}
 
 func (x *TaskLosses) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[23]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2554,7 +2853,7 @@ func (x *TaskLosses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskLosses.ProtoReflect.Descriptor instead.
 func (*TaskLosses) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TaskLosses) GetId() uint64 {
@@ -2593,7 +2892,7 @@ type TaskCancelling struct {
 
 func (x *TaskCancelling) Reset() {
 	*x = TaskCancelling{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2904,7 @@ func (x *TaskCancelling) String() string {
 func (*TaskCancelling) ProtoMessage() {}
 
 func (x *TaskCancelling) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[24]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2917,7 @@ func (x *TaskCancelling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCancelling.ProtoReflect.Descriptor instead.
 func (*TaskCancelling) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TaskCancelling) GetId() uint64 {
@@ -2669,7 +2968,7 @@ type TaskFinished struct {
 
 func (x *TaskFinished) Reset() {
 	*x = TaskFinished{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2980,7 @@ func (x *TaskFinished) String() string {
 func (*TaskFinished) ProtoMessage() {}
 
 func (x *TaskFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[25]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2993,7 @@ func (x *TaskFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFinished.ProtoReflect.Descriptor instead.
 func (*TaskFinished) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TaskFinished) GetId() uint64 {
@@ -2771,7 +3070,7 @@ type TaskDropped struct {
 
 func (x *TaskDropped) Reset() {
 	*x = TaskDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2783,7 +3082,7 @@ func (x *TaskDropped) String() string {
 func (*TaskDropped) ProtoMessage() {}
 
 func (x *TaskDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[26]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2796,7 +3095,7 @@ func (x *TaskDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDropped.ProtoReflect.Descriptor instead.
 func (*TaskDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TaskDropped) GetId() uint64 {
@@ -2843,7 +3142,7 @@ type SchedulePut struct {
 
 func (x *SchedulePut) Reset() {
 	*x = SchedulePut{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2855,7 +3154,7 @@ func (x *SchedulePut) String() string {
 func (*SchedulePut) ProtoMessage() {}
 
 func (x *SchedulePut) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[27]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2868,7 +3167,7 @@ func (x *SchedulePut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchedulePut.ProtoReflect.Descriptor instead.
 func (*SchedulePut) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SchedulePut) GetId() uint64 {
@@ -2998,7 +3297,7 @@ type ScheduleProgress struct {
 
 func (x *ScheduleProgress) Reset() {
 	*x = ScheduleProgress{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +3309,7 @@ func (x *ScheduleProgress) String() string {
 func (*ScheduleProgress) ProtoMessage() {}
 
 func (x *ScheduleProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[28]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +3322,7 @@ func (x *ScheduleProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleProgress.ProtoReflect.Descriptor instead.
 func (*ScheduleProgress) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ScheduleProgress) GetNext() int64 {
@@ -3109,7 +3408,7 @@ type ScheduleFired struct {
 
 func (x *ScheduleFired) Reset() {
 	*x = ScheduleFired{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3420,7 @@ func (x *ScheduleFired) String() string {
 func (*ScheduleFired) ProtoMessage() {}
 
 func (x *ScheduleFired) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[29]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3433,7 @@ func (x *ScheduleFired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleFired.ProtoReflect.Descriptor instead.
 func (*ScheduleFired) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ScheduleFired) GetId() uint64 {
@@ -3162,7 +3461,7 @@ type ScheduleDropped struct {
 
 func (x *ScheduleDropped) Reset() {
 	*x = ScheduleDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[30]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3473,7 @@ func (x *ScheduleDropped) String() string {
 func (*ScheduleDropped) ProtoMessage() {}
 
 func (x *ScheduleDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[30]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3486,7 @@ func (x *ScheduleDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleDropped.ProtoReflect.Descriptor instead.
 func (*ScheduleDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{30}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ScheduleDropped) GetId() uint64 {
@@ -3201,7 +3500,7 @@ var File_weft_journal_v1_record_proto protoreflect.FileDescriptor
 
 const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xdc\f\n" +
+	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xf1\r\n" +
 	"\x06Record\x12.\n" +
 	"\x05floor\x18\x01 \x01(\v2\x16.weft.journal.v1.FloorH\x00R\x05floor\x128\n" +
 	"\tqueue_put\x18\x02 \x01(\v2\x19.weft.journal.v1.QueuePutH\x00R\bqueuePut\x12>\n" +
@@ -3228,7 +3527,9 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\ftask_revived\x18\x13 \x01(\v2\x1c.weft.journal.v1.TaskRevivedH\x00R\vtaskRevived\x12D\n" +
 	"\rtask_detached\x18\x14 \x01(\v2\x1d.weft.journal.v1.TaskDetachedH\x00R\ftaskDetached\x12>\n" +
 	"\vtask_joined\x18\x15 \x01(\v2\x1b.weft.journal.v1.TaskJoinedH\x00R\n" +
-	"taskJoined\x12A\n" +
+	"taskJoined\x12D\n" +
+	"\rtask_advanced\x18\x16 \x01(\v2\x1d.weft.journal.v1.TaskAdvancedH\x00R\ftaskAdvanced\x12M\n" +
+	"\x10call_interrupted\x18\x17 \x01(\v2 .weft.journal.v1.CallInterruptedH\x00R\x0fcallInterrupted\x12A\n" +
 	"\fschedule_put\x18( \x01(\v2\x1c.weft.journal.v1.SchedulePutH\x00R\vschedulePut\x12G\n" +
 	"\x0eschedule_fired\x18) \x01(\v2\x1e.weft.journal.v1.ScheduleFiredH\x00R\rscheduleFired\x12M\n" +
 	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
@@ -3272,7 +3573,24 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"TaskJoined\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"\x1e\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"\x91\x01\n" +
+	"\fTaskAdvanced\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12;\n" +
+	"\n" +
+	"checkpoint\x18\x02 \x01(\v2\x1b.weft.journal.v1.CheckpointR\n" +
+	"checkpoint\x124\n" +
+	"\bpartials\x18\x03 \x03(\v2\x18.weft.journal.v1.PayloadR\bpartials\"c\n" +
+	"\n" +
+	"Checkpoint\x12.\n" +
+	"\x05state\x18\x01 \x01(\v2\x18.weft.journal.v1.PayloadR\x05state\x12%\n" +
+	"\x0epartials_count\x18\x02 \x01(\rR\rpartialsCount\"[\n" +
+	"\x0fCallInterrupted\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x128\n" +
+	"\tinterrupt\x18\x02 \x01(\v2\x1a.weft.journal.v1.InterruptR\tinterrupt\"O\n" +
+	"\tInterrupt\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\x04R\x04task\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\x1e\n" +
 	"\fTaskDetached\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xd3\x01\n" +
 	"\n" +
@@ -3292,7 +3610,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"IndexRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\x86\x03\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xc0\x03\n" +
 	"\aCallPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -3306,7 +3624,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\fcancelled_to\x18\t \x01(\x04R\vcancelledTo\x12!\n" +
 	"\fcancel_grace\x18\n" +
 	" \x01(\x03R\vcancelGrace\x12!\n" +
-	"\fdaemons_only\x18\v \x01(\bR\vdaemonsOnly\"k\n" +
+	"\fdaemons_only\x18\v \x01(\bR\vdaemonsOnly\x128\n" +
+	"\tinterrupt\x18\f \x01(\v2\x1a.weft.journal.v1.InterruptR\tinterrupt\"k\n" +
 	"\x10CallAcknowledged\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x123\n" +
 	"\x06ranges\x18\x02 \x03(\v2\x1b.weft.journal.v1.IndexRangeR\x06ranges\x12\x12\n" +
@@ -3361,7 +3680,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"started_at\x18\x03 \x01(\x03R\tstartedAt\x12\x19\n" +
 	"\bended_at\x18\x04 \x01(\x03R\aendedAt\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12,\n" +
-	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xf9\x06\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xec\a\n" +
 	"\aTaskPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x12\n" +
@@ -3397,7 +3716,11 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06joined\x18\x1a \x01(\x04R\x06joined\x12\x1a\n" +
 	"\bexpiring\x18\x1b \x01(\bR\bexpiring\x12\x1a\n" +
 	"\bdetached\x18\x1c \x01(\bR\bdetached\x12\x18\n" +
-	"\ajoiners\x18\x1d \x03(\tR\ajoiners\"\x90\x01\n" +
+	"\ajoiners\x18\x1d \x03(\tR\ajoiners\x12;\n" +
+	"\n" +
+	"checkpoint\x18\x1e \x01(\v2\x1b.weft.journal.v1.CheckpointR\n" +
+	"checkpoint\x124\n" +
+	"\bpartials\x18\x1f \x03(\v2\x18.weft.journal.v1.PayloadR\bpartials\"\x90\x01\n" +
 	"\x0eTaskDispatched\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1d\n" +
@@ -3488,7 +3811,7 @@ func file_weft_journal_v1_record_proto_rawDescGZIP() []byte {
 	return file_weft_journal_v1_record_proto_rawDescData
 }
 
-var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*Record)(nil),           // 0: weft.journal.v1.Record
 	(*Floor)(nil),            // 1: weft.journal.v1.Floor
@@ -3497,77 +3820,90 @@ var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*TaskUnblocked)(nil),    // 4: weft.journal.v1.TaskUnblocked
 	(*TaskRevived)(nil),      // 5: weft.journal.v1.TaskRevived
 	(*TaskJoined)(nil),       // 6: weft.journal.v1.TaskJoined
-	(*TaskDetached)(nil),     // 7: weft.journal.v1.TaskDetached
-	(*SessionPut)(nil),       // 8: weft.journal.v1.SessionPut
-	(*SessionEnded)(nil),     // 9: weft.journal.v1.SessionEnded
-	(*IndexRange)(nil),       // 10: weft.journal.v1.IndexRange
-	(*CallPut)(nil),          // 11: weft.journal.v1.CallPut
-	(*CallAcknowledged)(nil), // 12: weft.journal.v1.CallAcknowledged
-	(*CallChanged)(nil),      // 13: weft.journal.v1.CallChanged
-	(*CallDropped)(nil),      // 14: weft.journal.v1.CallDropped
-	(*Payload)(nil),          // 15: weft.journal.v1.Payload
-	(*Error)(nil),            // 16: weft.journal.v1.Error
-	(*Options)(nil),          // 17: weft.journal.v1.Options
-	(*Attempt)(nil),          // 18: weft.journal.v1.Attempt
-	(*TaskPut)(nil),          // 19: weft.journal.v1.TaskPut
-	(*TaskDispatched)(nil),   // 20: weft.journal.v1.TaskDispatched
-	(*TaskRetried)(nil),      // 21: weft.journal.v1.TaskRetried
-	(*TaskReady)(nil),        // 22: weft.journal.v1.TaskReady
-	(*TaskLosses)(nil),       // 23: weft.journal.v1.TaskLosses
-	(*TaskCancelling)(nil),   // 24: weft.journal.v1.TaskCancelling
-	(*TaskFinished)(nil),     // 25: weft.journal.v1.TaskFinished
-	(*TaskDropped)(nil),      // 26: weft.journal.v1.TaskDropped
-	(*SchedulePut)(nil),      // 27: weft.journal.v1.SchedulePut
-	(*ScheduleProgress)(nil), // 28: weft.journal.v1.ScheduleProgress
-	(*ScheduleFired)(nil),    // 29: weft.journal.v1.ScheduleFired
-	(*ScheduleDropped)(nil),  // 30: weft.journal.v1.ScheduleDropped
+	(*TaskAdvanced)(nil),     // 7: weft.journal.v1.TaskAdvanced
+	(*Checkpoint)(nil),       // 8: weft.journal.v1.Checkpoint
+	(*CallInterrupted)(nil),  // 9: weft.journal.v1.CallInterrupted
+	(*Interrupt)(nil),        // 10: weft.journal.v1.Interrupt
+	(*TaskDetached)(nil),     // 11: weft.journal.v1.TaskDetached
+	(*SessionPut)(nil),       // 12: weft.journal.v1.SessionPut
+	(*SessionEnded)(nil),     // 13: weft.journal.v1.SessionEnded
+	(*IndexRange)(nil),       // 14: weft.journal.v1.IndexRange
+	(*CallPut)(nil),          // 15: weft.journal.v1.CallPut
+	(*CallAcknowledged)(nil), // 16: weft.journal.v1.CallAcknowledged
+	(*CallChanged)(nil),      // 17: weft.journal.v1.CallChanged
+	(*CallDropped)(nil),      // 18: weft.journal.v1.CallDropped
+	(*Payload)(nil),          // 19: weft.journal.v1.Payload
+	(*Error)(nil),            // 20: weft.journal.v1.Error
+	(*Options)(nil),          // 21: weft.journal.v1.Options
+	(*Attempt)(nil),          // 22: weft.journal.v1.Attempt
+	(*TaskPut)(nil),          // 23: weft.journal.v1.TaskPut
+	(*TaskDispatched)(nil),   // 24: weft.journal.v1.TaskDispatched
+	(*TaskRetried)(nil),      // 25: weft.journal.v1.TaskRetried
+	(*TaskReady)(nil),        // 26: weft.journal.v1.TaskReady
+	(*TaskLosses)(nil),       // 27: weft.journal.v1.TaskLosses
+	(*TaskCancelling)(nil),   // 28: weft.journal.v1.TaskCancelling
+	(*TaskFinished)(nil),     // 29: weft.journal.v1.TaskFinished
+	(*TaskDropped)(nil),      // 30: weft.journal.v1.TaskDropped
+	(*SchedulePut)(nil),      // 31: weft.journal.v1.SchedulePut
+	(*ScheduleProgress)(nil), // 32: weft.journal.v1.ScheduleProgress
+	(*ScheduleFired)(nil),    // 33: weft.journal.v1.ScheduleFired
+	(*ScheduleDropped)(nil),  // 34: weft.journal.v1.ScheduleDropped
 }
 var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: weft.journal.v1.Record.floor:type_name -> weft.journal.v1.Floor
 	2,  // 1: weft.journal.v1.Record.queue_put:type_name -> weft.journal.v1.QueuePut
-	8,  // 2: weft.journal.v1.Record.session_put:type_name -> weft.journal.v1.SessionPut
-	9,  // 3: weft.journal.v1.Record.session_ended:type_name -> weft.journal.v1.SessionEnded
-	11, // 4: weft.journal.v1.Record.call_put:type_name -> weft.journal.v1.CallPut
-	12, // 5: weft.journal.v1.Record.call_acknowledged:type_name -> weft.journal.v1.CallAcknowledged
-	13, // 6: weft.journal.v1.Record.call_changed:type_name -> weft.journal.v1.CallChanged
-	14, // 7: weft.journal.v1.Record.call_dropped:type_name -> weft.journal.v1.CallDropped
-	19, // 8: weft.journal.v1.Record.task_put:type_name -> weft.journal.v1.TaskPut
-	20, // 9: weft.journal.v1.Record.task_dispatched:type_name -> weft.journal.v1.TaskDispatched
-	21, // 10: weft.journal.v1.Record.task_retried:type_name -> weft.journal.v1.TaskRetried
-	24, // 11: weft.journal.v1.Record.task_cancelling:type_name -> weft.journal.v1.TaskCancelling
-	25, // 12: weft.journal.v1.Record.task_finished:type_name -> weft.journal.v1.TaskFinished
-	26, // 13: weft.journal.v1.Record.task_dropped:type_name -> weft.journal.v1.TaskDropped
-	23, // 14: weft.journal.v1.Record.task_losses:type_name -> weft.journal.v1.TaskLosses
-	22, // 15: weft.journal.v1.Record.task_ready:type_name -> weft.journal.v1.TaskReady
+	12, // 2: weft.journal.v1.Record.session_put:type_name -> weft.journal.v1.SessionPut
+	13, // 3: weft.journal.v1.Record.session_ended:type_name -> weft.journal.v1.SessionEnded
+	15, // 4: weft.journal.v1.Record.call_put:type_name -> weft.journal.v1.CallPut
+	16, // 5: weft.journal.v1.Record.call_acknowledged:type_name -> weft.journal.v1.CallAcknowledged
+	17, // 6: weft.journal.v1.Record.call_changed:type_name -> weft.journal.v1.CallChanged
+	18, // 7: weft.journal.v1.Record.call_dropped:type_name -> weft.journal.v1.CallDropped
+	23, // 8: weft.journal.v1.Record.task_put:type_name -> weft.journal.v1.TaskPut
+	24, // 9: weft.journal.v1.Record.task_dispatched:type_name -> weft.journal.v1.TaskDispatched
+	25, // 10: weft.journal.v1.Record.task_retried:type_name -> weft.journal.v1.TaskRetried
+	28, // 11: weft.journal.v1.Record.task_cancelling:type_name -> weft.journal.v1.TaskCancelling
+	29, // 12: weft.journal.v1.Record.task_finished:type_name -> weft.journal.v1.TaskFinished
+	30, // 13: weft.journal.v1.Record.task_dropped:type_name -> weft.journal.v1.TaskDropped
+	27, // 14: weft.journal.v1.Record.task_losses:type_name -> weft.journal.v1.TaskLosses
+	26, // 15: weft.journal.v1.Record.task_ready:type_name -> weft.journal.v1.TaskReady
 	3,  // 16: weft.journal.v1.Record.queue_dropped:type_name -> weft.journal.v1.QueueDropped
 	4,  // 17: weft.journal.v1.Record.task_unblocked:type_name -> weft.journal.v1.TaskUnblocked
 	5,  // 18: weft.journal.v1.Record.task_revived:type_name -> weft.journal.v1.TaskRevived
-	7,  // 19: weft.journal.v1.Record.task_detached:type_name -> weft.journal.v1.TaskDetached
+	11, // 19: weft.journal.v1.Record.task_detached:type_name -> weft.journal.v1.TaskDetached
 	6,  // 20: weft.journal.v1.Record.task_joined:type_name -> weft.journal.v1.TaskJoined
-	27, // 21: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
-	29, // 22: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
-	30, // 23: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
-	17, // 24: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
-	10, // 25: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
-	10, // 26: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
-	10, // 27: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
-	16, // 28: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
-	15, // 29: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
-	17, // 30: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
-	16, // 31: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
-	25, // 32: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
-	18, // 33: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
-	16, // 34: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
-	15, // 35: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
-	16, // 36: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
-	19, // 37: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
-	28, // 38: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
-	28, // 39: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	7,  // 21: weft.journal.v1.Record.task_advanced:type_name -> weft.journal.v1.TaskAdvanced
+	9,  // 22: weft.journal.v1.Record.call_interrupted:type_name -> weft.journal.v1.CallInterrupted
+	31, // 23: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
+	33, // 24: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
+	34, // 25: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
+	21, // 26: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
+	8,  // 27: weft.journal.v1.TaskAdvanced.checkpoint:type_name -> weft.journal.v1.Checkpoint
+	19, // 28: weft.journal.v1.TaskAdvanced.partials:type_name -> weft.journal.v1.Payload
+	19, // 29: weft.journal.v1.Checkpoint.state:type_name -> weft.journal.v1.Payload
+	10, // 30: weft.journal.v1.CallInterrupted.interrupt:type_name -> weft.journal.v1.Interrupt
+	14, // 31: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
+	14, // 32: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
+	10, // 33: weft.journal.v1.CallPut.interrupt:type_name -> weft.journal.v1.Interrupt
+	14, // 34: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
+	20, // 35: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
+	19, // 36: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
+	21, // 37: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
+	20, // 38: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
+	29, // 39: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
+	22, // 40: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
+	8,  // 41: weft.journal.v1.TaskPut.checkpoint:type_name -> weft.journal.v1.Checkpoint
+	19, // 42: weft.journal.v1.TaskPut.partials:type_name -> weft.journal.v1.Payload
+	20, // 43: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
+	19, // 44: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
+	20, // 45: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
+	23, // 46: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
+	32, // 47: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
+	32, // 48: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_weft_journal_v1_record_proto_init() }
@@ -3597,6 +3933,8 @@ func file_weft_journal_v1_record_proto_init() {
 		(*Record_TaskRevived)(nil),
 		(*Record_TaskDetached)(nil),
 		(*Record_TaskJoined)(nil),
+		(*Record_TaskAdvanced)(nil),
+		(*Record_CallInterrupted)(nil),
 		(*Record_SchedulePut)(nil),
 		(*Record_ScheduleFired)(nil),
 		(*Record_ScheduleDropped)(nil),
@@ -3607,7 +3945,7 @@ func file_weft_journal_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_journal_v1_record_proto_rawDesc), len(file_weft_journal_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
