@@ -135,6 +135,7 @@ func assignmentMessage(a *queue.Assignment) *weftv1.Assignment {
 		TaskId: queue.FormatID(a.ID), Token: a.Token, Queue: a.Queue, Kind: a.Kind,
 		Timeout: durationMessage(a.Options.Timeout), Attempt: a.Attempt, Labels: labelMap(a.Options.Labels),
 		Checkpoint: checkpointMessage(a.Checkpoint), Called: a.Called,
+		PartialsCount: a.Partials, PartialsBytes: a.PartialsBytes,
 	}
 	if a.Options.Grace != queue.GraceDefault {
 		m.Grace = durationpb.New(a.Options.Grace)

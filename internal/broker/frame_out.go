@@ -232,6 +232,8 @@ func appendAssignment(b []byte, number protowire.Number, a *queue.Assignment) []
 	if a.Called {
 		b = wire.Uint(b, 12, 1)
 	}
+	b = wire.Uint(b, 13, uint64(a.Partials))
+	b = wire.Uint(b, 14, uint64(a.PartialsBytes))
 	return wire.Shut(b, at)
 }
 

@@ -116,7 +116,7 @@ func (s *taskService) WatchTask(req *weftv1.WatchTaskRequest, stream grpc.Server
 	w := &taskWatch{
 		outputs: s.outputs, stream: stream, task: task, wake: make(chan struct{}, 1), over: s.loop.Over(),
 		partial: req.GetPartials(), sent: int(req.GetPartialsOffset()),
-		wanted: req.GetOutput() && task.Payload.Encoding == encodingCommand,
+		wanted: req.GetOutput(),
 		cursors: [2]outputCursor{
 			{stream: weftv1.OutputStream_OUTPUT_STREAM_STDOUT, token: req.GetToken(), offset: req.GetStdoutOffset()},
 			{stream: weftv1.OutputStream_OUTPUT_STREAM_STDERR, token: req.GetToken(), offset: req.GetStderrOffset()},
@@ -283,7 +283,7 @@ func outputEvent(c *weftv1.OutputChunk) *weftv1.WatchTaskResponse {
 // ended without a result, by the broker's word, has nothing more to give either.
 func captured(o *queue.Outcome, stream weftv1.OutputStream) (data []byte, complete bool) {
 	if o.Result.Encoding != encodingCommandResult {
-		return nil, true
+		return nil, !o.Spooled
 	}
 	r := commandResultMessage(o.Result)
 	out := r.GetStdout()

@@ -175,6 +175,7 @@ func workReport(m *weftv1.AttemptReport) (r queue.Report, err *pure.Refusal) {
 	case m.GetResult() != nil:
 		r.Result, err = payload("reports.result", m.GetResult())
 	}
+	r.Spooled = r.Spooled || m.GetSpooled()
 	if err != nil && err.Reason == pure.PayloadTooLarge {
 		r.Result, r.Spooled, r.End = queue.Payload{}, false, queue.EndError
 		r.Error = &queue.Error{Reason: "result_too_large", Message: err.Message, Permanent: true}

@@ -37,8 +37,8 @@ func serve(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	w.Handle("count", func(_ context.Context, a *worker.Attempt) (task.Payload, error) {
-		return task.JSON(len(strings.Fields(a.Payload.String())))
+	worker.Handle(w, countWords, func(_ context.Context, line string) (int, error) {
+		return len(strings.Fields(line)), nil
 	})
 	return w.Run(ctx) // until ctx is done; then it drains
 }

@@ -75,7 +75,7 @@ func startHere(tb testing.TB, slots int) *client.Client {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w.Handle("echo", func(_ context.Context, a *worker.Attempt) (task.Payload, error) { return a.Payload, nil })
+	worker.Handle(w, task.Raw("echo"), func(_ context.Context, in task.Payload) (task.Payload, error) { return in, nil })
 	workerCtx, stopWorker := context.WithCancel(context.Background())
 	workerC := make(chan error, 1)
 	go func() { workerC <- w.Run(workerCtx) }()

@@ -79,13 +79,13 @@ func work(ctx context.Context, signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	for kind, run := range map[string]func(context.Context, *worker.Attempt) error{
-		"echo": func(context.Context, *worker.Attempt) error { return nil }, "hold": r.hold, "sleep": sleep,
-		"flaky": flaky, "fail": func(context.Context, *worker.Attempt) error { return errFails },
+	for kind, run := range map[string]workload{
+		"echo": func(context.Context, string) error { return nil }, "hold": r.hold, "sleep": sleep,
+		"flaky": flaky, "fail": func(context.Context, string) error { return errFails },
 	} {
-		w.Handle(kind, r.recorded(run))
+		worker.Handle(w, task.DefineWith(kind, task.TextCodec(), task.TextCodec()), r.recorded(run))
 	}
-	w.Handle("grow", grow)
+	worker.Handle(w, task.DefineWith("grow", task.TextCodec(), task.TextCodec()), grow)
 	if err := procs.PrintReady(os.Stdout, workercmd.Ready{Worker: cfg.Name, Broker: cfg.Broker}); err != nil {
 		return err
 	}
@@ -102,23 +102,27 @@ type recorder struct {
 	waiting map[uint64]chan struct{} // by token; closed when its run may go on
 }
 
+// workload is what a task does with its input, which it echoes.
+type workload func(ctx context.Context, in string) error
+
 // recorded is a handler whose runs are recorded.
-func (r *recorder) recorded(run func(context.Context, *worker.Attempt) error) worker.Handler {
-	return func(ctx context.Context, a *worker.Attempt) (task.Payload, error) {
-		if err := r.record(a, begin, nil); err != nil {
-			return task.Payload{}, err
+func (r *recorder) recorded(run workload) func(context.Context, string) (string, error) {
+	return func(ctx context.Context, in string) (string, error) {
+		a := task.Current(ctx)
+		if err := r.record(a, in, begin, nil); err != nil {
+			return "", err
 		}
-		ended := run(ctx, a)
-		if err := r.record(a, end, ended); err != nil {
-			return task.Payload{}, err
+		ended := run(ctx, in)
+		if err := r.record(a, in, end, ended); err != nil {
+			return "", err
 		}
-		return a.Payload, ended
+		return in, ended
 	}
 }
 
-func (r *recorder) record(a *worker.Attempt, p phase, err error) error {
+func (r *recorder) record(a *task.Attempt, in string, p phase, err error) error {
 	e := event{
-		Worker: r.worker, Task: string(a.Payload.Bytes()), Token: a.Token, Number: a.Number, Phase: p,
+		Worker: r.worker, Task: in, Token: a.Token, Number: a.Number, Phase: p,
 		At: time.Now(),
 	}
 	if err != nil {
@@ -151,9 +155,9 @@ func (r *recorder) listen(conn net.Conn) {
 }
 
 // hold waits for its gate.
-func (r *recorder) hold(ctx context.Context, a *worker.Attempt) error {
+func (r *recorder) hold(ctx context.Context, _ string) error {
 	select {
-	case <-r.gate(a.Token):
+	case <-r.gate(task.Current(ctx).Token):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -161,8 +165,8 @@ func (r *recorder) hold(ctx context.Context, a *worker.Attempt) error {
 }
 
 // sleep is work that takes its time.
-func sleep(ctx context.Context, a *worker.Attempt) error {
-	text, _, _ := strings.Cut(string(a.Payload.Bytes()), "/")
+func sleep(ctx context.Context, in string) error {
+	text, _, _ := strings.Cut(in, "/")
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		return err
@@ -179,17 +183,17 @@ func sleep(ctx context.Context, a *worker.Attempt) error {
 
 var errFails = errors.New("it fails")
 
-func flaky(ctx context.Context, a *worker.Attempt) error {
-	if a.Number == 1 {
+func flaky(ctx context.Context, in string) error {
+	if task.Current(ctx).Number == 1 {
 		return errFails
 	}
-	return sleep(ctx, a)
+	return sleep(ctx, in)
 }
 
-func grow(_ context.Context, a *worker.Attempt) (task.Payload, error) {
-	n, err := strconv.Atoi(string(a.Payload.Bytes()))
+func grow(_ context.Context, in string) (string, error) {
+	n, err := strconv.Atoi(in)
 	if err != nil {
-		return task.Payload{}, err
+		return "", err
 	}
-	return task.Text(strings.Repeat("x", n)), nil
+	return strings.Repeat("x", n), nil
 }

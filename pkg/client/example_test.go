@@ -22,13 +22,14 @@ func start() (addr string, stop func()) {
 	if err != nil {
 		panic(err)
 	}
-	w.Handle("upper", func(_ context.Context, a *worker.Attempt) (task.Payload, error) {
-		if a.Payload.Len() == 0 {
-			return task.Payload{}, &task.Error{Reason: "empty", Message: "there is nothing to do"}
+	upper := task.DefineWith("upper", task.TextCodec(), task.TextCodec())
+	worker.Handle(w, upper, func(_ context.Context, text string) (string, error) {
+		if text == "" {
+			return "", &task.Error{Reason: "empty", Message: "there is nothing to do"}
 		}
-		return task.Text(strings.ToUpper(a.Payload.String())), nil
+		return strings.ToUpper(text), nil
 	})
-	w.Handle("sleep", func(ctx context.Context, _ *worker.Attempt) (task.Payload, error) {
+	worker.Handle(w, task.Raw("sleep"), func(ctx context.Context, _ task.Payload) (task.Payload, error) {
 		<-ctx.Done()
 		return task.Payload{}, context.Cause(ctx)
 	})

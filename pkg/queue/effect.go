@@ -129,6 +129,9 @@ type Assignment struct {
 
 	Checkpoint *Checkpoint // of an earlier attempt, nil if none
 	Called     bool        // it belongs to a call
+
+	Partials      uint32 // that the task has
+	PartialsBytes uint32
 }
 
 // Snapshot is a task as it is at one moment.

@@ -171,6 +171,7 @@ func (t *task) assignment() Assignment {
 	return Assignment{
 		ID: t.ID, Token: t.Token, Attempt: t.Attempts, Queue: t.queue.Name, Kind: t.Kind,
 		Payload: t.Payload, Options: t.Options, Checkpoint: t.Checkpoint, Called: t.call != nil,
+		Partials: uint32(len(t.Partials)), PartialsBytes: uint32(payloadBytes(t.Partials)),
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	ReasonNotFound   = "not_found"   // the worker has no such program
 	ReasonWorkerLost = "worker_lost" // the worker vanished
 	ReasonCancelled  = "cancelled"   // the task was cancelled
+	ReasonPayload    = "payload"     // an input or a result that does not fit its kind
 
 	ReasonDependencyFailed = "dependency_failed" // a task that it was after did not succeed
 )
@@ -29,6 +30,11 @@ type Error struct {
 	Message   string // a sentence for people
 	Stack     string // where it happened in the handler's process, if known
 	Permanent bool   // trying again will not help
+}
+
+// tooLarge refuses a payload.
+func tooLarge(what string, size int) error {
+	return fmt.Errorf("task: %s has %d bytes, %d are possible", what, size, PayloadBytesMax)
 }
 
 // Error implements error.

@@ -8,30 +8,17 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// Attempt is one run of a task, as its handler sees it.
-type Attempt struct {
-	// TaskID is the broker's name for the task.
-	TaskID string
-	// Token is the fencing number of this attempt: every later attempt, of any task of the namespace,
-	// has a higher one.
-	Token uint64
-	// Queue that the task came from.
-	Queue string
-	// Kind of the task.
-	Kind string
-	// Number is 1 for the task's first attempt.
-	Number uint32
-	// Labels of the task; not to be changed.
-	Labels map[string]string
-	// Payload is the task's input; its bytes are not to be changed.
-	Payload task.Payload
-
+// attempt is one run of a task. What its handler sees of it is the task.Attempt.
+type attempt struct {
+	task.Attempt
+	worker     *Worker
+	payload    task.Payload
 	command    *weftv1.Command // for kind "command"
-	output     *keptOutput     // of the command
 	unreadable error           // a payload that is none
 	timeout    time.Duration   // counted from its arrival; 0 is none
 	grace      time.Duration   // the task's own
 	begun      time.Time       // when it arrived
+	called     bool            // its task is one of a call
 	ctx        attemptContext
 
 	// Guarded by Worker.mu.
@@ -40,25 +27,33 @@ type Attempt struct {
 	stopping  bool
 	late      bool                  // its local grace is over
 	process   *command.Process      // of a command that runs
+	output    *keptOutput           // of a command, or of a handler that has some or is asked for it
 	report    *weftv1.AttemptReport // once it has ended
+	advance   advance
 }
 
 // graceDefault is that of an assignment that names none, as the API says.
 const graceDefault = 10 * time.Second
 
 // newAttempt takes over an assignment that arrived at now.
-func newAttempt(asg *weftv1.Assignment, now time.Time) *Attempt {
-	a := &Attempt{
-		TaskID:  asg.GetTaskId(),
-		Token:   asg.GetToken(),
-		Queue:   asg.GetQueue(),
-		Kind:    asg.GetKind(),
-		Number:  asg.GetAttempt(),
-		Labels:  asg.GetLabels(),
+func newAttempt(w *Worker, asg *weftv1.Assignment, now time.Time) *attempt {
+	a := &attempt{
+		Attempt: task.Attempt{
+			TaskID: asg.GetTaskId(),
+			Token:  asg.GetToken(),
+			Queue:  asg.GetQueue(),
+			Kind:   asg.GetKind(),
+			Number: asg.GetAttempt(),
+			Labels: asg.GetLabels(),
+		},
+		worker:  w,
 		command: asg.GetCommand(),
 		grace:   asg.GetGrace().AsDuration(),
 		begun:   now,
+		called:  asg.GetCalled(),
 	}
+	a.Runtime = control{a}
+	a.ctx.attempt, a.ctx.leaseEnd = &a.Attempt, &w.leaseEnd
 	if asg.GetGrace() == nil {
 		a.grace = graceDefault
 	}
@@ -66,13 +61,14 @@ func newAttempt(asg *weftv1.Assignment, now time.Time) *Attempt {
 		a.timeout = max(asg.GetTimeout().AsDuration(), 1)
 	}
 	if a.command == nil {
-		a.Payload, a.unreadable = task.PayloadFromProto(asg.GetPayload())
+		a.payload, a.unreadable = task.PayloadFromProto(asg.GetPayload())
 	}
+	a.advance.begin(asg)
 	return a
 }
 
 // localGrace is how long the attempt may go on after its stream dropped: the broker gives it to others
 // after as long.
-func (a *Attempt) localGrace(dropped time.Time, ttl time.Duration) time.Duration {
+func (a *attempt) localGrace(dropped time.Time, ttl time.Duration) time.Duration {
 	return min(max(dropped.Sub(a.begun)/10, time.Second), ttl)
 }

@@ -141,7 +141,7 @@ func BenchmarkNoop(b *testing.B) {
 			}
 			var done atomic.Int64
 			ctx, cancel := context.WithCancel(b.Context())
-			w.Handle("noop", func(context.Context, *Attempt) (task.Payload, error) {
+			w.handle("noop", func(context.Context, task.Payload) (task.Payload, error) {
 				if done.Add(1) == int64(b.N) {
 					cancel()
 				}

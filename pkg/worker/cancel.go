@@ -40,13 +40,16 @@ func (w *Worker) lose(tokens []uint64) {
 }
 
 // forget takes an attempt off the list of those at hand, and its report from what is to be sent.
-func (w *Worker) forget(token uint64) *Attempt {
+func (w *Worker) forget(token uint64) *attempt {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := w.attempts[token]
 	delete(w.attempts, token)
+	if a != nil {
+		a.advance.tellAnswered() // who flushes learns of the end
+	}
 	if a != nil && a.report != nil {
-		w.outbox.reports = slices.DeleteFunc(w.outbox.reports, func(b *Attempt) bool { return a == b })
+		w.outbox.reports = slices.DeleteFunc(w.outbox.reports, func(b *attempt) bool { return a == b })
 	}
 	return a
 }

@@ -84,7 +84,7 @@ func TestCancelAfterTheReport(t *testing.T) {
 func TestCancelRacesTheEnd(t *testing.T) {
 	b := newFakeBroker(t)
 	w := newWorker(t, b.config())
-	w.Handle("upper", upper)
+	w.handle("upper", upper)
 	allowCommands(t, w)
 	run(t, w)
 	s := b.welcome(t)
@@ -107,7 +107,7 @@ func TestWorkerLostIsNotReported(t *testing.T) {
 	b := newFakeBroker(t)
 	w := newWorker(t, b.config())
 	g := newGate(true)
-	w.Handle("gate", g.handle)
+	w.handle("gate", g.handle)
 	allowCommands(t, w)
 	run(t, w)
 	s := b.welcome(t)

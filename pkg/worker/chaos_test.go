@@ -172,7 +172,7 @@ func TestChaos(t *testing.T) {
 	cfg := b.config()
 	cfg.Slots = c.slots
 	w := newWorker(t, cfg)
-	w.Handle("echo", chaosHandler)
+	w.handle("echo", chaosHandler)
 	r := run(t, w)
 	select {
 	case <-c.done:
@@ -187,7 +187,7 @@ func TestChaos(t *testing.T) {
 }
 
 // chaosHandler echoes, sometimes slowly, and says it was stopped if it was.
-func chaosHandler(ctx context.Context, a *Attempt) (task.Payload, error) {
+func chaosHandler(ctx context.Context, in task.Payload) (task.Payload, error) {
 	switch rand.IntN(4) {
 	case 0:
 		runtime.Gosched()
@@ -203,7 +203,7 @@ func chaosHandler(ctx context.Context, a *Attempt) (task.Payload, error) {
 		case <-timer.C:
 		}
 	}
-	return a.Payload, nil
+	return in, nil
 }
 
 // TCP that ends without a word, as when a machine is gone, is an end of the stream like any other.

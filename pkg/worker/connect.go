@@ -71,6 +71,20 @@ func (c *complaint) due(now time.Time, news bool) bool {
 	return true
 }
 
+// setConnection notes the connection of the open stream.
+func (w *Worker) setConnection(conn grpc.ClientConnInterface) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn = conn
+}
+
+// connection is that of the open stream, nil if there is none.
+func (w *Worker) connection() grpc.ClientConnInterface {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.conn
+}
+
 // broker is where the broker should be.
 func (w *Worker) broker() string {
 	if w.cfg.Conn != nil {

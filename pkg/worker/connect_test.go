@@ -25,7 +25,7 @@ func TestRefusedWorker(t *testing.T) {
 	cfg := b.config()
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	w := newWorker(t, cfg)
-	w.Handle("a", upper)
+	w.handle("a", upper)
 	err = w.Run(t.Context())
 	const want = "worker: the broker refuses this worker: QUEUE_NOT_FOUND: there is no queue q"
 	if err == nil || err.Error() != want || status.Code(err) != codes.NotFound {

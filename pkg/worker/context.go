@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weftq/weft/pkg/task"
@@ -18,6 +19,8 @@ type attemptContext struct {
 	inner    context.Context
 	stop     context.CancelCauseFunc // of inner
 	deadline time.Time               // zero without a timeout
+	attempt  *task.Attempt           // that it belongs to
+	leaseEnd *atomic.Int64           // Worker.leaseEnd
 	timer    *time.Timer             // cancels at the deadline
 }
 
@@ -70,8 +73,14 @@ func (c *attemptContext) Deadline() (time.Time, bool) { return c.deadline, !c.de
 // Done implements context.Context.
 func (c *attemptContext) Done() <-chan struct{} { return c.real().Done() }
 
-// Err implements context.Context.
+// Err implements context.Context. It does not rely on timers alone: a process that was stopped for longer than its
+// lease, and goes on, finds its context done before any timer has fired.
 func (c *attemptContext) Err() error {
+	if c.leaseEnd != nil {
+		if end := c.leaseEnd.Load(); end != 0 && int64(bootTime()) >= end {
+			c.cancel(task.ErrLeaseLost)
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -84,6 +93,11 @@ func (c *attemptContext) Err() error {
 	}
 }
 
-// Value implements context.Context. By it the standard library finds the real context, its cause, and a
+// Value implements context.Context: the attempt, and what the real context has. By it the standard library finds the real context, its cause, and a
 // way to follow it without a goroutine.
-func (c *attemptContext) Value(key any) any { return c.real().Value(key) }
+func (c *attemptContext) Value(key any) any {
+	if key == task.AttemptKey() {
+		return c.attempt
+	}
+	return c.real().Value(key)
+}

@@ -1,7 +1,7 @@
 // Package worker runs tasks: in-process handlers and commands, on the slots of this process.
 //
 //	w, err := worker.New(worker.Config{Broker: "127.0.0.1:9338", Slots: 8})
-//	w.Handle("thumb", func(ctx context.Context, a *worker.Attempt) (task.Payload, error) { … })
+//	worker.Handle(w, Thumb, func(ctx context.Context, photo Photo) (Size, error) { … })
 //	err = w.Run(ctx) // until ctx is done, then it drains
 //
 // # One stream

@@ -38,6 +38,9 @@ func ask(addr string, spec client.Spec) {
 	fmt.Println(strings.TrimSpace(outcome.Payload.String() + outcome.Command.GetStdout().GetText()))
 }
 
+// reverse is shared by those who submit and those who run: here, text travels as it is.
+var reverse = task.DefineWith("reverse", task.TextCodec(), task.TextCodec())
+
 // A worker with a handler, which drains when its context is done.
 func Example() {
 	addr, stop := brokertest.MustStart()
@@ -47,12 +50,12 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	w.Handle("reverse", func(_ context.Context, a *worker.Attempt) (task.Payload, error) {
-		words := strings.Fields(a.Payload.String())
+	worker.Handle(w, reverse, func(_ context.Context, text string) (string, error) {
+		words := strings.Fields(text)
 		for i, j := 0, len(words)-1; i < j; i, j = i+1, j-1 {
 			words[i], words[j] = words[j], words[i]
 		}
-		return task.Text(strings.Join(words, " ")), nil
+		return strings.Join(words, " "), nil
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -69,7 +72,7 @@ func Example() {
 
 // An error is an outcome. Whether it is tried again is up to the submitter, unless the handler knows that
 // it would not help.
-func ExampleHandler() {
+func ExampleHandle() {
 	addr, stop := brokertest.MustStart()
 	defer stop()
 
@@ -77,15 +80,15 @@ func ExampleHandler() {
 	if err != nil {
 		panic(err)
 	}
-	w.Handle("flaky", func(_ context.Context, a *worker.Attempt) (task.Payload, error) {
-		if a.Number < 3 {
-			return task.Payload{}, fmt.Errorf("attempt %d came to nothing", a.Number)
+	worker.Handle(w, task.Raw("flaky"), func(ctx context.Context, _ task.Payload) (task.Payload, error) {
+		if n := task.Current(ctx).Number; n < 3 {
+			return task.Payload{}, fmt.Errorf("attempt %d came to nothing", n)
 		}
 		return task.Text("the third time"), nil
 	})
-	w.Handle("parse", func(_ context.Context, a *worker.Attempt) (task.Payload, error) {
+	worker.Handle(w, task.Raw("parse"), func(_ context.Context, in task.Payload) (task.Payload, error) {
 		var v map[string]int
-		if err := a.Payload.Decode(&v); err != nil {
+		if err := in.Decode(&v); err != nil {
 			return task.Payload{}, task.Permanent(&task.Error{Reason: "bad_input", Message: "no JSON"})
 		}
 		return task.JSON(len(v))

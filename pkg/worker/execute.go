@@ -12,13 +12,13 @@ import (
 )
 
 // execute runs an attempt on a slot, from its beginning to its report.
-func (w *Worker) execute(a *Attempt) {
+func (w *Worker) execute(a *attempt) {
 	var end ending
 	defer func() { w.finish(a, &end) }() // also when the handler ends its goroutine
 	switch handler := w.handlers[a.Kind]; {
 	case a.ctx.stopped() != nil: // before it began
 		end.err = task.ErrorFrom(a.ctx.stopped())
-	case a.command != nil && w.runner != nil && a.Kind == commandKind:
+	case a.command != nil && w.runner != nil && a.Kind == task.CommandKind:
 		w.runCommand(a, &end)
 	case a.unreadable != nil:
 		end.err = &task.Error{Reason: task.ReasonError, Message: a.unreadable.Error(), Permanent: true}
@@ -36,19 +36,19 @@ func (w *Worker) execute(a *Attempt) {
 var errGoexit = &task.Error{Reason: task.ReasonPanic, Message: "the handler ended its goroutine (runtime.Goexit)"}
 
 // runHandler calls a handler and notes in end what became of it.
-func runHandler(a *Attempt, handler Handler, end *ending) {
+func runHandler(a *attempt, handler Handler, end *ending) {
 	end.err = errGoexit
 	defer func() {
 		if p := recover(); p != nil {
 			end.err = &task.Error{Reason: task.ReasonPanic, Message: fmt.Sprint(p), Stack: string(debug.Stack())}
 		}
 	}()
-	result, err := handler(&a.ctx, a)
+	result, err := handler(&a.ctx, a.payload)
 	end.result, end.err = result, task.ErrorFrom(err)
 }
 
 // runCommand runs a command and notes in end what became of it.
-func (w *Worker) runCommand(a *Attempt, end *ending) {
+func (w *Worker) runCommand(a *attempt, end *ending) {
 	process, err := w.runner.Start(a.command)
 	if err != nil {
 		end.err = task.ErrorFrom(err)
@@ -72,7 +72,7 @@ func (w *Worker) runCommand(a *Attempt, end *ending) {
 }
 
 // stopGrace is the grace of an attempt whose context is done.
-func (w *Worker) stopGrace(a *Attempt) (grace time.Duration) {
+func (w *Worker) stopGrace(a *attempt) (grace time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if a.stopping {
@@ -82,7 +82,7 @@ func (w *Worker) stopGrace(a *Attempt) (grace time.Duration) {
 }
 
 // stop asks a running attempt to end. Of several stops the first cause holds, and the shortest grace.
-func (w *Worker) stop(a *Attempt, cause error, grace time.Duration) {
+func (w *Worker) stop(a *attempt, cause error, grace time.Duration) {
 	w.mu.Lock()
 	if a.report != nil {
 		w.mu.Unlock()

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/weftq/weft/pkg/task"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
@@ -367,7 +368,7 @@ func commandTask(token uint64, cmd *weftv1.Command) *weftv1.Assignment {
 		TaskId:  taskID(token),
 		Token:   token,
 		Queue:   "default",
-		Kind:    commandKind,
+		Kind:    task.CommandKind,
 		Work:    &weftv1.Assignment_Command{Command: cmd},
 		Grace:   durationpb.New(time.Hour),
 		Attempt: 1,

@@ -113,6 +113,7 @@ func (f *follows) serve(one *follow, r *weftv1.OutputRequest) {
 			delete(f.active, one.key)
 		}
 	}()
+	f.stream.w.expectOutput(one.key.token)
 	outputs := f.stream.w.outputs
 	out := outputs.open(one.ctx, one.key.token, one.key.stream)
 	if out == nil {

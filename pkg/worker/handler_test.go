@@ -23,28 +23,31 @@ const (
 	killed    = weftv1.AttemptEnd_ATTEMPT_END_KILLED
 )
 
-func upper(_ context.Context, a *Attempt) (task.Payload, error) {
-	return task.Text(strings.ToUpper(a.Payload.String())), nil
+func upper(_ context.Context, in task.Payload) (task.Payload, error) {
+	return task.Text(strings.ToUpper(in.String())), nil
 }
 
 func TestHandlers(t *testing.T) {
 	handlers := map[string]Handler{
 		"upper": upper,
-		"empty": func(context.Context, *Attempt) (task.Payload, error) { return task.Payload{}, nil },
-		"large": func(context.Context, *Attempt) (task.Payload, error) {
+		"empty": func(context.Context, task.Payload) (task.Payload, error) { return task.Payload{}, nil },
+		"large": func(context.Context, task.Payload) (task.Payload, error) {
 			return task.Bytes(make([]byte, task.PayloadBytesMax+1)), nil
 		},
-		"error": func(context.Context, *Attempt) (task.Payload, error) {
+		"error": func(context.Context, task.Payload) (task.Payload, error) {
 			return task.Text("not to be seen"), errors.New("no luck \xff")
 		},
-		"permanent": func(context.Context, *Attempt) (task.Payload, error) {
+		"permanent": func(context.Context, task.Payload) (task.Payload, error) {
 			return task.Payload{}, task.Permanent(errors.New("never"))
 		},
-		"typed": func(context.Context, *Attempt) (task.Payload, error) {
+		"typed": func(context.Context, task.Payload) (task.Payload, error) {
 			return task.Payload{}, fmt.Errorf("outer: %w", &task.Error{Reason: "quota", Message: "inner"})
 		},
-		"panic":  func(context.Context, *Attempt) (task.Payload, error) { panic("boom") },
-		"goexit": func(context.Context, *Attempt) (task.Payload, error) { runtime.Goexit(); return task.Payload{}, nil },
+		"panic": func(context.Context, task.Payload) (task.Payload, error) { panic("boom") },
+		"goexit": func(context.Context, task.Payload) (task.Payload, error) {
+			runtime.Goexit()
+			return task.Payload{}, nil
+		},
 	}
 	tests := []struct {
 		kind   string
@@ -67,7 +70,7 @@ func TestHandlers(t *testing.T) {
 	b := newFakeBroker(t)
 	w := newWorker(t, b.config())
 	for kind, handler := range handlers {
-		w.Handle(kind, handler)
+		w.handle(kind, handler)
 	}
 	run(t, w)
 	s := b.welcome(t)
@@ -93,10 +96,10 @@ func TestHandlers(t *testing.T) {
 func TestAttemptsFields(t *testing.T) {
 	b := newFakeBroker(t)
 	w := newWorker(t, b.config())
-	seen := make(chan *Attempt, 1)
-	w.Handle("look", func(_ context.Context, a *Attempt) (task.Payload, error) {
-		seen <- a
-		return a.Payload, nil
+	seen := make(chan *task.Attempt, 1)
+	w.handle("look", func(ctx context.Context, in task.Payload) (task.Payload, error) {
+		seen <- task.Current(ctx)
+		return in, nil
 	})
 	run(t, w)
 	s := b.welcome(t)
@@ -118,7 +121,7 @@ func TestAttemptsFields(t *testing.T) {
 func TestUnreadablePayload(t *testing.T) {
 	b := newFakeBroker(t)
 	w := newWorker(t, b.config())
-	w.Handle("upper", upper)
+	w.handle("upper", upper)
 	run(t, w)
 	s := b.welcome(t)
 	asg := payloadTask(1, "upper", "")
@@ -149,7 +152,7 @@ func TestCommandsThroughTheStream(t *testing.T) {
 	if r := s.accepted(3); r.GetEnd() != failed || r.GetError().GetReason() != "not_found" {
 		t.Errorf("got %v", r)
 	}
-	s.assign(payloadTask(4, commandKind, "not a command"))
+	s.assign(payloadTask(4, task.CommandKind, "not a command"))
 	if r := s.accepted(4); r.GetEnd() != failed || r.GetError().GetReason() != "refused" {
 		t.Errorf("got %v", r)
 	}
@@ -172,12 +175,15 @@ func TestMisuse(t *testing.T) {
 	if err := w.Run(t.Context()); err == nil {
 		t.Error("a worker without handlers runs")
 	}
-	w.Handle("a", upper)
-	mustPanic(t, "a second handler", func() { w.Handle("a", upper) })
-	mustPanic(t, "no handler", func() { w.Handle("b", nil) })
+	w.handle("a", upper)
+	mustPanic(t, "a second handler", func() { w.handle("a", upper) })
+	mustPanic(t, "no handler", func() { Handle[task.Payload, task.Payload](w, task.Raw("b"), nil) })
+	mustPanic(t, "no kind", func() {
+		Handle(w, task.Kind[int, int]{}, func(context.Context, int) (int, error) { return 0, nil })
+	})
 	r := run(t, w)
 	b.welcome(t)
-	mustPanic(t, "a handler after Run", func() { w.Handle("c", upper) })
+	mustPanic(t, "a handler after Run", func() { w.handle("c", upper) })
 	if err := w.Run(t.Context()); err == nil {
 		t.Error("Run runs twice")
 	}

@@ -4,10 +4,12 @@ import (
 	"testing"
 
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
+
+	"github.com/weftq/weft/pkg/task"
 )
 
-func ended(token uint64, resultBytes int) *Attempt {
-	return &Attempt{Token: token, report: &weftv1.AttemptReport{
+func ended(token uint64, resultBytes int) *attempt {
+	return &attempt{Attempt: task.Attempt{Token: token}, report: &weftv1.AttemptReport{
 		Token: token,
 		Output: &weftv1.AttemptReport_Result{Result: &weftv1.Payload{
 			Value: &weftv1.Payload_Data{Data: make([]byte, resultBytes)},

@@ -283,7 +283,7 @@ func TestReportsDoNotWaitForOutput(t *testing.T) {
 	cfg := b.config()
 	cfg.Output.AttemptBytesMax = 256 << 20
 	w := newWorker(t, cfg)
-	w.Handle("upper", upper)
+	w.handle("upper", upper)
 	allowCommands(t, w)
 	run(t, w)
 	s := b.welcome(t)
@@ -307,7 +307,7 @@ func TestOutputsAreForgottenAtTheEnd(t *testing.T) {
 	cmd := lines(100_000) // in a file
 	s.assign(commandTask(1, cmd))
 	s.accepted(1)
-	out := r.outputs.kept[1].process.Output(stdout)
+	out := r.outputs.kept[1].source.Output(stdout)
 	if err := r.wait(); err != nil {
 		t.Error(err)
 	}

@@ -14,7 +14,13 @@ import (
 // two files open or half a MiB in memory.
 const outputsMax = 500
 
-// outputs keeps commands' output for those who read it: from the assignment until nobody can ask for it
+// source is where output comes from: a process, or a handler.
+type source interface {
+	Output(stream weftv1.OutputStream) *command.Output
+	Release()
+}
+
+// outputs keeps commands' and handlers' output for those who read it: from the assignment until nobody can ask for it
 // any more, or a limit is reached.
 type outputs struct {
 	cfg OutputConfig
@@ -28,10 +34,11 @@ type outputs struct {
 // keptOutput is the output of one attempt.
 type keptOutput struct {
 	token    uint64
-	begun    chan struct{}    // closed when process is set, or will never be
-	process  *command.Process // nil before, and if it was never started
+	begun    chan struct{} // closed when source is set, or will never be
+	source   source        // nil before, and if a command was never started
+	sink     *command.Sink // the source of a handler's
 	bytes    int64
-	ended    bool // the command has
+	ended    bool // the attempt has
 	partial  bool // the report does not have all of it
 	accepted bool // the report was
 	unwanted bool // nobody can ask for it
@@ -54,30 +61,38 @@ func (o *outputs) expect(token uint64) *keptOutput {
 	return k
 }
 
+// expectSink makes a place for the output of a handler that runs.
+func (o *outputs) expectSink(token uint64) *keptOutput {
+	k := o.expect(token)
+	k.sink = command.NewSink(o.cfg.SpoolDir, o.cfg.AttemptBytesMax)
+	o.begin(k, k.sink)
+	return k
+}
+
 // begin notes that the command was started.
-func (o *outputs) begin(k *keptOutput, process *command.Process) {
+func (o *outputs) begin(k *keptOutput, s source) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	k.process = process
+	k.source = s
 	close(k.begun)
 }
 
-// end notes that the command has ended, or was never started. Without a report its output goes at once.
-func (o *outputs) end(k *keptOutput, unwanted bool) {
+// end notes that the attempt has ended, or its command was never started. Without a report its output goes at once;
+// partial says that the report does not have all of it.
+func (o *outputs) end(k *keptOutput, unwanted, partial bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	k.ended = true
 	k.unwanted = k.unwanted || unwanted
 	o.ended = append(o.ended, k)
-	if k.process == nil {
+	if k.source == nil {
 		close(k.begun)
 		o.forget(k)
 		return
 	}
-	result := k.process.Outcome().Result
-	k.partial = result.GetStdout().GetTruncated() || result.GetStderr().GetTruncated()
+	k.partial = partial
 	for _, stream := range []weftv1.OutputStream{stdout, stderr} {
-		_, bytes, _ := k.process.Output(stream).Size()
+		_, bytes, _ := k.source.Output(stream).Size()
 		k.bytes += bytes
 	}
 	o.bytes += k.bytes
@@ -118,7 +133,7 @@ func (o *outputs) release(token uint64) {
 	}
 }
 
-// open counts a reader in and waits until the command was started. It returns nil, and counts nobody,
+// open counts a reader in and waits until a command was started. It returns nil, and counts nobody,
 // if there is no such output or ctx ends.
 func (o *outputs) open(ctx context.Context, token uint64, stream weftv1.OutputStream) *command.Output {
 	o.mu.Lock()
@@ -132,8 +147,8 @@ func (o *outputs) open(ctx context.Context, token uint64, stream weftv1.OutputSt
 	}
 	select {
 	case <-k.begun:
-		if k.process != nil {
-			return k.process.Output(stream)
+		if k.source != nil {
+			return k.source.Output(stream)
 		}
 	case <-ctx.Done():
 	}
@@ -185,7 +200,7 @@ func (o *outputs) forget(k *keptOutput) {
 	if k.expiry != nil {
 		k.expiry.Stop()
 	}
-	if k.process != nil {
-		k.process.Release()
+	if k.source != nil {
+		k.source.Release()
 	}
 }

@@ -8,11 +8,11 @@ import "sync"
 // one before it that found more to do: a handful of goroutines works off a flood of short handlers,
 // while handlers that wait soon have as many as there are slots.
 type pool struct {
-	run func(*Attempt)
+	run func(*attempt)
 
 	mu     sync.Mutex
 	wakeup sync.Cond
-	queue  []*Attempt // to be taken from head on
+	queue  []*attempt // to be taken from head on
 	head   int
 	idle   int
 	waking bool // somebody was woken and is not there yet
@@ -20,14 +20,14 @@ type pool struct {
 	loops  sync.WaitGroup
 }
 
-func newPool(run func(*Attempt)) *pool {
+func newPool(run func(*attempt)) *pool {
 	p := &pool{run: run}
 	p.wakeup.L = &p.mu
 	return p
 }
 
 // submit runs attempts. The caller sees to it that there are no more than slots at a time.
-func (p *pool) submit(attempts []*Attempt) {
+func (p *pool) submit(attempts []*attempt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.head > 0 { // use the room in front again, or a queue that is never empty grows for ever
@@ -94,7 +94,7 @@ func (p *pool) loop() {
 	}
 }
 
-func (p *pool) take() *Attempt {
+func (p *pool) take() *attempt {
 	a := p.queue[p.head]
 	p.queue[p.head] = nil
 	p.head++

@@ -5,12 +5,14 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/weftq/weft/pkg/task"
 )
 
-func attempts(n int) []*Attempt {
-	all := make([]*Attempt, n)
+func attempts(n int) []*attempt {
+	all := make([]*attempt, n)
 	for i := range all {
-		all[i] = &Attempt{Token: uint64(i)}
+		all[i] = &attempt{Attempt: task.Attempt{Token: uint64(i)}}
 	}
 	return all
 }
@@ -18,8 +20,8 @@ func attempts(n int) []*Attempt {
 func TestPoolRunsEverythingOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		ran := make(map[*Attempt]int)
-		p := newPool(func(a *Attempt) {
+		ran := make(map[*attempt]int)
+		p := newPool(func(a *attempt) {
 			mu.Lock()
 			defer mu.Unlock()
 			ran[a]++
@@ -45,7 +47,7 @@ func TestPoolRunsAsManyAsThereAre(t *testing.T) {
 		var mu sync.Mutex
 		running := 0
 		leave := make(chan struct{})
-		p := newPool(func(*Attempt) {
+		p := newPool(func(*attempt) {
 			mu.Lock()
 			running++
 			mu.Unlock()
@@ -78,7 +80,7 @@ func TestPoolSurvivesGoexit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ran sync.WaitGroup
 		ran.Add(100)
-		p := newPool(func(*Attempt) {
+		p := newPool(func(*attempt) {
 			defer ran.Done()
 			runtime.Goexit()
 		})

@@ -14,8 +14,8 @@ type pulse struct {
 	every time.Duration
 
 	mu    sync.Mutex
-	first uint64      // number of sent[0]
-	sent  []time.Time // not answered yet
+	first uint64   // number of sent[0]
+	sent  []moment // not answered yet
 }
 
 // start sets the rate. The hello needs no number: the welcome answers it.
@@ -25,7 +25,7 @@ func (p *pulse) start(ttl time.Duration) {
 }
 
 // beat returns the next number.
-func (p *pulse) beat(now time.Time) uint64 {
+func (p *pulse) beat(now moment) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sent = append(p.sent, now)
@@ -34,11 +34,11 @@ func (p *pulse) beat(now time.Time) uint64 {
 
 // answered returns when a heartbeat was sent that the broker now answers, and forgets those before it.
 // It is false for a number that was never sent or was answered before.
-func (p *pulse) answered(beat uint64) (sent time.Time, ok bool) {
+func (p *pulse) answered(beat uint64) (sent moment, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if beat < p.first || beat-p.first >= uint64(len(p.sent)) {
-		return time.Time{}, false
+		return moment{}, false
 	}
 	n := beat - p.first
 	sent = p.sent[n]

@@ -60,7 +60,7 @@ func TestHeartbeatsBetweenFramesWithoutEnd(t *testing.T) {
 func TestPulse(t *testing.T) {
 	p := &pulse{}
 	p.start(9 * time.Second)
-	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	at := func(s int) moment { return moment{wall: time.Unix(int64(s), 0)} }
 	for s := range 4 {
 		if n := p.beat(at(s)); n != uint64(1+s) {
 			t.Errorf("heartbeat %d, want %d", n, 1+s)
@@ -71,7 +71,7 @@ func TestPulse(t *testing.T) {
 		sent int // -1: not to be answered
 	}{{0, -1}, {5, -1}, {2, 1}, {2, -1}, {1, -1}, {4, 3}, {4, -1}, {5, -1}} {
 		sent, ok := p.answered(test.beat)
-		if ok != (test.sent >= 0) || ok && !sent.Equal(at(test.sent)) {
+		if ok != (test.sent >= 0) || ok && sent != at(test.sent) {
 			t.Errorf("answer %d: %v, %v", test.beat, sent, ok)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 // makeReport says how an attempt ended. What stopped it counts only if it did not succeed; but a timeout
 // counts always, and a drain always for a command: who exits with 0 on SIGTERM has not done its work.
-func makeReport(a *Attempt, end *ending) *weftv1.AttemptReport {
+func makeReport(a *attempt, end *ending) *weftv1.AttemptReport {
 	r := &weftv1.AttemptReport{TaskId: a.TaskID, Token: a.Token}
 	cause := a.ctx.stopped()
 	switch {
@@ -62,6 +62,11 @@ func timeoutError(err *task.Error) *task.Error {
 
 func cancelledError(err *task.Error) *task.Error {
 	return &task.Error{Reason: task.ReasonCancelled, Message: err.Message, Stack: err.Stack}
+}
+
+// spooled tells whether the worker has more of the attempt's output than its report.
+func spooled(r *weftv1.AttemptReport) bool {
+	return r.GetSpooled() || r.GetCommand().GetStdout().GetTruncated() || r.GetCommand().GetStderr().GetTruncated()
 }
 
 // reportBytes is about what a report takes in a frame.

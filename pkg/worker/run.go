@@ -193,10 +193,10 @@ func (w *Worker) isLeaving() bool {
 }
 
 // runningAttempts lists what runs and would be reported. What was lost is being stopped already.
-func (w *Worker) runningAttempts() []*Attempt {
+func (w *Worker) runningAttempts() []*attempt {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var running []*Attempt
+	var running []*attempt
 	for _, a := range w.attempts {
 		if a.report == nil {
 			running = append(running, a)

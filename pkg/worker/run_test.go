@@ -74,7 +74,7 @@ func TestDrainTimeout(t *testing.T) {
 	cfg.DrainTimeout = 50 * time.Millisecond
 	w := newWorker(t, cfg)
 	g := newGate(true)
-	w.Handle("gate", g.handle)
+	w.handle("gate", g.handle)
 	allowCommands(t, w)
 	r := run(t, w)
 	s := b.welcome(t)
@@ -109,7 +109,7 @@ func TestStopEndsAtOnce(t *testing.T) {
 		b := newFakeBroker(t)
 		w := newWorker(t, b.config())
 		g := newGate(true)
-		w.Handle("gate", g.handle)
+		w.handle("gate", g.handle)
 		allowCommands(t, w)
 		r := run(t, w)
 		s := b.welcome(t)
@@ -155,7 +155,7 @@ func TestRunWithoutABroker(t *testing.T) {
 	b := newFakeBroker(t)
 	b.refuseWith(errDropped)
 	w := newWorker(t, b.config())
-	w.Handle("a", upper)
+	w.handle("a", upper)
 	r := run(t, w)
 	if err := r.wait(); err != nil {
 		t.Error(err)

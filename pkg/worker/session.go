@@ -29,9 +29,23 @@ func (w *Worker) ttl() time.Duration {
 // connected reports whether a stream is open.
 func (s *sessionState) connected() bool { return s.id != "" && !s.down }
 
-// resumed notes a welcome; its hello was sent at begun.
-func (s *sessionState) resumed(begun time.Time) {
-	s.renewed = begun
+// moment is a time by both clocks: Go's, for timers, and the one that goes on while the machine sleeps.
+type moment struct {
+	wall time.Time
+	boot time.Duration
+}
+
+func now() moment { return moment{time.Now(), bootTime()} }
+
+// renewed notes when a sign of life was sent that the broker has heard: the session lives on from there. The
+// caller holds w.mu.
+func (w *Worker) renewed(sent moment) {
+	w.session.renewed = sent.wall
+	w.leaseEnd.Store(int64(sent.boot + w.session.ttl))
+}
+
+// resumed notes a welcome.
+func (s *sessionState) resumed() {
 	s.down, s.introduced = false, false
 	s.stopGrace()
 }
@@ -44,7 +58,7 @@ func (s *sessionState) stopGrace() {
 
 // deadline is when an attempt has to end unless a stream is back: after its local grace, and before the
 // session can end, whichever is first.
-func (s *sessionState) deadline(a *Attempt) time.Time {
+func (s *sessionState) deadline(a *attempt) time.Time {
 	deadline := s.dropped.Add(a.localGrace(s.dropped, s.ttl))
 	if end := s.renewed.Add(s.ttl); end.Before(deadline) {
 		return end
@@ -88,7 +102,7 @@ func (w *Worker) checkGraces() {
 	}
 }
 
-func (w *Worker) takeLate(now time.Time) (late []*Attempt, forgotten bool) {
+func (w *Worker) takeLate(now time.Time) (late []*attempt, forgotten bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.session

@@ -47,7 +47,7 @@ func (w *Worker) serve(ctx context.Context, conn grpc.ClientConnInterface) (welc
 	if s.rpc, err = weftv1.NewWorkerServiceClient(conn).Work(s.ctx); err != nil {
 		return false, s.reason(err)
 	}
-	begun := time.Now()
+	begun := now()
 	if err := s.rpc.Send(&weftv1.WorkRequest{Hello: w.hello()}); err != nil && !errors.Is(err, io.EOF) {
 		return false, s.reason(err)
 	}
@@ -59,6 +59,8 @@ func (w *Worker) serve(ctx context.Context, conn grpc.ClientConnInterface) (welc
 		return false, errors.New("worker: the broker's first frame is no welcome")
 	}
 	s.welcome(first.GetWelcome(), begun)
+	w.setConnection(conn)
+	defer w.setConnection(nil)
 	s.follows.open(s)
 	sent := make(chan struct{})
 	go func() {
@@ -108,7 +110,7 @@ func (w *Worker) hello() *weftv1.WorkHello {
 }
 
 // welcome takes over the session and queues every report that was not acknowledged.
-func (s *stream) welcome(m *weftv1.WorkWelcome, begun time.Time) {
+func (s *stream) welcome(m *weftv1.WorkWelcome, begun moment) {
 	w := s.w
 	w.lose(m.GetSupersededTokens())
 	w.mu.Lock()
@@ -117,16 +119,20 @@ func (s *stream) welcome(m *weftv1.WorkWelcome, begun time.Time) {
 	}
 	ttl := w.session.ttl
 	w.session.id = m.GetSessionId()
-	w.session.resumed(begun)
+	w.session.resumed()
+	w.renewed(begun)
 	w.outbox.reports = w.outbox.reports[:0]
 	for _, a := range w.attempts {
+		a.advance.restart()
 		if a.report != nil {
 			w.outbox.reports = append(w.outbox.reports, a)
+		} else if a.advance.unsent(false) {
+			w.tellAdvance(a)
 		}
 	}
 	w.mu.Unlock()
 	s.pulse.start(ttl)
-	s.silence.Reset(time.Until(begun.Add(silenceMax(ttl))))
+	s.silence.Reset(time.Until(begun.wall.Add(silenceMax(ttl))))
 	w.wakeSender()
 	w.log.Info("connected to the broker", "worker", w.cfg.Name, "superseded", len(m.GetSupersededTokens()))
 }
@@ -143,6 +149,7 @@ func (s *stream) receive(frame *weftv1.WorkResponse) (err error) {
 
 func (s *stream) handle(frame *weftv1.WorkResponse) {
 	w := s.w
+	w.answerAdvances(frame.GetAdvances())
 	w.acknowledge(frame.GetAcceptedTokens(), frame.GetRefusedTokens())
 	w.assign(frame.GetAssignments())
 	for _, c := range frame.GetCancels() {
@@ -166,10 +173,10 @@ func (s *stream) answered(beat uint64) {
 		return
 	}
 	s.w.mu.Lock()
-	s.w.session.renewed = sent
+	s.w.renewed(sent)
 	ttl := s.w.session.ttl
 	s.w.mu.Unlock()
-	s.silence.Reset(time.Until(sent.Add(silenceMax(ttl))))
+	s.silence.Reset(time.Until(sent.wall.Add(silenceMax(ttl))))
 }
 
 // send is the stream's only sender. It takes what has gathered while the last frame was on its way.
@@ -236,7 +243,7 @@ func (s *stream) next(beat bool) *weftv1.WorkRequest {
 		some = true
 	}
 	if beat {
-		frame.Heartbeat = s.pulse.beat(time.Now())
+		frame.Heartbeat = s.pulse.beat(now())
 		some = true
 	}
 	if !some {

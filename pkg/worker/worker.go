@@ -1,49 +1,45 @@
 package worker
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc"
 
 	"github.com/weftq/weft/pkg/task"
 	"github.com/weftq/weft/pkg/worker/command"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// commandKind is the kind of tasks that are commands.
-const commandKind = "command"
-
-// Handler runs tasks of a kind in this process. ctx is done when the attempt has to stop, and
-// context.Cause(ctx) says why. The payload that it returns must not be changed afterwards. An error ends
-// the attempt as failed: as a *task.Error it arrives as it is, as task.Permanent(err) it is not tried
-// again. A panic is an error with reason "panic".
-type Handler func(ctx context.Context, a *Attempt) (task.Payload, error)
-
 // Worker runs tasks. Make it with New, give it handlers, and Run it once.
 type Worker struct {
-	cfg      Config
-	log      *slog.Logger
-	handlers map[string]Handler
-	runner   *command.Runner // nil without HandleCommands
-	outputs  *outputs
-	pool     *pool
-	stopNow  chan struct{} // closed by Stop
-	stopOnce sync.Once
-	wake     chan struct{} // there may be something to send
-	progress chan struct{} // while draining: something ended or was acknowledged
+	cfg        Config
+	log        *slog.Logger
+	handlers   map[string]Handler
+	middleware []Middleware
+	runner     *command.Runner // nil without HandleCommands
+	outputs    *outputs
+	pool       *pool
+	stopNow    chan struct{} // closed by Stop
+	stopOnce   sync.Once
+	wake       chan struct{} // there may be something to send
+	progress   chan struct{} // while draining: something ended or was acknowledged
 
 	mu       sync.Mutex
 	started  bool
-	attempts map[uint64]*Attempt // at hand: running, or ended and not acknowledged
-	running  int                 // slots in use, also by attempts that were lost
+	conn     grpc.ClientConnInterface // of the stream that is open
+	attempts map[uint64]*attempt      // at hand: running, or ended and not acknowledged
+	running  int                      // slots in use, also by attempts that were lost
 	outbox   outbox
 	session  sessionState
 	draining bool
 	leaving  bool // all is done: say goodbye
+
+	leaseEnd atomic.Int64 // by bootTime: when the broker may have given the attempts to others; 0 before the first
 }
 
 // New makes a worker. It fails if the configuration cannot work.
@@ -60,24 +56,9 @@ func New(cfg Config) (*Worker, error) {
 		stopNow:  make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		progress: make(chan struct{}, 1),
-		attempts: make(map[uint64]*Attempt),
+		attempts: make(map[uint64]*attempt),
 		session:  sessionState{ttl: cfg.SessionTTL},
 	}, nil
-}
-
-// Handle sets the handler for tasks of a kind. It panics if the kind has one already, or after Run.
-func (w *Worker) Handle(kind string, handler Handler) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch _, taken := w.handlers[kind]; {
-	case w.started:
-		panic("worker: Handle after Run")
-	case taken, kind == commandKind && w.runner != nil:
-		panic(fmt.Sprintf("worker: a second handler for kind %q", kind))
-	case handler == nil:
-		panic(fmt.Sprintf("worker: no handler for kind %q", kind))
-	}
-	w.handlers[kind] = handler
 }
 
 // HandleCommands lets the worker run commands (tasks of kind "command"), those that the policy allows.
@@ -85,8 +66,8 @@ func (w *Worker) Handle(kind string, handler Handler) {
 func (w *Worker) HandleCommands(policy command.Policy) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.started || w.runner != nil || w.handlers[commandKind] != nil {
-		panic("worker: HandleCommands after Run, or a second handler for commands")
+	if w.started || w.runner != nil {
+		panic("worker: HandleCommands after Run, or a second time")
 	}
 	runner, err := command.New(command.Config{
 		Policy:        policy,
@@ -107,7 +88,7 @@ func (w *Worker) kinds() []string {
 		kinds = append(kinds, kind)
 	}
 	if w.runner != nil {
-		kinds = append(kinds, commandKind)
+		kinds = append(kinds, task.CommandKind)
 	}
 	slices.Sort(kinds)
 	return kinds
@@ -124,6 +105,7 @@ func (w *Worker) begin() error {
 		return errors.New("worker: there is no handler")
 	}
 	w.started = true
+	w.wrapHandlers()
 	w.pool = newPool(w.execute)
 	return nil
 }
@@ -135,19 +117,21 @@ func (w *Worker) assign(assignments []*weftv1.Assignment) {
 		return
 	}
 	now := time.Now()
-	fresh := make([]*Attempt, 0, len(assignments))
+	fresh := make([]*attempt, 0, len(assignments))
 	for _, asg := range assignments {
-		fresh = append(fresh, newAttempt(asg, now))
+		fresh = append(fresh, newAttempt(w, asg, now))
 	}
 	w.mu.Lock()
-	fresh = slices.DeleteFunc(fresh, func(a *Attempt) bool { return !w.admit(a) })
+	fresh = slices.DeleteFunc(fresh, func(a *attempt) bool { return !w.admit(a) })
+	for _, a := range fresh {
+		if a.command != nil {
+			a.output = w.outputs.expect(a.Token)
+		}
+	}
 	w.mu.Unlock()
 	for _, a := range fresh {
 		if a.timeout > 0 {
 			a.ctx.setDeadline(now.Add(a.timeout))
-		}
-		if a.command != nil {
-			a.output = w.outputs.expect(a.Token)
 		}
 	}
 	w.pool.submit(fresh)
@@ -157,7 +141,7 @@ func (w *Worker) assign(assignments []*weftv1.Assignment) {
 }
 
 // admit puts an attempt on a slot, and returns false if it is not to be run; the caller holds w.mu.
-func (w *Worker) admit(a *Attempt) bool {
+func (w *Worker) admit(a *attempt) bool {
 	switch _, held := w.attempts[a.Token]; {
 	case held: // told twice; the first one goes on
 		return false
@@ -176,10 +160,11 @@ func (w *Worker) admit(a *Attempt) bool {
 }
 
 // finish frees the slot of an attempt and queues its report.
-func (w *Worker) finish(a *Attempt, end *ending) {
+func (w *Worker) finish(a *attempt, end *ending) {
 	report := makeReport(a, end)
 	a.ctx.cancel(nil)
 	w.mu.Lock()
+	a.advance.end()
 	w.running--
 	if !w.draining {
 		w.outbox.credits++
@@ -190,9 +175,13 @@ func (w *Worker) finish(a *Attempt, end *ending) {
 		w.outbox.reports = append(w.outbox.reports, a)
 	}
 	a.process = nil
+	output := a.output
+	if output != nil && output.sink != nil {
+		report.Spooled = output.sink.End() > 0
+	}
 	w.mu.Unlock()
-	if a.output != nil {
-		w.outputs.end(a.output, !held)
+	if output != nil {
+		w.outputs.end(output, !held, spooled(report))
 	}
 	w.wakeSender()
 	w.noteProgress()
@@ -207,6 +196,7 @@ func (w *Worker) acknowledge(accepted, refused []uint64) {
 	for _, tokens := range [][]uint64{accepted, refused} {
 		for _, token := range tokens {
 			if a := w.attempts[token]; a != nil && a.report != nil {
+				a.advance.tellAnswered() // who flushes learns of the end
 				delete(w.attempts, token)
 			}
 		}

@@ -100,7 +100,7 @@ func newBenchWorker(app *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w.Handle(benchKind, func(context.Context, *worker.Attempt) (task.Payload, error) { return task.Payload{}, nil })
+			worker.Handle(w, task.Raw(benchKind), func(context.Context, task.Payload) (task.Payload, error) { return task.Payload{}, nil })
 			if err := procs.PrintReady(app.Out, workercmd.Ready{Broker: app.Broker()}); err != nil {
 				return err
 			}

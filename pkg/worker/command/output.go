@@ -112,6 +112,11 @@ func (o *Output) capture(r *os.File) {
 		}
 	}
 	_ = r.Close() // whoever still holds the other end gets EPIPE
+	o.end()
+}
+
+// end says that nothing more comes.
+func (o *Output) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ended = true

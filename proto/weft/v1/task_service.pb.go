@@ -2889,7 +2889,11 @@ type Assignment struct {
 	// What an earlier attempt left to go on from.
 	Checkpoint *Checkpoint `protobuf:"bytes,11,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	// It belongs to a call: its submitter can be interrupted.
-	Called        bool `protobuf:"varint,12,opt,name=called,proto3" json:"called,omitempty"`
+	Called bool `protobuf:"varint,12,opt,name=called,proto3" json:"called,omitempty"`
+	// Partial results that the task has already: bringing them again changes nothing.
+	PartialsCount uint32 `protobuf:"varint,13,opt,name=partials_count,json=partialsCount,proto3" json:"partials_count,omitempty"`
+	// And their bytes.
+	PartialsBytes uint32 `protobuf:"varint,14,opt,name=partials_bytes,json=partialsBytes,proto3" json:"partials_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3017,6 +3021,20 @@ func (x *Assignment) GetCalled() bool {
 		return x.Called
 	}
 	return false
+}
+
+func (x *Assignment) GetPartialsCount() uint32 {
+	if x != nil {
+		return x.PartialsCount
+	}
+	return 0
+}
+
+func (x *Assignment) GetPartialsBytes() uint32 {
+	if x != nil {
+		return x.PartialsBytes
+	}
+	return 0
 }
 
 type isAssignment_Work interface {
@@ -3743,7 +3761,7 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x05tasks\x18\x01 \x03(\v2\x13.weft.v1.AssignmentR\x05tasks\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12/\n" +
-	"\x05lease\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"\x8a\x04\n" +
+	"\x05lease\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"\xd8\x04\n" +
 	"\n" +
 	"Assignment\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
@@ -3760,7 +3778,9 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\n" +
 	"checkpoint\x18\v \x01(\v2\x13.weft.v1.CheckpointR\n" +
 	"checkpoint\x12\x16\n" +
-	"\x06called\x18\f \x01(\bR\x06called\x1a9\n" +
+	"\x06called\x18\f \x01(\bR\x06called\x12%\n" +
+	"\x0epartials_count\x18\r \x01(\rR\rpartialsCount\x12%\n" +
+	"\x0epartials_bytes\x18\x0e \x01(\rR\rpartialsBytes\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +

@@ -434,7 +434,9 @@ type AttemptReport struct {
 	//	*AttemptReport_Command
 	Output isAttemptReport_Output `protobuf_oneof:"output"`
 	// Unless SUCCEEDED or RELEASED.
-	Error         *TaskError `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Error *TaskError `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// The worker keeps output of the attempt that the report does not have. A command's result says so itself.
+	Spooled       bool `protobuf:"varint,7,opt,name=spooled,proto3" json:"spooled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -520,6 +522,13 @@ func (x *AttemptReport) GetError() *TaskError {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *AttemptReport) GetSpooled() bool {
+	if x != nil {
+		return x.Spooled
+	}
+	return false
 }
 
 type isAttemptReport_Output interface {
@@ -1213,14 +1222,15 @@ const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"checkpoint\x18\x05 \x01(\v2\x13.weft.v1.CheckpointR\n" +
 	"checkpoint\x12,\n" +
 	"\bpartials\x18\x06 \x03(\v2\x10.weft.v1.PayloadR\bpartials\x12'\n" +
-	"\x0fpartials_offset\x18\a \x01(\rR\x0epartialsOffset\"\xf9\x01\n" +
+	"\x0fpartials_offset\x18\a \x01(\rR\x0epartialsOffset\"\x93\x02\n" +
 	"\rAttemptReport\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12%\n" +
 	"\x03end\x18\x03 \x01(\x0e2\x13.weft.v1.AttemptEndR\x03end\x12*\n" +
 	"\x06result\x18\x04 \x01(\v2\x10.weft.v1.PayloadH\x00R\x06result\x122\n" +
 	"\acommand\x18\x05 \x01(\v2\x16.weft.v1.CommandResultH\x00R\acommand\x12(\n" +
-	"\x05error\x18\x06 \x01(\v2\x12.weft.v1.TaskErrorR\x05errorB\b\n" +
+	"\x05error\x18\x06 \x01(\v2\x12.weft.v1.TaskErrorR\x05error\x12\x18\n" +
+	"\aspooled\x18\a \x01(\bR\aspooledB\b\n" +
 	"\x06output\"\xb3\x03\n" +
 	"\fWorkResponse\x12.\n" +
 	"\awelcome\x18\x01 \x01(\v2\x14.weft.v1.WorkWelcomeR\awelcome\x125\n" +
