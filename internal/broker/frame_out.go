@@ -258,7 +258,10 @@ func executeRest(cmd *shard.CallFrame, req *weftv1.ExecuteRequest) *pure.Refusal
 }
 
 func cancelOf(c *weftv1.ExecuteCancel) (x shard.CallCancel, err *pure.Refusal) {
-	x = shard.CallCancel{All: c.GetRange() == nil, Grace: -1}
+	x = shard.CallCancel{All: c.GetRange() == nil, Grace: -1, WaitingOnly: c.GetWaitingOnly()}
+	if x.All && x.WaitingOnly {
+		return x, badFrame("cancels.waiting_only", "is for a range")
+	}
 	if r := c.GetRange(); r != nil {
 		if r.GetFirst() > r.GetLast() {
 			return x, badFrame("cancels.range", "must not end before it begins")

@@ -18,7 +18,11 @@ var outputPatience = 10 * time.Second
 
 // WaitTask implements TaskService.
 func (s *taskService) WaitTask(ctx context.Context, req *weftv1.WaitTaskRequest) (*weftv1.WaitTaskResponse, error) {
-	task, o, stop, err := s.watch(ctx, req.GetNamespace(), req.GetTaskId())
+	id, err := taskID(req.GetTaskId())
+	if err != nil {
+		return nil, err
+	}
+	task, o, stop, err := s.watch(ctx, &shard.WatchTask{Namespace: orDefault(req.GetNamespace()), ID: id})
 	if err != nil {
 		return nil, err
 	}
@@ -45,13 +49,10 @@ func (s *taskService) WaitTask(ctx context.Context, req *weftv1.WaitTaskRequest)
 }
 
 // watch returns a task and an outbox that is told its changes, until stop is called.
-func (s *taskService) watch(ctx context.Context, namespace, id string) (t queue.Snapshot, o *shard.Outbox, stop func(), err error) {
-	number, err := taskID(id)
-	if err != nil {
-		return t, nil, nil, err
-	}
+func (s *taskService) watch(ctx context.Context, cmd *shard.WatchTask) (t queue.Snapshot, o *shard.Outbox, stop func(), err error) {
 	o = shard.NewOutbox()
-	t, err = settle[queue.Snapshot](ctx, s.loop, &shard.WatchTask{Namespace: orDefault(namespace), ID: number, Stream: o})
+	cmd.Stream = o
+	t, err = settle[queue.Snapshot](ctx, s.loop, cmd)
 	if err != nil {
 		return t, nil, nil, err
 	}
@@ -108,7 +109,18 @@ type outputCursor struct {
 // WatchTask implements TaskService.
 func (s *taskService) WatchTask(req *weftv1.WatchTaskRequest, stream grpc.ServerStreamingServer[weftv1.WatchTaskResponse]) error {
 	ctx := stream.Context()
-	task, o, stop, err := s.watch(ctx, req.GetNamespace(), req.GetTaskId())
+	cmd := &shard.WatchTask{Namespace: orDefault(req.GetNamespace()), Call: req.GetCallId(), Index: req.GetCallIndex()}
+	if (req.GetTaskId() == "") == (cmd.Call == "") {
+		return statusError(invalid("task_id", "or call_id must be set, one of them"))
+	}
+	if cmd.Call == "" {
+		id, err := taskID(req.GetTaskId())
+		if err != nil {
+			return err
+		}
+		cmd.ID = id
+	}
+	task, o, stop, err := s.watch(ctx, cmd)
 	if err != nil {
 		return err
 	}

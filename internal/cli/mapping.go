@@ -157,7 +157,7 @@ func (m *mapping) run(parent context.Context, inputs iter.Seq[string]) error {
 
 // results handles one result after the other. Its error is one of the whole map.
 func (m *mapping) results(ctx context.Context, inputs iter.Seq[string]) error {
-	for r := range client.Map(ctx, m.client, m.specs(inputs), m.options()...) {
+	for r := range client.MapSpecs(ctx, m.client, m.specs(inputs), m.options()...) {
 		if r.Outcome == nil && !oneTasksOwn(r.Err) {
 			return r.Err
 		}
@@ -252,7 +252,7 @@ func (m *mapping) interrupted() error {
 }
 
 // result writes one task's output whole, and says whether and why it failed. An error is one of the map.
-func (m *mapping) result(ctx context.Context, in input, r *client.Result) (failed bool, err error) {
+func (m *mapping) result(ctx context.Context, in input, r *client.SpecResult) (failed bool, err error) {
 	var stdout, stderr io.Reader
 	lost := r.Err
 	if r.Outcome != nil {
@@ -285,7 +285,7 @@ func (m *mapping) result(ctx context.Context, in input, r *client.Result) (faile
 }
 
 // why is why a task failed.
-func (m *mapping) why(r *client.Result) string {
+func (m *mapping) why(r *client.SpecResult) string {
 	if saysItself(r.Outcome) {
 		return fmt.Sprintf("exit code %d", r.Outcome.Command.GetExitCode())
 	}

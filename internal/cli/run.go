@@ -114,7 +114,7 @@ func (r *running) update(u client.Update) {
 }
 
 // wait follows the task and climbs the ladder with each signal.
-func (r *running) wait(ctx context.Context, f *client.Future) error {
+func (r *running) wait(ctx context.Context, f *client.SpecFuture) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var watched chan error // nil until there is a watch
@@ -139,7 +139,7 @@ func (r *running) wait(ctx context.Context, f *client.Future) error {
 }
 
 // climb is the cancel ladder: ask, kill, leave. There is nothing to kill of a task that has not begun.
-func (r *running) climb(f *client.Future, s os.Signal, begun bool) error {
+func (r *running) climb(f *client.SpecFuture, s os.Signal, begun bool) error {
 	r.interrupted++
 	switch {
 	case r.interrupted == 1 && begun:
@@ -165,7 +165,7 @@ func (r *running) climb(f *client.Future, s os.Signal, begun bool) error {
 const watchTail = 10 * time.Second
 
 // finish writes the rest of the output, lets the outcome go and gives the exit code.
-func (r *running) finish(ctx context.Context, f *client.Future, watched <-chan error, stop func()) error {
+func (r *running) finish(ctx context.Context, f *client.SpecFuture, watched <-chan error, stop func()) error {
 	outcome, err := f.Wait(ctx)
 	if err != nil {
 		return err

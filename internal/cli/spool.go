@@ -19,7 +19,7 @@ type spool struct {
 
 // fetch returns a task's whole output, or an error: never a part as if it were all. The readers are good
 // until the next fetch. The outcome must not be acknowledged before.
-func (s *spool) fetch(ctx context.Context, r *client.Result) (stdout, stderr io.Reader, err error) {
+func (s *spool) fetch(ctx context.Context, r *client.SpecResult) (stdout, stderr io.Reader, err error) {
 	result := r.Outcome.Command
 	if !result.GetStdout().GetTruncated() && !result.GetStderr().GetTruncated() {
 		return bytes.NewReader(capturedBytes(result.GetStdout())), bytes.NewReader(capturedBytes(result.GetStderr())), nil

@@ -3,6 +3,7 @@ package docs_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weftq/weft/internal/brokertest"
@@ -31,6 +32,9 @@ func Example() {
 	// not to be 3
 }
 
+// countWords is what both programs share.
+var countWords = task.DefineWith("count", task.TextCodec(), task.JSONCodec[int]())
+
 // serve is a worker.
 func serve(ctx context.Context, addr string) error {
 	w, err := worker.New(worker.Config{Broker: addr, Slots: 8})
@@ -54,18 +58,11 @@ func count(ctx context.Context, addr string) error {
 		return err
 	}
 	lines := []string{"to be", "or", "not to be"}
-	inputs := func(yield func(client.Spec) bool) {
-		for _, line := range lines {
-			if !yield(client.Spec{Kind: "count", Payload: task.Text(line)}) {
-				return
-			}
-		}
-	}
-	for r := range client.Map(ctx, c, inputs) { // in order; each outcome is durable
+	for r := range client.Map(ctx, c, countWords, slices.Values(lines)) { // in order; each outcome is durable
 		if r.Err != nil {
 			return r.Err // a *task.Error if the task failed
 		}
-		fmt.Println(lines[r.Index], r.Outcome.Payload)
+		fmt.Println(r.In, r.Out)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func BenchmarkMap(b *testing.B) {
 	}
 	b.ResetTimer()
 	n := 0
-	for r := range client.Map(context.Background(), c, iter.Seq[client.Spec](inputs), client.Unordered(), client.InFlight(2000)) {
+	for r := range client.MapSpecs(context.Background(), c, iter.Seq[client.Spec](inputs), client.Unordered(), client.InFlight(2000)) {
 		if r.Err != nil {
 			b.Fatal(r.Err)
 		}

@@ -99,7 +99,7 @@ func (n *narrow) put(producer string) error {
 func (n *narrow) putCall(c *client.Client, producer string) error {
 	call := c.NewCall()
 	defer call.Close()
-	var futures []*client.Future
+	var futures []*client.SpecFuture
 	for i := range n.each {
 		f, err := call.Submit(n.ctx, client.Spec{
 			Queue: "narrow", Kind: "k", Payload: task.Text(fmt.Sprintf("%s/%d", producer, i)),

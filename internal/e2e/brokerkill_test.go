@@ -146,7 +146,7 @@ func (k *killer) run(t *testing.T, c *client.Client, round int, tokens map[strin
 		opts = append(opts, client.Unordered())
 	}
 	n := 0
-	for r := range client.Map(k.broker.world.context(), c, k.inputs(round), opts...) {
+	for r := range client.MapSpecs(k.broker.world.context(), c, k.inputs(round), opts...) {
 		name := taskName(round, int(r.Index))
 		switch {
 		case r.Err != nil:

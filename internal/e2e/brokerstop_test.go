@@ -24,7 +24,7 @@ func TestBrokerStops(t *testing.T) {
 	north := l.worker(workerConfig{Name: "north", Broker: b.addr, Slots: 50})
 	c := w.client(b.addr)
 	tokens := make(map[string]uint64)
-	for r := range client.Map(w.context(), c, inputs("echo", "", tasks), client.Unordered()) {
+	for r := range client.MapSpecs(w.context(), c, inputs("echo", "", tasks), client.Unordered()) {
 		if r.Err != nil {
 			t.Fatal(r.Err)
 		}

@@ -126,7 +126,7 @@ func (r *race) byIndex() error {
 }
 
 // follow notes what a future is told, and lets the clock go on if it is one of the first part.
-func (r *race) follow(f *client.Future, clock bool) error {
+func (r *race) follow(f *client.SpecFuture, clock bool) error {
 	o, err := f.Wait(r.ctx)
 	if err != nil {
 		return err

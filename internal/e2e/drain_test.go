@@ -24,7 +24,7 @@ func TestDrainUnderLoad(t *testing.T) {
 	c := w.client(b.addr)
 	w.connected(c, 2)
 	tokens := make(map[string]uint64)
-	for r := range client.Map(w.context(), c, inputs("sleep", "5ms/", tasks), client.Unordered()) {
+	for r := range client.MapSpecs(w.context(), c, inputs("sleep", "5ms/", tasks), client.Unordered()) {
 		if r.Err != nil {
 			t.Fatal(r.Err)
 		}

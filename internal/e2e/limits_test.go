@@ -90,7 +90,7 @@ func TestResultsStopDispatch(t *testing.T) {
 	a, c := w.api(b.addr), w.client(b.addr, client.WithSessionTTL(time.Second)) // acknowledgements go with heartbeats
 	call := c.NewCall(client.ExplicitAck(), client.OnUpdate(func(client.Update) {}))
 	defer call.Close()
-	futures := make([]*client.Future, tasks)
+	futures := make([]*client.SpecFuture, tasks)
 	for i := range futures {
 		var err error
 		futures[i], err = call.Submit(a.ctx, client.Spec{Kind: "grow", Payload: task.Text(strconv.Itoa(resultBytes))})

@@ -18,7 +18,7 @@ import (
 
 // sharer is one of two who want the same work done, and perhaps do so no more later.
 type sharer struct {
-	future    *client.Future
+	future    *client.SpecFuture
 	cancelled bool
 	outcome   *client.Outcome
 }

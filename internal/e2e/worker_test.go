@@ -130,11 +130,11 @@ func TestLongTaskKeepsLease(t *testing.T) {
 }
 
 // submit submits a task for each payload in one call, which lasts as long as the test.
-func (w *world) submit(c *client.Client, kind string, payloads ...string) []*client.Future {
+func (w *world) submit(c *client.Client, kind string, payloads ...string) []*client.SpecFuture {
 	w.Helper()
 	call := c.NewCall(client.OnUpdate(func(client.Update) {})) // so that a future knows its task's name
 	w.Cleanup(call.Close)
-	var futures []*client.Future
+	var futures []*client.SpecFuture
 	for _, p := range payloads {
 		f, err := call.Submit(w.context(), client.Spec{Kind: kind, Payload: task.Text(p), Daemon: true})
 		if err != nil {

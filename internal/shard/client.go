@@ -65,6 +65,8 @@ type CallCancel struct {
 	All   bool
 	Range pure.Range
 	Grace time.Duration // below 0 is each task's own
+
+	WaitingOnly bool // of a range: what runs goes on
 }
 
 // CallFrame is what a call's stream says. A frame of a stream that another one took over is void.
@@ -119,7 +121,7 @@ func (m *Machine) cancel(step *pure.Step, c *CallFrame) *pure.Refusal {
 	all, grace := false, time.Duration(-1)
 	for _, x := range c.Cancels {
 		if !x.All {
-			if refusal := m.queue.CancelIndexes(step, c.Call, x.Range, x.Grace); refusal != nil {
+			if refusal := m.queue.CancelIndexes(step, c.Call, x.Range, x.Grace, x.WaitingOnly); refusal != nil {
 				return refusal
 			}
 			continue

@@ -143,16 +143,21 @@ func (c *ListTasks) run(m *Machine, _ *pure.Step) (any, error) {
 type WatchTask struct {
 	Namespace string
 	ID        uint64
+	Call      string // instead of ID: the task's call,
+	Index     uint64 // and its index there
 	Stream    *Outbox `json:"-"`
 }
 
 func (c *WatchTask) run(m *Machine, _ *pure.Step) (any, error) {
 	t, err := m.queue.Task(c.Namespace, c.ID)
+	if c.Call != "" {
+		t, err = m.queue.TaskOfCall(c.Namespace, c.Call, c.Index)
+	}
 	if err != nil || t.State.Final() {
 		return t, err
 	}
-	m.queue.Watch(c.ID)
-	m.watchers[c.ID] = append(m.watchers[c.ID], c.Stream)
+	m.queue.Watch(t.ID)
+	m.watchers[t.ID] = append(m.watchers[t.ID], c.Stream)
 	return t, nil
 }
 

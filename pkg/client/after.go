@@ -14,12 +14,12 @@ import (
 
 // Dependency is a task that another one is after; see [After] and [AfterTasks].
 type Dependency struct {
-	future *Future
+	future *SpecFuture
 	taskID string
 }
 
 // After has a task wait for tasks of the same call, by their futures.
-func After(futures ...*Future) []Dependency {
+func After(futures ...*SpecFuture) []Dependency {
 	out := make([]Dependency, len(futures))
 	for i, f := range futures {
 		out[i].future = f
@@ -41,7 +41,7 @@ var errOtherCall = errors.New("client: a task can be after futures of its own ca
 	"name the others by AfterTasks")
 
 // futuresBefore are the futures that a task of the call is after.
-func (c *Call) futuresBefore(spec *Spec) (before []*Future, err error) {
+func (c *Call) futuresBefore(spec *Spec) (before []*SpecFuture, err error) {
 	for _, d := range spec.After {
 		switch {
 		case d.future == nil:
@@ -81,7 +81,7 @@ func (s *Spec) taskIDsBefore() (ids []string) {
 // queue) is waited for: the task is refused, and held back until then.
 
 // appendTo appends the encoded task, with the indexes of those that it is after and that have not ended.
-func (f *Future) appendTo(b []byte) []byte {
+func (f *SpecFuture) appendTo(b []byte) []byte {
 	if len(f.after) == 0 {
 		return append(b, f.encoded...)
 	}
@@ -97,14 +97,14 @@ func (f *Future) appendTo(b []byte) []byte {
 
 // failDependent ends a task that never runs. One of a call that was met again may have run before, so it is
 // sent at any rate.
-func (c *Call) failDependent(f *Future) {
+func (c *Call) failDependent(f *SpecFuture) {
 	f.outcome = dependencyFailed(f.failedBefore())
 	c.publish(f)
 	c.void(f)
 }
 
 // failedBefore is a future whose end has decided that this one never runs, nil if there is none.
-func (f *Future) failedBefore() *Future {
+func (f *SpecFuture) failedBefore() *SpecFuture {
 	if f.runOnFailure {
 		return nil
 	}
@@ -117,7 +117,7 @@ func (f *Future) failedBefore() *Future {
 }
 
 // dependencyFailed is the outcome of a task that is after one that did not succeed.
-func dependencyFailed(failed *Future) Outcome {
+func dependencyFailed(failed *SpecFuture) Outcome {
 	name := failed.taskID
 	if name == "" {
 		name = fmt.Sprintf("number %d of its call", failed.index)
@@ -148,7 +148,7 @@ func appendDependent(b, encoded, indexes []byte) []byte {
 // unknownBefore handles a refusal for want of a task that is to end first, and reports whether it did: the
 // task is sent again without it if it has ended meanwhile, or once the broker has it. If the broker had them
 // all before, it has forgotten one, and the answer would be the same.
-func (c *Call) unknownBefore(f *Future, r *weftv1.ExecuteRejection) bool {
+func (c *Call) unknownBefore(f *SpecFuture, r *weftv1.ExecuteRejection) bool {
 	if len(f.after) == 0 || r.GetReason() != weftv1.ErrorReason_ERROR_REASON_TASK_NOT_FOUND ||
 		!strings.HasPrefix(r.GetMetadata()["field"], "after_indexes") || f.sentSure {
 		return false
@@ -161,8 +161,8 @@ func (c *Call) unknownBefore(f *Future, r *weftv1.ExecuteRejection) bool {
 }
 
 // tooEarly reports whether the broker may not have a task yet that is to end first.
-func (f *Future) tooEarly() bool {
-	return slices.ContainsFunc(f.after, func(d *Future) bool { return d.state < futureAccepted })
+func (f *SpecFuture) tooEarly() bool {
+	return slices.ContainsFunc(f.after, func(d *SpecFuture) bool { return d.state < futureAccepted })
 }
 
 // releaseHeld queues the tasks whose predecessors the broker has by now, or that have ended.

@@ -10,7 +10,7 @@ import (
 )
 
 // submitAfter submits a task that is after others.
-func submitAfter(t *testing.T, call *Call, policy weftv1.OnDependencyFailure, before ...*Future) *Future {
+func submitAfter(t *testing.T, call *Call, policy weftv1.OnDependencyFailure, before ...*SpecFuture) *SpecFuture {
 	t.Helper()
 	f, err := call.Submit(testContext(t), Spec{
 		Kind: "k", After: append(After(before...), AfterTasks("tz")...), OnDependencyFailure: policy,

@@ -32,7 +32,7 @@ func BenchmarkMap(b *testing.B) {
 				}
 			}
 		}
-		for r := range Map(testContext(b), c, inputs, InFlight(10_000), Unordered()) {
+		for r := range MapSpecs(testContext(b), c, inputs, InFlight(10_000), Unordered()) {
 			if r.Err != nil {
 				b.Fatal(r.Err)
 			}
@@ -45,7 +45,7 @@ func BenchmarkCall(b *testing.B) {
 	c := startEcho(b)
 	call := c.NewCall()
 	defer call.Close()
-	futures := make(chan *Future, 10_000)
+	futures := make(chan *SpecFuture, 10_000)
 	reportCPU(b, func() {
 		go func() {
 			defer close(futures)

@@ -24,20 +24,20 @@ type Call struct {
 	mu          sync.Mutex
 	err         error // why the call ended; nil while it goes on
 	encoder     encoder
-	next        uint64    // index of the next task
-	futures     pages     // those that are not settled
-	live        int       // how many
-	waiting     int       // of them, without an end
-	queue       fifo      // to be sent, by index
-	sent        fifo      // sent on this stream; the accepted ones leave from the front
-	refill      []*Future // refused for a full window, to be sent again after an acknowledgement
-	held        []*Future // wait for the broker to take the tasks that they are after
+	next        uint64        // index of the next task
+	futures     pages         // those that are not settled
+	live        int           // how many
+	waiting     int           // of them, without an end
+	queue       fifo          // to be sent, by index
+	sent        fifo          // sent on this stream; the accepted ones leave from the front
+	refill      []*SpecFuture // refused for a full window, to be sent again after an acknowledgement
+	held        []*SpecFuture // wait for the broker to take the tasks that they are after
 	window      window
-	met         rangeSet             // what was in the call before this client came to it
-	early       map[uint64]inOutcome // outcomes of tasks that are not accepted: of a call met again
-	acked       rangeSet             // everything that the broker may forget, told or not
-	ackC        rangeSet             // of that, what is to be told on this stream
-	ackCount    int                  // how many indexes that is
+	met         rangeSet // what was in the call before this client came to it
+	early       early    // of tasks that are not accepted: of a call met again
+	acked       rangeSet // everything that the broker may forget, told or not
+	ackC        rangeSet // of that, what is to be told on this stream
+	ackCount    int      // how many indexes that is
 	cancels     []cancelRequest
 	finish      bool   // no more tasks
 	finished    bool   // and told so on this stream
@@ -48,14 +48,25 @@ type Call struct {
 	wakeC       chan struct{} // has room for one sign
 	session     string
 	wasAttached bool
-	connected   bool      // on an attached stream
-	resolved    []*Future // ended since the sink was told
+	connected   bool          // on an attached stream
+	resolved    []*SpecFuture // ended since the sink was told
+	idleC       chan struct{} // closed when every task has ended; nil while nobody waits for it
+
+	interruptTaken bool   // to be told
+	withdrawn      uint64 // tasks below this index that had not begun were cancelled
 }
 
 // cancelRequest is a cancel to be sent for the indexes from first to last.
 type cancelRequest struct {
 	first, last uint64
 	grace       time.Duration
+	waitingOnly bool
+}
+
+// early is what the broker tells of tasks before this client has come to them.
+type early struct {
+	outcomes map[uint64]inOutcome
+	advances map[uint64][]*weftv1.ExecuteAdvance
 }
 
 // callConfig is what the options say.
@@ -65,7 +76,7 @@ type callConfig struct {
 	explicitAck bool
 	rejectFull  bool
 	onUpdate    func(Update)
-	sink        func([]*Future) // futures that have ended, a frame's at a time
+	sink        func([]*SpecFuture) // futures that have ended, a frame's at a time
 }
 
 // CallOption changes a call.
@@ -92,7 +103,7 @@ func OnUpdate(fn func(Update)) CallOption {
 	return callOptionFunc(func(c *callConfig) { c.onUpdate = fn })
 }
 
-// ExplicitAck keeps an outcome at the broker until [Future.Ack], so that its spooled output can still be
+// ExplicitAck keeps an outcome at the broker until [SpecFuture.Ack], so that its spooled output can still be
 // fetched, and counts it in the window until then. By default it is forgotten once it has arrived.
 func ExplicitAck() CallOption {
 	return callOptionFunc(func(c *callConfig) { c.explicitAck = true })
@@ -104,7 +115,7 @@ func RejectWhenFull() CallOption {
 }
 
 // sinkTo hands over futures that have ended, from the goroutine that receives.
-func sinkTo(fn func([]*Future)) CallOption {
+func sinkTo(fn func([]*SpecFuture)) CallOption {
 	return callOptionFunc(func(c *callConfig) { c.sink = fn })
 }
 
@@ -139,8 +150,8 @@ func (c *Call) ID() string { return c.config.id }
 // when the broker holds too many tasks or bytes that were not acknowledged. Errors: ctx's, the error
 // that ended the call, [ErrFinished], or one of encoding. That the broker refuses the task is told by
 // the future.
-func (c *Call) Submit(ctx context.Context, spec Spec) (*Future, error) {
-	f := &Future{}
+func (c *Call) Submit(ctx context.Context, spec Spec) (*SpecFuture, error) {
+	f := &SpecFuture{}
 	if err := c.submit(ctx, f, &spec); err != nil {
 		return nil, err
 	}
@@ -148,7 +159,7 @@ func (c *Call) Submit(ctx context.Context, spec Spec) (*Future, error) {
 }
 
 // submit is Submit with a future that the caller made.
-func (c *Call) submit(ctx context.Context, f *Future, spec *Spec) error {
+func (c *Call) submit(ctx context.Context, f *SpecFuture, spec *Spec) error {
 	before, err := c.futuresBefore(spec)
 	if err != nil {
 		return err
@@ -172,6 +183,25 @@ func (c *Call) submit(ctx context.Context, f *Future, spec *Spec) error {
 	c.window.take(f.size)
 	c.queue.push(f)
 	c.wake()
+	return nil
+}
+
+// submitBad gives the call a task that ends at once with an error: the broker never hears of it.
+func (c *Call) submitBad(f *SpecFuture, err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.endError()
+	}
+	f.call, f.index, f.err = c, c.next, err
+	c.next++
+	c.futures.put(f.index, f)
+	c.live++
+	c.waiting++
+	c.window.take(0)
+	c.publish(f)
+	c.void(f)
+	c.flushResolved()
 	return nil
 }
 
@@ -251,7 +281,7 @@ func (c *Call) endError() error {
 	return c.err
 }
 
-// Cancel cancels every task that has not ended, as [Future.Cancel] does. The call goes on.
+// Cancel cancels every task that has not ended, as [SpecFuture.Cancel] does. The call goes on.
 func (c *Call) Cancel(grace time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -271,16 +301,16 @@ func (c *Call) Cancel(grace time.Duration) {
 // addCancel queues a cancel; neighbours with the same grace become one.
 func (c *Call) addCancel(first, last uint64, grace time.Duration) {
 	if n := len(c.cancels); n > 0 {
-		if tail := &c.cancels[n-1]; tail.last+1 == first && tail.grace == grace {
+		if tail := &c.cancels[n-1]; tail.last+1 == first && tail.grace == grace && !tail.waitingOnly {
 			tail.last = last
 			return
 		}
 	}
-	c.cancels = append(c.cancels, cancelRequest{first, last, grace})
+	c.cancels = append(c.cancels, cancelRequest{first: first, last: last, grace: grace})
 }
 
-// cancelOne is Future.Cancel.
-func (c *Call) cancelOne(f *Future, grace time.Duration) {
+// cancelOne is SpecFuture.Cancel.
+func (c *Call) cancelOne(f *SpecFuture, grace time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil || f.state >= futureResolved {
@@ -296,7 +326,7 @@ func (c *Call) cancelOne(f *Future, grace time.Duration) {
 }
 
 // markCancelled remembers a cancel for a future that has not ended. A shorter grace takes over.
-func (c *Call) markCancelled(f *Future, grace time.Duration) {
+func (c *Call) markCancelled(f *SpecFuture, grace time.Duration) {
 	if f.state >= futureResolved {
 		return
 	}
@@ -317,7 +347,7 @@ func (c *Call) dropCancelled() {
 }
 
 // dropFrom ends the cancelled futures of a list and returns the others.
-func (c *Call) dropFrom(list []*Future) []*Future {
+func (c *Call) dropFrom(list []*SpecFuture) []*SpecFuture {
 	kept := list[:0]
 	for _, f := range list {
 		if !f.cancelled || c.met.has(f.index) {

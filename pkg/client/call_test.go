@@ -18,9 +18,9 @@ import (
 func taskName(index uint64) string { return "t" + strconv.FormatUint(index, 36) }
 
 // submit submits n plain tasks.
-func submit(t *testing.T, call *Call, n int) []*Future {
+func submit(t *testing.T, call *Call, n int) []*SpecFuture {
 	t.Helper()
-	fs := make([]*Future, n)
+	fs := make([]*SpecFuture, n)
 	for i := range fs {
 		f, err := call.Submit(testContext(t), Spec{Kind: "k", Payload: task.Text(strconv.Itoa(i))})
 		if err != nil {
@@ -32,7 +32,7 @@ func submit(t *testing.T, call *Call, n int) []*Future {
 }
 
 // wantSuccess waits for futures and compares their results.
-func wantSuccess(t *testing.T, fs ...*Future) {
+func wantSuccess(t *testing.T, fs ...*SpecFuture) {
 	t.Helper()
 	for _, f := range fs {
 		o, err := f.Wait(testContext(t))

@@ -120,7 +120,7 @@ func TestCallCancel(t *testing.T) {
 	if err := call.Flush(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []*Future{fs[0], fs[2]} {
+	for _, f := range []*SpecFuture{fs[0], fs[2]} {
 		if o, err := f.Wait(testContext(t)); err != nil || o.State != weftv1.TaskState_TASK_STATE_CANCELLED {
 			t.Fatal(o, err)
 		}

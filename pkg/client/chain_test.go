@@ -25,7 +25,7 @@ func TestChainThroughAFullQueue(t *testing.T) {
 	}
 	call := c.NewCall()
 	defer call.Close()
-	var fs []*client.Future
+	var fs []*client.SpecFuture
 	for i := range 300 {
 		spec := client.Spec{Kind: "upper", Payload: task.Text("x" + strconv.Itoa(i))}
 		if i%100 == 50 {

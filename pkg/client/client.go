@@ -60,6 +60,11 @@ type Client struct {
 	closed  bool
 
 	background sync.WaitGroup // what nobody waits for but Close
+
+	interrupts interrupts
+
+	ownMu sync.Mutex
+	own   *Call // of what is submitted to the client itself
 }
 
 // Dial makes a client of the broker at addr: host:port, or a gRPC target; empty is WEFT_BROKER, else
@@ -177,6 +182,7 @@ func (c *Client) leave(call *Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.calls, call)
+	c.interrupts.forget(call)
 }
 
 // joinLease notes a lease that ends with the client, unless the client is closed.

@@ -19,6 +19,8 @@ const (
 	responseUpdates   protowire.Number = 4
 	responseOutcomes  protowire.Number = 5
 	responseHeartbeat protowire.Number = 6
+	responseAdvances  protowire.Number = 7
+	responseInterrupt protowire.Number = 8
 
 	entryIndex   protowire.Number = 1
 	entryTaskID  protowire.Number = 2
@@ -48,6 +50,8 @@ type inFrame struct {
 	updates   []*weftv1.ExecuteUpdate
 	outcomes  []inOutcome
 	heartbeat uint64
+	advances  []*weftv1.ExecuteAdvance
+	interrupt *weftv1.ExecuteInterrupt
 
 	raw    []byte // the frame's bytes, reused
 	worker string // the last worker's name: most frames have one only
@@ -101,6 +105,7 @@ func (f *inFrame) decode() error {
 	f.attached, f.heartbeat = nil, 0
 	f.accepted, f.outcomes = f.accepted[:0], f.outcomes[:0]
 	f.rejected, f.updates = nil, nil
+	f.advances, f.interrupt = nil, nil
 	return eachField(f.raw, f.field)
 }
 
@@ -124,6 +129,13 @@ func (f *inFrame) field(num protowire.Number, v uint64, data []byte) error {
 		return proto.Unmarshal(data, m)
 	case responseOutcomes:
 		return f.entry(data)
+	case responseAdvances:
+		m := &weftv1.ExecuteAdvance{}
+		f.advances = append(f.advances, m)
+		return proto.Unmarshal(data, m)
+	case responseInterrupt:
+		f.interrupt = &weftv1.ExecuteInterrupt{}
+		return proto.Unmarshal(data, f.interrupt)
 	case responseHeartbeat:
 		f.heartbeat = v
 	}

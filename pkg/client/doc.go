@@ -1,7 +1,7 @@
 // Package client is Weft's client: it submits tasks to a broker and gives futures of their outcomes.
 //
 // A [Client] is a connection. A [Call] is a group of tasks on one stream, which comes back by itself
-// when it is cut; [Map] is a call over a sequence of inputs. A [Queue] has the operations of Python's
+// when it is cut; [MapSpecs] is a call over a sequence of inputs. A [Queue] has the operations of Python's
 // queue.Queue. Single tasks and workers have methods on the client.
 //
 //	c, err := client.Dial("")

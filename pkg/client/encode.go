@@ -19,6 +19,8 @@ const (
 	requestFinish       protowire.Number = 5
 	requestHeartbeat    protowire.Number = 6
 
+	requestInterruptTaken protowire.Number = 7
+
 	taskIndex protowire.Number = 1
 	taskSpec  protowire.Number = 2
 

@@ -142,7 +142,7 @@ func ExampleAfter() {
 
 	call := c.NewCall()
 	defer call.Close()
-	upper := func(text string, after ...*client.Future) *client.Future {
+	upper := func(text string, after ...*client.SpecFuture) *client.SpecFuture {
 		f, err := call.Submit(ctx, client.Spec{Kind: "upper", Payload: task.Text(text), After: client.After(after...)})
 		if err != nil {
 			panic(err)
@@ -151,7 +151,7 @@ func ExampleAfter() {
 	}
 	a, empty := upper("a"), upper("")
 	both, never := upper("b", a), upper("c", a, empty) // "upper" fails when there is nothing to do
-	for _, f := range []*client.Future{both, never} {
+	for _, f := range []*client.SpecFuture{both, never} {
 		outcome, err := f.Wait(ctx)
 		if err != nil {
 			panic(err)

@@ -72,7 +72,7 @@ func Example() {
 }
 
 // A task for each input, with the results in the inputs' order. A failed task is a result too.
-func ExampleMap() {
+func ExampleMapSpecs() {
 	addr, stop := start()
 	defer stop()
 
@@ -87,7 +87,7 @@ func ExampleMap() {
 		{Kind: "upper"},
 		{Kind: "upper", Payload: task.Text("three")},
 	})
-	for r := range client.Map(context.Background(), c, inputs, client.InFlight(100)) {
+	for r := range client.MapSpecs(context.Background(), c, inputs, client.InFlight(100)) {
 		var failed *task.Error
 		switch {
 		case errors.As(r.Err, &failed):
@@ -132,7 +132,7 @@ func ExampleClient_Submit() {
 }
 
 // A cancelled task has an outcome as every other one has.
-func ExampleFuture_Cancel() {
+func ExampleSpecFuture_Cancel() {
 	addr, stop := start()
 	defer stop()
 	ctx := context.Background()

@@ -2,7 +2,7 @@ package client
 
 // fifo is a queue of futures that keeps its memory.
 type fifo struct {
-	items []*Future
+	items []*SpecFuture
 	head  int
 }
 
@@ -10,7 +10,7 @@ type fifo struct {
 func (q *fifo) len() int { return len(q.items) - q.head }
 
 // push adds one at the end.
-func (q *fifo) push(f *Future) {
+func (q *fifo) push(f *SpecFuture) {
 	if q.head > 1024 && q.head > len(q.items)/2 { // more hole than queue
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
@@ -20,7 +20,7 @@ func (q *fifo) push(f *Future) {
 }
 
 // front is the first, if there is one.
-func (q *fifo) front() *Future {
+func (q *fifo) front() *SpecFuture {
 	if q.len() == 0 {
 		return nil
 	}
@@ -37,7 +37,7 @@ func (q *fifo) pop() {
 }
 
 // all is what waits, in order; the slice is the queue's own.
-func (q *fifo) all() []*Future { return q.items[q.head:] }
+func (q *fifo) all() []*SpecFuture { return q.items[q.head:] }
 
 // set replaces what waits.
-func (q *fifo) set(items []*Future) { q.items, q.head = items, 0 }
+func (q *fifo) set(items []*SpecFuture) { q.items, q.head = items, 0 }

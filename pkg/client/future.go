@@ -17,16 +17,18 @@ const (
 	futureSettled                     // and the broker may forget it: acknowledged, refused or never sent
 )
 
-// Future is a client's view of a task's outcome. It ends, in any case: with the outcome, or with the
+// SpecFuture is a client's view of a task's outcome. It ends, in any case: with the outcome, or with the
 // error that the broker refused the task with, or with the error that ended its call.
-type Future struct {
-	call  *Call
+type SpecFuture struct {
+	call  *Call // nil if attached
 	index uint64
-	spec  *Spec // a map's input
 
-	after        []*Future // tasks of the call that have to end first
-	runOnFailure bool      // in whatever way
-	sentSure     bool      // it was sent when the broker had all of those
+	attached *attached // a future of its own, beside any call
+	spec     *Spec     // a map's input
+
+	after        []*SpecFuture // tasks of the call that have to end first
+	runOnFailure bool          // in whatever way
+	sentSure     bool          // it was sent when the broker had all of those
 
 	// Guarded by call.mu.
 	state     futureState
@@ -35,6 +37,7 @@ type Future struct {
 	encoded   []byte        // until the task was accepted
 	size      int           // bytes that it counts in the window
 	taskID    string
+	extra     *more // nil for most
 
 	// Written before done is signalled, and never after.
 	outcome Outcome
@@ -54,18 +57,18 @@ var signalled = func() *signal {
 }()
 
 // Index is the task's place in its call.
-func (f *Future) Index() uint64 { return f.index }
+func (f *SpecFuture) Index() uint64 { return f.index }
 
 // TaskID is the broker's name for the task: known once the task has ended, or has begun in a call with
 // [OnUpdate]; empty before.
-func (f *Future) TaskID() string {
-	f.call.mu.Lock()
-	defer f.call.mu.Unlock()
+func (f *SpecFuture) TaskID() string {
+	f.mu().Lock()
+	defer f.mu().Unlock()
 	return f.taskID
 }
 
 // Done returns a channel that is closed when the future has ended.
-func (f *Future) Done() <-chan struct{} {
+func (f *SpecFuture) Done() <-chan struct{} {
 	if s := f.done.Load(); s != nil {
 		return s.c
 	}
@@ -77,19 +80,31 @@ func (f *Future) Done() <-chan struct{} {
 }
 
 // ended reports whether outcome and err may be read.
-func (f *Future) ended() bool { return f.done.Load() == signalled }
+func (f *SpecFuture) ended() bool { return f.done.Load() == signalled }
 
 // end publishes outcome and err.
-func (f *Future) end() {
+func (f *SpecFuture) end() {
 	if s := f.done.Swap(signalled); s != nil {
 		close(s.c)
 	}
 }
 
+// tellEnd tells those who asked to be called; the caller holds the mutex.
+func (f *SpecFuture) tellEnd() {
+	if f.extra == nil {
+		return
+	}
+	for _, fn := range f.extra.onEnd {
+		fn()
+	}
+	f.extra.onEnd = nil
+	f.extra.tell()
+}
+
 // Wait returns the outcome, also of a task that failed (see [Outcome.Err]). The error is ctx's if that
 // ends first, which stops nobody but the waiter; an [*Error] if the task was refused; or the one that
 // ended the call.
-func (f *Future) Wait(ctx context.Context) (*Outcome, error) {
+func (f *SpecFuture) Wait(ctx context.Context) (*Outcome, error) {
 	if !f.ended() {
 		select {
 		case <-f.Done():
@@ -103,7 +118,7 @@ func (f *Future) Wait(ctx context.Context) (*Outcome, error) {
 }
 
 // Outcome returns what Wait would, at once; nil and nil when the future has not ended.
-func (f *Future) Outcome() (*Outcome, error) {
+func (f *SpecFuture) Outcome() (*Outcome, error) {
 	switch {
 	case !f.ended():
 		return nil, nil
@@ -117,12 +132,21 @@ func (f *Future) Outcome() (*Outcome, error) {
 // Cancel begins the cancel ladder: a task that waits ends at once, one that runs is told to stop and
 // killed after the grace; zero is the task's own grace, [KillNow] none. The worker's report decides, so
 // a task that was about to succeed may still succeed. It may be repeated with a shorter grace.
-func (f *Future) Cancel(grace time.Duration) { f.call.cancelOne(f, grace) }
+func (f *SpecFuture) Cancel(grace time.Duration) {
+	if f.call == nil {
+		f.cancelAttached(grace)
+		return
+	}
+	f.call.cancelOne(f, grace)
+}
 
 // Ack lets the broker forget the outcome; only needed in a call with [ExplicitAck], elsewhere it was
-// done on delivery. It may be repeated; a future that has not ended is left alone.
-func (f *Future) Ack() {
+// done on delivery. An attached future has nothing to acknowledge. It may be repeated; a future that has not ended is left alone.
+func (f *SpecFuture) Ack() {
 	c := f.call
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.state != futureResolved {

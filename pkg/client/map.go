@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Result is the end of one input of a [Map].
-type Result struct {
+// SpecResult is the end of one input of a [MapSpecs].
+type SpecResult struct {
 	// Index is the input's place, from 0.
 	Index uint64
 	// Spec is the input.
@@ -40,9 +40,10 @@ type mapConfig struct {
 	inFlight  int
 	unordered bool
 	begun     func(*Call)
+	template  Spec // of a typed map's tasks
 }
 
-// MapOption changes a [Map].
+// MapOption changes a [MapSpecs].
 type MapOption interface{ applyMap(*mapConfig) }
 
 type mapOptionFunc func(*mapConfig)
@@ -64,7 +65,7 @@ func MapCall(fn func(*Call)) MapOption {
 	return mapOptionFunc(func(c *mapConfig) { c.begun = fn })
 }
 
-// Map submits a task for each input and gives their results. Memory is bounded for any number of
+// MapSpecs submits a task for each input and gives their results. Memory is bounded for any number of
 // inputs: by InFlight, by four times as many results (at least 1,000) that wait for the one that is due,
 // and by the call's window in bytes. An outcome is acknowledged once the loop's body is done with it.
 //
@@ -72,13 +73,18 @@ func MapCall(fn func(*Call)) MapOption {
 // sequence ends as soon as that goes on. Breaking the loop, or the end of ctx, cancels what has not
 // ended and returns once the broker knows it, after 2 s at most; with a [Name] the tasks go on instead,
 // and the same inputs under the same name meet them again. An error of the whole map (ctx's, the
-// broker's) is the last result.
-func Map(ctx context.Context, c *Client, inputs iter.Seq[Spec], opts ...MapOption) iter.Seq[Result] {
+// broker's, an [*Interrupt] by one of the tasks) is the last result.
+func MapSpecs(ctx context.Context, c *Client, inputs iter.Seq[Spec], opts ...MapOption) iter.Seq[SpecResult] {
 	cfg := mapConfig{inFlight: inFlightDefault}
 	for _, o := range opts {
 		o.applyMap(&cfg)
 	}
-	return func(yield func(Result) bool) {
+	return mapSpecs(ctx, c, inputs, cfg)
+}
+
+// mapSpecs is MapSpecs with its options read.
+func mapSpecs(ctx context.Context, c *Client, inputs iter.Seq[Spec], cfg mapConfig) iter.Seq[SpecResult] {
+	return func(yield func(SpecResult) bool) {
 		m := newMapping(ctx, c, cfg)
 		defer m.close()
 		go m.feed(inputs)
@@ -91,12 +97,13 @@ type mapping struct {
 	cfg    mapConfig
 	call   *Call
 	ctx    context.Context // ends with the loop
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
+	forget func() // of interrupts
 
 	mu       sync.Mutex
 	changedC chan struct{} // has room for one sign to the consumer
 	roomC    chan struct{} // has room for one sign to the feeder
-	ready    []*Future     // ended, not yet looked at by the consumer
+	ready    []*SpecFuture // ended, not yet looked at by the consumer
 	inFlight int
 	held     int // submitted and not given to the loop
 	total    uint64
@@ -106,8 +113,8 @@ type mapping struct {
 	fedC     chan struct{} // closed when the feeder is gone
 	inInputs atomic.Bool   // the feeder is in the sequence, where nothing can reach it
 
-	done    bool               // the consumer saw the end
-	pending map[uint64]*Future // ended and not due yet
+	done    bool                   // the consumer saw the end
+	pending map[uint64]*SpecFuture // ended and not due yet
 	due     uint64
 }
 
@@ -118,14 +125,15 @@ func newMapping(ctx context.Context, c *Client, cfg mapConfig) *mapping {
 		changedC: make(chan struct{}, 1),
 		roomC:    make(chan struct{}, 1),
 		fedC:     make(chan struct{}),
-		pending:  make(map[uint64]*Future),
+		pending:  make(map[uint64]*SpecFuture),
 	}
-	m.ctx, m.cancel = context.WithCancel(ctx)
+	m.ctx, m.cancel = context.WithCancelCause(ctx)
 	opts := []CallOption{ExplicitAck(), sinkTo(m.take)}
 	if cfg.name != "" {
 		opts = append(opts, Name(cfg.name))
 	}
 	m.call = c.NewCall(opts...)
+	m.forget = c.interrupts.listen(m.call, func(i *Interrupt) { m.cancel(i) })
 	if cfg.begun != nil {
 		cfg.begun(m.call)
 	}
@@ -141,7 +149,7 @@ func sign(c chan struct{}) {
 }
 
 // take receives ended futures. It is the call's sink, and must not call back.
-func (m *mapping) take(ended []*Future) {
+func (m *mapping) take(ended []*SpecFuture) {
 	m.mu.Lock()
 	m.ready = append(m.ready, ended...)
 	m.inFlight -= len(ended)
@@ -192,6 +200,9 @@ func (m *mapping) submit(spec Spec) error {
 	}
 	t := &mapTask{spec: spec}
 	t.future.spec = &t.spec
+	if bad, ok := spec.input.(badInput); ok {
+		return m.call.submitBad(&t.future, bad.err)
+	}
 	err := m.call.submit(m.ctx, &t.future, &t.spec)
 	if err != nil {
 		m.mu.Lock()
@@ -203,7 +214,7 @@ func (m *mapping) submit(spec Spec) error {
 
 // mapTask is a future and its input in one piece of memory.
 type mapTask struct {
-	future Future
+	future SpecFuture
 	spec   Spec
 }
 
@@ -231,8 +242,8 @@ func (m *mapping) reserve() error {
 }
 
 // deliver gives the results to the loop.
-func (m *mapping) deliver(yield func(Result) bool) {
-	var ready []*Future
+func (m *mapping) deliver(yield func(SpecResult) bool) {
+	var ready []*SpecFuture
 	for {
 		m.mu.Lock()
 		ready, m.ready = m.ready, ready[:0]
@@ -246,21 +257,21 @@ func (m *mapping) deliver(yield func(Result) bool) {
 		if end {
 			m.done = err == nil
 			if err != nil {
-				yield(Result{Index: m.due, Err: err})
+				yield(SpecResult{Index: m.due, Err: err})
 			}
 			return
 		}
 		select {
 		case <-m.changedC:
 		case <-m.ctx.Done():
-			yield(Result{Index: m.due, Err: context.Cause(m.ctx)})
+			yield(SpecResult{Index: m.due, Err: context.Cause(m.ctx)})
 			return
 		}
 	}
 }
 
 // give gives ended futures to the loop, in order or as they are. It returns false if the loop was broken.
-func (m *mapping) give(ready []*Future, yield func(Result) bool) bool {
+func (m *mapping) give(ready []*SpecFuture, yield func(SpecResult) bool) bool {
 	if m.cfg.unordered {
 		for _, f := range ready {
 			m.due++
@@ -284,8 +295,8 @@ func (m *mapping) give(ready []*Future, yield func(Result) bool) bool {
 }
 
 // giveOne gives one result to the loop and acknowledges it afterwards.
-func (m *mapping) giveOne(f *Future, yield func(Result) bool) bool {
-	r := Result{Index: f.index, Spec: *f.spec, TaskID: f.taskID}
+func (m *mapping) giveOne(f *SpecFuture, yield func(SpecResult) bool) bool {
+	r := SpecResult{Index: f.index, Spec: *f.spec, TaskID: f.taskID}
 	r.Outcome, r.Err = f.Outcome()
 	if r.Err == nil {
 		r.Err = r.Outcome.Err()
@@ -301,7 +312,8 @@ func (m *mapping) giveOne(f *Future, yield func(Result) bool) bool {
 
 // close ends the feeder and the call: at once after a whole map, by cancelling the rest otherwise.
 func (m *mapping) close() {
-	m.cancel()
+	m.forget()
+	m.cancel(nil)
 	if !m.inInputs.Load() {
 		<-m.fedC
 	}

@@ -224,7 +224,7 @@ func runRandomCuts(t *testing.T, seed uint64, cuts int) {
 	c := b.start(t)
 	ended := make(map[uint64]int)
 	var mu sync.Mutex
-	opts := []CallOption{sinkTo(func(fs []*Future) {
+	opts := []CallOption{sinkTo(func(fs []*SpecFuture) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, f := range fs {

@@ -142,7 +142,7 @@ func TestRandomCutsWithDependencies(t *testing.T) {
 }
 
 // spec is a task that is after some of the last ones.
-func (a *modelAfter) spec(m *modelBroker, rng *rand.Rand, i uint64, fs []*Future) Spec {
+func (a *modelAfter) spec(m *modelBroker, rng *rand.Rand, i uint64, fs []*SpecFuture) Spec {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	spec := Spec{Kind: "k", Payload: task.Text(fmt.Sprint("p", i))}
@@ -172,7 +172,7 @@ func runDependencies(t *testing.T, seed uint64, tasks int) {
 	call := (&fakeBroker{execute: m.execute}).start(t).NewCall(opts...)
 	ctx := testContext(t)
 	var waiters sync.WaitGroup
-	var fs []*Future
+	var fs []*SpecFuture
 	for i := range uint64(tasks) {
 		f, err := call.Submit(ctx, a.spec(m, rng, i, fs))
 		if err != nil {

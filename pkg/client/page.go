@@ -15,7 +15,7 @@ const pageMask = 1<<pageBits - 1
 
 // page has the futures of 64 indexes that follow each other.
 type page struct {
-	futures [1 << pageBits]*Future
+	futures [1 << pageBits]*SpecFuture
 	live    int
 }
 
@@ -40,7 +40,7 @@ func (p *pages) find(index uint64) *page {
 }
 
 // get returns the future at an index, nil if there is none.
-func (p *pages) get(index uint64) *Future {
+func (p *pages) get(index uint64) *SpecFuture {
 	if pg := p.find(index); pg != nil {
 		return pg.futures[index&pageMask]
 	}
@@ -48,7 +48,7 @@ func (p *pages) get(index uint64) *Future {
 }
 
 // put adds a future at an index that has none.
-func (p *pages) put(index uint64, f *Future) {
+func (p *pages) put(index uint64, f *SpecFuture) {
 	pg := p.find(index)
 	if pg == nil {
 		if p.byNumber == nil {
@@ -75,8 +75,8 @@ func (p *pages) remove(index uint64) {
 }
 
 // all walks the futures by index. It is for reconnects and the end; none may be added or removed.
-func (p *pages) all() iter.Seq[*Future] {
-	return func(yield func(*Future) bool) {
+func (p *pages) all() iter.Seq[*SpecFuture] {
+	return func(yield func(*SpecFuture) bool) {
 		for _, number := range slices.Sorted(maps.Keys(p.byNumber)) {
 			for _, f := range p.byNumber[number].futures {
 				if f != nil && !yield(f) {

@@ -1,13 +1,15 @@
 package client
 
 import (
+	"log/slog"
+
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
 // Update is a change of a task that is not its end.
 type Update struct {
 	// Future is the task's.
-	Future *Future
+	Future *SpecFuture
 	// TaskID is the broker's name for the task.
 	TaskID string
 	// State is the state now.
@@ -25,6 +27,9 @@ type Update struct {
 // It returns true when the call is over: finished, and the broker knows it.
 func (c *Call) receive(in *inFrame, watch *watchdog) (over bool) {
 	updates, over := c.take(in, watch)
+	if i := in.interrupt; i != nil {
+		c.client.interrupts.tell(c, &Interrupt{TaskID: i.GetTaskId(), Index: i.GetIndex(), Message: i.GetMessage()})
+	}
 	for _, u := range updates {
 		c.config.onUpdate(u)
 	}
@@ -42,6 +47,9 @@ func (c *Call) take(in *inFrame, watch *watchdog) (updates []Update, over bool) 
 		c.reject(r)
 	}
 	updates = c.takeUpdates(in.updates)
+	for _, m := range in.advances {
+		c.takeAdvance(m)
+	}
 	for i := range in.outcomes {
 		c.takeOutcome(&in.outcomes[i])
 	}
@@ -75,11 +83,17 @@ func (c *Call) acceptRange(r indexRange) {
 }
 
 // accept notes that a task is durable, and gives it the outcome that came before.
-func (c *Call) accept(f *Future) {
+func (c *Call) accept(f *SpecFuture) {
 	f.state = futureAccepted
 	f.encoded, f.after = nil, nil
-	if o, ok := c.early[f.index]; ok {
-		delete(c.early, f.index)
+	if advances, ok := c.early.advances[f.index]; ok {
+		delete(c.early.advances, f.index)
+		for _, m := range advances {
+			c.takeAdvance(m)
+		}
+	}
+	if o, ok := c.early.outcomes[f.index]; ok {
+		delete(c.early.outcomes, f.index)
 		c.resolve(f, &o)
 	}
 }
@@ -126,6 +140,35 @@ func (c *Call) takeUpdates(ms []*weftv1.ExecuteUpdate) []Update {
 	return updates
 }
 
+// takeAdvance notes what a task has brought so far. Of a call that was met again it may be one that this client has
+// not come to yet: then it waits.
+func (c *Call) takeAdvance(m *weftv1.ExecuteAdvance) {
+	f := c.futures.get(m.GetIndex())
+	if f == nil || f.state < futureAccepted {
+		if c.met.has(m.GetIndex()) && (f != nil || m.GetIndex() >= c.next) {
+			if c.early.advances == nil {
+				c.early.advances = make(map[uint64][]*weftv1.ExecuteAdvance)
+			}
+			c.early.advances[m.GetIndex()] = append(c.early.advances[m.GetIndex()], m)
+		}
+		return
+	}
+	if f.state >= futureResolved {
+		return
+	}
+	f.taskID = m.GetTaskId()
+	x := f.more()
+	if p := m.GetProgress(); p != nil {
+		x.takeProgress(p)
+	}
+	bytes, err := x.takePartials(m.GetPartialsOffset(), m.GetPartials())
+	if err != nil {
+		c.client.logger.Warn("a partial result that cannot be read", slog.String("task", f.taskID), slog.Any("error", err))
+	}
+	f.size += bytes
+	c.window.grow(bytes)
+}
+
 // takeOutcome resolves a future; an outcome that was seen before is dropped.
 func (c *Call) takeOutcome(o *inOutcome) {
 	f := c.futures.get(o.index)
@@ -134,29 +177,29 @@ func (c *Call) takeOutcome(o *inOutcome) {
 		return // settled: a doubled one
 	case f == nil, f.state < futureAccepted && c.met.has(o.index):
 		// The call was met again, and its task has not been compared with the one that was there.
-		if c.early == nil {
-			c.early = make(map[uint64]inOutcome)
+		if c.early.outcomes == nil {
+			c.early.outcomes = make(map[uint64]inOutcome)
 		}
-		c.early[o.index] = *o
+		c.early.outcomes[o.index] = *o
 	case f.state < futureResolved:
 		c.resolve(f, o)
 	}
 }
 
 // resolve gives a future its outcome.
-func (c *Call) resolve(f *Future, o *inOutcome) {
+func (c *Call) resolve(f *SpecFuture, o *inOutcome) {
 	f.outcome = o.Outcome
 	f.taskID = o.taskID
 	f.size += o.size
 	c.window.grow(o.size)
 	c.publish(f)
-	if !c.config.explicitAck {
+	if !c.config.explicitAck && (f.extra == nil || f.extra.readers == 0) {
 		c.acknowledge(f)
 	}
 }
 
 // publish ends a future that has its outcome or its error.
-func (c *Call) publish(f *Future) {
+func (c *Call) publish(f *SpecFuture) {
 	f.state = futureResolved
 	f.encoded, f.after = nil, nil
 	c.waiting--
@@ -164,6 +207,11 @@ func (c *Call) publish(f *Future) {
 		c.resolved = append(c.resolved, f)
 	}
 	f.end()
+	f.tellEnd()
+	if c.waiting == 0 && c.idleC != nil {
+		close(c.idleC)
+		c.idleC = nil
+	}
 }
 
 // flushResolved hands over what has ended.
@@ -177,7 +225,7 @@ func (c *Call) flushResolved() {
 }
 
 // acknowledge lets the broker forget an outcome.
-func (c *Call) acknowledge(f *Future) {
+func (c *Call) acknowledge(f *SpecFuture) {
 	c.acked.add(f.index)
 	c.ackC.add(f.index)
 	c.ackCount++
@@ -186,7 +234,7 @@ func (c *Call) acknowledge(f *Future) {
 
 // void takes a future out of the books whose task the broker does not have. It is told that none will come:
 // a call with too many holes takes no more tasks. Whoever meets a named call again may fill them, though.
-func (c *Call) void(f *Future) {
+func (c *Call) void(f *SpecFuture) {
 	if c.config.named {
 		c.settle(f)
 		return
@@ -195,7 +243,7 @@ func (c *Call) void(f *Future) {
 }
 
 // settle takes a future that has ended out of the books.
-func (c *Call) settle(f *Future) {
+func (c *Call) settle(f *SpecFuture) {
 	f.state = futureSettled
 	c.window.give(f.size)
 	c.futures.remove(f.index)

@@ -80,7 +80,7 @@ func (c *Call) wake() {
 
 // hasWork reports whether a frame is worth sending.
 func (c *Call) hasWork() bool {
-	return c.queue.len() > 0 || len(c.cancels) > 0 || c.acksDue() ||
+	return c.queue.len() > 0 || len(c.cancels) > 0 || c.acksDue() || c.interruptTaken ||
 		c.beats.wanted(true) || (c.finish && !c.finished && len(c.refill) == 0 && len(c.held) == 0) ||
 		(c.complete() && c.lastBeat == 0)
 }
@@ -106,6 +106,11 @@ func (c *Call) writeFrame(frame *outFrame) {
 	b = c.writeTasks(b, tasks)
 	b = c.writeAcks(b, min(len(c.ackC.rs), frameRangesMax)) // tasks that never run are among them now
 	b = c.writeCancels(b, cancels)
+	if c.interruptTaken {
+		c.interruptTaken = false
+		b = protowire.AppendTag(b, requestInterruptTaken, protowire.VarintType)
+		b = protowire.AppendVarint(b, 1)
+	}
 	last := c.queue.len() == 0 && len(c.refill) == 0 && len(c.held) == 0 && len(c.cancels) == 0 && c.ackC.empty()
 	if c.finish && !c.finished && last {
 		c.finished = true
@@ -175,7 +180,7 @@ func (c *Call) writeCancels(b []byte, cancels int) []byte {
 	for _, r := range c.cancels[:cancels] {
 		m := &weftv1.ExecuteCancel{
 			Range: &weftv1.IndexRange{First: r.first, Last: r.last},
-			Grace: graceProto(r.grace),
+			Grace: graceProto(r.grace), WaitingOnly: r.waitingOnly,
 		}
 		b = protowire.AppendTag(b, requestCancels, protowire.BytesType)
 		b = protowire.AppendVarint(b, uint64(proto.Size(m))) //nolint:gosec // a size is not negative

@@ -60,6 +60,8 @@ type Spec struct {
 	WorkerLabels map[string]string
 	// Exclusive never has two attempts at a time, whatever becomes of a worker.
 	Exclusive bool
+
+	input any // what a typed map made it of
 }
 
 // Retry says when an attempt that ended by error or timeout is followed by another. The wait before

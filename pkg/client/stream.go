@@ -169,7 +169,7 @@ func (c *Call) resume(m *weftv1.ExecuteAttached, watch *watchdog) error {
 // requeue queues what was sent and did not arrive. A task that was there before this client came is
 // sent at any rate, so that the broker compares it.
 func (c *Call) requeue(accepted *rangeSet) {
-	var again []*Future
+	var again []*SpecFuture
 	for _, f := range c.sent.all() {
 		switch {
 		case f.state != futureSent:
@@ -184,7 +184,7 @@ func (c *Call) requeue(accepted *rangeSet) {
 	again = append(again, c.refill...)
 	again = append(again, c.held...)
 	again = append(again, c.queue.all()...)
-	slices.SortFunc(again, func(a, b *Future) int { return cmp.Compare(a.index, b.index) })
+	slices.SortFunc(again, func(a, b *SpecFuture) int { return cmp.Compare(a.index, b.index) })
 	c.queue.set(slices.Compact(again)) // one that was refused for want of room stands in sent as well
 	c.refill, c.held = nil, nil
 }
@@ -192,7 +192,7 @@ func (c *Call) requeue(accepted *rangeSet) {
 // failLost ends the futures of tasks that the broker knew once: its data is gone, or the call was
 // forgotten. To send them again could run them twice.
 func (c *Call) failLost(accepted *rangeSet) {
-	var lost []*Future
+	var lost []*SpecFuture
 	for f := range c.futures.all() {
 		if f.state == futureAccepted && !accepted.has(f.index) {
 			lost = append(lost, f)
@@ -214,6 +214,9 @@ func (c *Call) repeatCancels() {
 		if f.cancelled && f.state < futureResolved {
 			c.addCancel(f.index, f.index, f.grace)
 		}
+	}
+	if c.withdrawn > 0 && c.waiting > 0 {
+		c.cancels = append(c.cancels, cancelRequest{first: 0, last: c.withdrawn - 1, waitingOnly: true})
 	}
 }
 

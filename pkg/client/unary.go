@@ -53,7 +53,7 @@ func (c *Client) WaitTask(ctx context.Context, taskID string) (*weftv1.Task, err
 	}
 }
 
-// CancelTask begins the cancel ladder, as [Future.Cancel], and returns the task's state after it.
+// CancelTask begins the cancel ladder, as [SpecFuture.Cancel], and returns the task's state after it.
 func (c *Client) CancelTask(
 	ctx context.Context, taskID string, grace time.Duration,
 ) (state weftv1.TaskState, err error) {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"iter"
 
+	"google.golang.org/protobuf/proto"
+
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
@@ -16,18 +18,22 @@ type Event struct {
 	// Output is the next piece of a command's output. Each attempt's begins at offset 0. One that is gone
 	// says that the worker has no more of the stream, although there was more.
 	Output *weftv1.OutputChunk
+	// Partial is the next partial result.
+	Partial *weftv1.Payload
 }
 
 // Watch follows a task: its state now and at each change, until its outcome; with output, also what a
 // command writes, each byte once and in order within its stream. A lost connection is resumed where it
 // was. An error is the last thing given; OUTPUT_GONE says that the worker no longer has the output.
 func (c *Client) Watch(ctx context.Context, taskID string, output bool) iter.Seq2[Event, error] {
+	return c.watch(ctx, &weftv1.WatchTaskRequest{TaskId: taskID, Output: output})
+}
+
+// watch is Watch of what a request asks for.
+func (c *Client) watch(ctx context.Context, request *weftv1.WatchTaskRequest) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		w := &watching{
-			client:  c,
-			request: weftv1.WatchTaskRequest{Namespace: c.namespace, TaskId: taskID, Output: output},
-			yield:   yield,
-		}
+		w := &watching{client: c, request: proto.CloneOf(request), yield: yield}
+		w.request.Namespace = c.namespace
 		err := w.run(ctx)
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(Event{}, err)
@@ -44,7 +50,7 @@ var errGap = errors.New("client: a gap in the output")
 // watching is one run of Watch.
 type watching struct {
 	client  *Client
-	request weftv1.WatchTaskRequest // with the offsets of what was given
+	request *weftv1.WatchTaskRequest // with the offsets of what was given
 	yield   func(Event, error) bool
 	backoff backoff
 }
@@ -71,7 +77,7 @@ func (w *watching) run(ctx context.Context) error {
 func (w *watching) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := w.client.tasks().WatchTask(ctx, &w.request)
+	stream, err := w.client.tasks().WatchTask(ctx, w.request)
 	if err != nil {
 		return err
 	}
@@ -85,11 +91,15 @@ func (w *watching) stream(ctx context.Context) error {
 			return err
 		}
 		w.backoff.reset()
-		if chunk := response.GetOutput(); chunk != nil {
-			err = w.output(chunk)
-		} else {
-			final = response.GetTask().GetOutcome() != nil
-			err = w.tell(Event{Task: response.GetTask()})
+		switch e := response.GetEvent().(type) {
+		case *weftv1.WatchTaskResponse_Output:
+			err = w.output(e.Output)
+		case *weftv1.WatchTaskResponse_Partial:
+			w.request.PartialsOffset++
+			err = w.tell(Event{Partial: e.Partial})
+		case *weftv1.WatchTaskResponse_Task:
+			final = e.Task.GetOutcome() != nil
+			err = w.tell(Event{Task: e.Task})
 		}
 		if err != nil {
 			return err

@@ -86,7 +86,7 @@ func (c *Core) advance(step *pure.Step, t *task, a *Advance) *pure.Refusal {
 		t.progress = a.Progress
 	}
 	k := t.call
-	listens := k != nil && k.attached && (len(fresh) > 0 || k.updates && a.Progress != nil)
+	listens := k != nil && k.attached && (len(fresh) > 0 || a.Progress != nil)
 	if listens {
 		step.Tell(&Advanced{
 			Call: k.ID, Index: t.Index, ID: t.ID, Token: t.Token, Progress: a.Progress, Partials: fresh, Offset: offset,
@@ -217,7 +217,7 @@ func (c *Core) applyInterrupted(rec *CallInterrupted) {
 func (c *Core) resumeAdvanced(step *pure.Step, t *task) {
 	k := t.call
 	progress := t.progress
-	if !k.updates || !t.State.Held() {
+	if !t.State.Held() {
 		progress = nil
 	}
 	if progress == nil && len(t.Partials) == 0 {

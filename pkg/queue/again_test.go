@@ -22,7 +22,7 @@ func TestAgainAfterOthers(t *testing.T) {
 	if _, refused := b.enqueue(task(1, "x")); refused[pure.RequestMismatch] != 1 {
 		t.Errorf("without one that has not ended: refused %v", refused)
 	}
-	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{}, -1); err != nil {
+	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{}, -1, false); err != nil {
 		t.Fatal(err)
 	}
 	for b.core.Pending() {

@@ -20,10 +20,10 @@ func (c *Core) Cancel(step *pure.Step, namespace string, id uint64, grace time.D
 // callCancelsMax bounds the cancellations of ranges of one call that are under way.
 const callCancelsMax = 1000
 
-// CancelIndexes cancels tasks of a call that are known now. They follow in bulk work: there may be more of
+// CancelIndexes cancels tasks of a call that are known now, or of these the ones that wait. They follow in bulk work: there may be more of
 // them than one entry of the journal takes. No intent is recorded, as nothing is answered: a client that
 // lost its stream asks again. It is refused while too much of that is under way.
-func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace time.Duration) *pure.Refusal {
+func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace time.Duration, waitingOnly bool) *pure.Refusal {
 	k := c.calls[callID]
 	if k == nil {
 		return nil
@@ -33,7 +33,7 @@ func (c *Core) CancelIndexes(step *pure.Step, callID uint64, r pure.Range, grace
 	}
 	c.cancelWaiting(k, r)
 	k.cancelling++
-	c.sweep(&sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace}})
+	c.sweep(&sweep{call: k, indexes: &indexCancel{left: r, upTo: *step.Counter, grace: grace, waitingOnly: waitingOnly}})
 	return nil
 }
 
@@ -42,6 +42,8 @@ type indexCancel struct {
 	left  pure.Range
 	upTo  uint64 // the last task's id: the client may submit more behind its request
 	grace time.Duration
+
+	waitingOnly bool // what runs goes on
 }
 
 // sweepIndexes goes on with the cancellation of a range, and tells whether it came to the end.
@@ -55,7 +57,7 @@ func (c *Core) sweepIndexes(step *pure.Step, k *call, x *indexCancel) (done bool
 					return
 				}
 				step.Look()
-				if t := k.byIndex[i]; t != nil && t.ID <= x.upTo {
+				if t := k.byIndex[i]; t != nil && t.ID <= x.upTo && (t.State.Waits() || !x.waitingOnly) {
 					c.cancelCalled(step, t, x.grace)
 				}
 				if i == gap.Last {

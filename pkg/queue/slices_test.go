@@ -122,7 +122,7 @@ func TestManyThatWaitForRoomAreCancelledInSlices(t *testing.T) {
 	}
 	b.enqueue(tasks...)
 	ended := map[uint64]int{}
-	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 50, Last: 80}, -1); err != nil {
+	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 50, Last: 80}, -1, false); err != nil {
 		t.Fatal(err)
 	}
 	for b.core.Pending() {
@@ -170,7 +170,7 @@ func TestOutcomesArePutOffInSlices(t *testing.T) {
 	b := newBench(Config{StepRecordsMax: bulkMax})
 	const tasks = 1000
 	b.enqueue(newTasks(0, tasks, 1, 0)...)
-	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 0, Last: tasks - 1}, -1); err != nil {
+	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 0, Last: tasks - 1}, -1, false); err != nil {
 		t.Fatal(err)
 	}
 	b.work(t, func(*pure.Step) {})

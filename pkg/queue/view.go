@@ -61,6 +61,20 @@ func (c *Core) Task(namespace string, id uint64) (Snapshot, error) {
 	return c.snapshot(t), nil
 }
 
+// TaskOfCall returns the task at an index of a call as it is now.
+func (c *Core) TaskOfCall(namespace, callName string, index uint64) (Snapshot, error) {
+	k := c.callNames[name{namespace, callName}]
+	if k == nil {
+		return Snapshot{}, pure.Refuse(pure.CallNotFound, "no such call", "call_id", callName)
+	}
+	t := k.byIndex[index]
+	if t == nil {
+		return Snapshot{}, pure.Refuse(pure.TaskNotFound, "the call has no task at this index, or its outcome was acknowledged",
+			"call_id", callName, "call_index", index)
+	}
+	return c.snapshot(t), nil
+}
+
 func (c *Core) snapshot(t *task) Snapshot {
 	s := Snapshot{TaskState: t.TaskState, Namespace: t.queue.Namespace, QueueName: t.queue.Name, Progress: t.progress}
 	if t.call != nil {

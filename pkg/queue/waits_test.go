@@ -66,8 +66,8 @@ func TestACallIsDroppedOnce(t *testing.T) {
 		tasks[i].Queue = "q"
 	}
 	b.enqueue(tasks...)
-	_ = b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 0, Last: 1}, -1)
-	_ = b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 2, Last: 3}, -1)
+	_ = b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 0, Last: 1}, -1, false)
+	_ = b.core.CancelIndexes(b.step(), b.call, pure.Range{First: 2, Last: 3}, -1, false)
 	b.core.Finish(b.step(), b.call)
 	b.core.Detach(b.call) // its stream is gone
 	b.drainWork()

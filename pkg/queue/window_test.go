@@ -53,7 +53,7 @@ func (b *bench) enqueue(tasks ...NewTask) (accepted uint64, refused map[pure.Rea
 
 // settle ends tasks of the call by cancelling, and acknowledges them.
 func (b *bench) settle(r pure.Range) {
-	_ = b.core.CancelIndexes(b.step(), b.call, r, -1)
+	_ = b.core.CancelIndexes(b.step(), b.call, r, -1, false)
 	for b.core.Pending() {
 		b.core.Work(b.step())
 	}

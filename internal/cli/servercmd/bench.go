@@ -196,7 +196,7 @@ func (b *benchRun) run(ctx context.Context, c *client.Client) error {
 	}
 	opts := []client.MapOption{client.InFlight(b.flags.inFlight), client.Unordered()}
 	var last time.Time
-	for r := range client.Map(ctx, c, b.specs(start, end), opts...) {
+	for r := range client.MapSpecs(ctx, c, b.specs(start, end), opts...) {
 		if r.Outcome == nil && !errors.Is(r.Err, context.Canceled) && r.TaskID == "" {
 			return r.Err
 		}

@@ -36,7 +36,7 @@ func (s *summary) run(ctx context.Context, app *cli.App, c *client.Client, t *to
 	progress := cli.NewProgress(app.Err, "tasks")
 	progress.SetTotal(2 * len(paths))
 	start := time.Now()
-	for r := range client.Map(ctx, c, t.commands(paths), client.Unordered()) {
+	for r := range client.MapSpecs(ctx, c, t.commands(paths), client.Unordered()) {
 		if r.Outcome == nil {
 			progress.Hide()
 			return r.Err
@@ -50,7 +50,7 @@ func (s *summary) run(ctx context.Context, app *cli.App, c *client.Client, t *to
 }
 
 // add counts one task.
-func (s *summary) add(r *client.Result, isHash bool) {
+func (s *summary) add(r *client.SpecResult, isHash bool) {
 	s.tasks++
 	o := r.Outcome
 	s.perWorker[o.Worker]++

@@ -850,7 +850,7 @@ type ExecuteAttach struct {
 	// Outcomes that the client has. Those, and no others, are not sent again. At most 100,000 ranges, in
 	// order and apart from each other.
 	Acknowledged []*IndexRange `protobuf:"bytes,6,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
-	// Also tell when tasks begin and fall back to waiting, and their progress.
+	// Also tell when tasks begin and fall back to waiting.
 	Updates bool `protobuf:"varint,7,opt,name=updates,proto3" json:"updates,omitempty"`
 	// What becomes of a task whose queue is full: rejected at once with QUEUE_FULL when set; else it waits
 	// for room, in order, and is accepted then.
@@ -1017,7 +1017,9 @@ type ExecuteCancel struct {
 	// Which ones; from first to last, both included. The whole call when unset.
 	Range *IndexRange `protobuf:"bytes,1,opt,name=range,proto3" json:"range,omitempty"`
 	// Between asking and killing; unset is each task's own.
-	Grace         *durationpb.Duration `protobuf:"bytes,2,opt,name=grace,proto3" json:"grace,omitempty"`
+	Grace *durationpb.Duration `protobuf:"bytes,2,opt,name=grace,proto3" json:"grace,omitempty"`
+	// Only those that wait: what runs goes on. With a range.
+	WaitingOnly   bool `protobuf:"varint,3,opt,name=waiting_only,json=waitingOnly,proto3" json:"waiting_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1064,6 +1066,13 @@ func (x *ExecuteCancel) GetGrace() *durationpb.Duration {
 		return x.Grace
 	}
 	return nil
+}
+
+func (x *ExecuteCancel) GetWaitingOnly() bool {
+	if x != nil {
+		return x.WaitingOnly
+	}
+	return false
 }
 
 // IndexRange is a range of indexes of a call, both ends included.
@@ -1136,8 +1145,8 @@ type ExecuteResponse struct {
 	Outcomes []*ExecuteOutcome `protobuf:"bytes,5,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	// The heartbeat that is answered, 0 if none.
 	Heartbeat uint64 `protobuf:"varint,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
-	// Tasks that came further: their progress, only with updates; and their partial results, sent once to a stream
-	// and before the task's outcome.
+	// Tasks that came further: their progress; and their partial results, sent once to a stream and before the task's
+	// outcome.
 	Advances []*ExecuteAdvance `protobuf:"bytes,7,rep,name=advances,proto3" json:"advances,omitempty"`
 	// A task interrupts the client, which is to say so (interrupt_taken): it is told to each stream until then.
 	Interrupt     *ExecuteInterrupt `protobuf:"bytes,8,opt,name=interrupt,proto3" json:"interrupt,omitempty"`
@@ -2249,7 +2258,7 @@ type WatchTaskRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty is "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// Which task.
+	// Which task; or its place in a call, below.
 	TaskId string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// Also its output, of the running attempt or of the last one while its worker keeps it.
 	Output bool `protobuf:"varint,3,opt,name=output,proto3" json:"output,omitempty"`
@@ -2263,8 +2272,12 @@ type WatchTaskRequest struct {
 	Partials bool `protobuf:"varint,7,opt,name=partials,proto3" json:"partials,omitempty"`
 	// With partials: how many have been read.
 	PartialsOffset uint32 `protobuf:"varint,8,opt,name=partials_offset,json=partialsOffset,proto3" json:"partials_offset,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Instead of task_id: the task's call.
+	CallId string `protobuf:"bytes,9,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// And its index there.
+	CallIndex     uint64 `protobuf:"varint,10,opt,name=call_index,json=callIndex,proto3" json:"call_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchTaskRequest) Reset() {
@@ -2349,6 +2362,20 @@ func (x *WatchTaskRequest) GetPartials() bool {
 func (x *WatchTaskRequest) GetPartialsOffset() uint32 {
 	if x != nil {
 		return x.PartialsOffset
+	}
+	return 0
+}
+
+func (x *WatchTaskRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *WatchTaskRequest) GetCallIndex() uint64 {
+	if x != nil {
+		return x.CallIndex
 	}
 	return 0
 }
@@ -3614,10 +3641,11 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\vExecuteTask\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12%\n" +
 	"\x04spec\x18\x02 \x01(\v2\x11.weft.v1.TaskSpecR\x04spec\x12#\n" +
-	"\rafter_indexes\x18\x03 \x03(\x04R\fafterIndexes\"k\n" +
+	"\rafter_indexes\x18\x03 \x03(\x04R\fafterIndexes\"\x8e\x01\n" +
 	"\rExecuteCancel\x12)\n" +
 	"\x05range\x18\x01 \x01(\v2\x13.weft.v1.IndexRangeR\x05range\x12/\n" +
-	"\x05grace\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"6\n" +
+	"\x05grace\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12!\n" +
+	"\fwaiting_only\x18\x03 \x01(\bR\vwaitingOnly\"6\n" +
 	"\n" +
 	"IndexRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
@@ -3711,16 +3739,20 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x127\n" +
 	"\x04wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\b\xbaH\x05\xaa\x01\x022\x00R\x04wait\"5\n" +
 	"\x10WaitTaskResponse\x12!\n" +
-	"\x04task\x18\x01 \x01(\v2\r.weft.v1.TaskR\x04task\"\xdd\x02\n" +
+	"\x04task\x18\x01 \x01(\v2\r.weft.v1.TaskR\x04task\"\xb9\x03\n" +
 	"\x10WatchTaskRequest\x12=\n" +
-	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
-	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12\x16\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x124\n" +
+	"\atask_id\x18\x02 \x01(\tB\x1b\xbaH\x18r\x162\x14^(t[0-9a-z]{1,13})?$R\x06taskId\x12\x16\n" +
 	"\x06output\x18\x03 \x01(\bR\x06output\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\x04R\x05token\x12,\n" +
 	"\rstdout_offset\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\fstdoutOffset\x12,\n" +
 	"\rstderr_offset\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\fstderrOffset\x12\x1a\n" +
 	"\bpartials\x18\a \x01(\bR\bpartials\x121\n" +
-	"\x0fpartials_offset\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\x0epartialsOffset\"\x9f\x01\n" +
+	"\x0fpartials_offset\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\x0epartialsOffset\x128\n" +
+	"\acall_id\x18\t \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x06callId\x12\x1d\n" +
+	"\n" +
+	"call_index\x18\n" +
+	" \x01(\x04R\tcallIndex\"\x9f\x01\n" +
 	"\x11WatchTaskResponse\x12#\n" +
 	"\x04task\x18\x01 \x01(\v2\r.weft.v1.TaskH\x00R\x04task\x12.\n" +
 	"\x06output\x18\x02 \x01(\v2\x14.weft.v1.OutputChunkH\x00R\x06output\x12,\n" +
