@@ -249,9 +249,11 @@ func TestAttach(t *testing.T) {
 
 func TestInterrupt(t *testing.T) {
 	ctx, c := typed(t)
-	if _, err := client.Submit(ctx, c, alarm, "the house is on fire"); err != nil {
+	f, err := client.Submit(ctx, c, alarm, "the house is on fire")
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer f.Terminate()
 	notified, stop := client.NotifyContext(ctx, c)
 	defer stop()
 	select {
