@@ -46,15 +46,15 @@ func With(spec Spec) TaskOption { return TaskOption{spec} }
 func Submit[In, Out any](
 	ctx context.Context, s Submitter, kind task.Kind[In, Out], in In, opts ...TaskOption,
 ) (*Future[Out], error) {
-	spec, err := typedSpec(kind, in, opts)
+	spec, err := NewSpec(kind, in, opts...)
 	if err != nil {
 		return nil, err
 	}
 	return submitTyped(ctx, s, spec, decodeWith(kind))
 }
 
-// typedSpec is a task of a kind.
-func typedSpec[In, Out any](kind task.Kind[In, Out], in In, opts []TaskOption) (spec Spec, err error) {
+// NewSpec is a task of a kind, for what takes specs: [Client.Submit], [Queue.Put], [MapSpecs].
+func NewSpec[In, Out any](kind task.Kind[In, Out], in In, opts ...TaskOption) (spec Spec, err error) {
 	for _, o := range opts {
 		spec = o.spec
 	}

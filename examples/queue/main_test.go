@@ -1,0 +1,20 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/weftq/weft/internal/brokertest"
+)
+
+func TestRun(t *testing.T) {
+	addr, stop := brokertest.MustStart()
+	defer stop()
+	var out strings.Builder
+	if err := run(t.Context(), addr, &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "the sum is 4950\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
