@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"google.golang.org/grpc"
 
@@ -16,6 +17,7 @@ import (
 
 const (
 	workerQueuesMax  = 100
+	workerWeightMax  = 100
 	workerKindsMax   = 1000
 	workerSlotsMax   = 100_000
 	frameReportsMax  = 1000
@@ -84,7 +86,7 @@ func helloCommand(first *weftv1.WorkRequest) (*shard.WorkerHello, *pure.Refusal)
 	cmd := &shard.WorkerHello{
 		Hello: queue.Hello{
 			Namespace: namespace, Session: parseSession(h.GetSessionId()), Name: h.GetWorker(), Queues: h.GetQueues(),
-			Kinds: h.GetKinds(), Slots: h.GetSlots(), Credits: min(h.GetCredits(), h.GetSlots()), Labels: list,
+			Weights: queueWeights(h), Kinds: h.GetKinds(), Slots: h.GetSlots(), Credits: min(h.GetCredits(), h.GetSlots()), Labels: list,
 		},
 		NewSession: newSessionID(), TTL: ttl, Stream: shard.NewOutbox(),
 	}
@@ -96,6 +98,18 @@ func helloCommand(first *weftv1.WorkRequest) (*shard.WorkerHello, *pure.Refusal)
 		cmd.Hello.Attempts = append(cmd.Hello.Attempts, queue.Held{ID: id, Token: a.GetToken()})
 	}
 	return cmd, nil
+}
+
+// queueWeights are those of the hello's queues, nil if it names none.
+func queueWeights(h *weftv1.WorkHello) []uint32 {
+	if len(h.GetQueueWeights()) == 0 {
+		return nil
+	}
+	weights := make([]uint32, len(h.GetQueues()))
+	for i, q := range h.GetQueues() {
+		weights[i] = max(h.GetQueueWeights()[q], 1)
+	}
+	return weights
 }
 
 func checkHello(h *weftv1.WorkHello) *pure.Refusal {
@@ -121,6 +135,14 @@ func checkHello(h *weftv1.WorkHello) *pure.Refusal {
 	for _, k := range h.GetKinds() {
 		if !nameOK(k, 1) {
 			return invalid("hello.kinds", nameRule)
+		}
+	}
+	for q, weight := range h.GetQueueWeights() {
+		if !slices.Contains(h.GetQueues(), q) {
+			return invalid("hello.queue_weights", "must be of queues that the worker serves")
+		}
+		if weight < 1 || weight > workerWeightMax {
+			return invalid("hello.queue_weights", "must be from 1 to 100")
 		}
 	}
 	return nil

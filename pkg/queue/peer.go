@@ -81,6 +81,7 @@ type Hello struct {
 	Session   session.ID
 	Name      string
 	Queues    []string
+	Weights   []uint32 // of the queues; nil is 1 each
 	Kinds     []string
 	Slots     uint32
 	Credits   uint32

@@ -25,7 +25,9 @@ type profile struct {
 type sub struct {
 	worker  *worker
 	profile *profile
-	idle    bool // in profile.idle
+	idle    bool  // in profile.idle
+	weight  int64 // among the worker's
+	gain    int64 // see Core.turn
 }
 
 // anyProfile is the name of the profile that takes every kind and has no labels: it stays once it was there.

@@ -87,7 +87,6 @@ func (c *Core) applyQueueDropped(rec *QueueDropped) {
 	for _, p := range q.inOrder {
 		for _, s := range p.workers {
 			s.worker.subs = without(s.worker.subs, s)
-			s.worker.turn = 0
 		}
 	}
 	delete(c.queues, q.ID)

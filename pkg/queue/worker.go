@@ -14,13 +14,13 @@ type worker struct {
 	name      string
 	kinds     []string
 	queues    []string
+	weights   []uint32 // of queues; nil is 1 each
 	labels    []string
 	slots     uint32
 	credits   uint32
 	draining  bool
 	gone      bool
 	subs      []*sub // one a queue
-	turn      int    // of the next queue to be asked
 	dirty     bool
 }
 
@@ -39,7 +39,7 @@ func (c *Core) soilWorker(w *worker) {
 
 func (c *Core) addWorker(p *peer, queues []*queue, h Hello) {
 	w := &worker{
-		peer: p, namespace: h.Namespace, name: h.Name, kinds: h.Kinds, queues: h.Queues,
+		peer: p, namespace: h.Namespace, name: h.Name, kinds: h.Kinds, queues: h.Queues, weights: h.Weights,
 		labels: h.Labels, slots: h.Slots, credits: h.Credits,
 	}
 	p.worker = w
@@ -56,7 +56,10 @@ func (c *Core) addWorker(p *peer, queues []*queue, h Hello) {
 
 // serve subscribes a worker to a queue.
 func (w *worker) serve(q *queue) {
-	s := &sub{worker: w, profile: q.profile(sortedKinds(w.kinds), w.labels)}
+	s := &sub{worker: w, profile: q.profile(sortedKinds(w.kinds), w.labels), weight: 1}
+	if w.weights != nil {
+		s.weight = int64(w.weights[slices.Index(w.queues, q.Name)])
+	}
 	s.profile.workers = append(s.profile.workers, s)
 	w.subs = append(w.subs, s)
 	if w.credits > 0 {
@@ -121,15 +124,26 @@ func (c *Core) fill(step *pure.Step, w *worker) bool {
 	return true
 }
 
-// turn is the next task for a worker, from the next of its queues that has one.
+// turn is the next task for a worker. Its queues that have one take turns by their weights, evenly mixed (smooth
+// weighted round robin, as nginx chooses its upstream servers): each gains its weight, and the one with the most
+// gives a task and pays what all have gained.
 func (c *Core) turn(step *pure.Step, w *worker) *task {
-	for i := range w.subs {
-		at := (w.turn + i) % len(w.subs)
-		p := w.subs[at].profile
-		if t := p.next(); t != nil && c.opens(step, p.queue) {
-			w.turn = (at + 1) % len(w.subs)
-			return t
+	var chosen *sub
+	var next *task
+	gained := int64(0)
+	for _, s := range w.subs {
+		t := s.profile.next()
+		if t == nil || !c.opens(step, s.profile.queue) {
+			continue
+		}
+		s.gain += s.weight
+		gained += s.weight
+		if chosen == nil || s.gain > chosen.gain {
+			chosen, next = s, t
 		}
 	}
-	return nil
+	if chosen != nil {
+		chosen.gain -= gained
+	}
+	return next
 }

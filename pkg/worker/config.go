@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -17,7 +18,8 @@ const (
 	// DrainTimeoutDefault is the default of Config.DrainTimeout.
 	DrainTimeoutDefault = 30 * time.Second
 
-	slotsMax = 100_000
+	weightMax = 100
+	slotsMax  = 100_000
 )
 
 // Config is what a worker is made of. Broker or Conn is needed, the rest has defaults.
@@ -35,6 +37,9 @@ type Config struct {
 	Namespace string
 	// Queues to serve, 1 to 100. Default "default".
 	Queues []string
+	// QueueWeights are shares of queues that have tasks at a time, 1 to 100: of one with weight 3 and one with weight
+	// 1, the first gives three of four tasks. Default 1 each.
+	QueueWeights map[string]int
 	// Name for people, at most 256 bytes. Default HOST:PID.
 	Name string
 	// Labels for people.
@@ -106,6 +111,14 @@ func (c Config) validate() error {
 		return fmt.Errorf("worker: %d slots; 1 to %d are possible", c.Slots, slotsMax)
 	case c.SessionTTL < time.Second || c.SessionTTL > time.Hour:
 		return fmt.Errorf("worker: a session TTL of %v; 1 s to 1 h is possible", c.SessionTTL)
+	}
+	for name, weight := range c.QueueWeights {
+		if !slices.Contains(c.Queues, name) {
+			return fmt.Errorf("worker: a weight for queue %q, which is not among the queues to serve", name)
+		}
+		if weight < 1 || weight > weightMax {
+			return fmt.Errorf("worker: the weight %d of queue %q; 1 to %d are possible", weight, name, weightMax)
+		}
 	}
 	return nil
 }

@@ -61,11 +61,27 @@ func (w *Worker) Stop() {
 	w.stopOnce.Do(func() { close(w.stopNow) })
 }
 
+// Quiet has the worker take no more tasks, before it is told to end: what runs goes on, and so does Run until its
+// context is done. It may be called at any time, and cannot be taken back.
+func (w *Worker) Quiet() {
+	w.mu.Lock()
+	w.quiet()
+	running := w.running
+	w.mu.Unlock()
+	w.wakeSender()
+	w.log.Info("quiet", "running", running)
+}
+
+// quiet gives up the credits; the caller holds w.mu.
+func (w *Worker) quiet() {
+	w.draining = true
+	w.outbox.credits = 0
+}
+
 // drain brings all attempts to their end and their reports to the broker.
 func (w *Worker) drain() error {
 	w.mu.Lock()
-	w.draining = true
-	w.outbox.credits = 0
+	w.quiet()
 	running := w.running
 	w.mu.Unlock()
 	w.wakeSender()

@@ -98,6 +98,12 @@ func (w *Worker) hello() *weftv1.WorkHello {
 		Slots:      uint32(w.cfg.Slots),
 		Labels:     w.cfg.Labels,
 	}
+	for name, weight := range w.cfg.QueueWeights {
+		if h.QueueWeights == nil {
+			h.QueueWeights = make(map[string]uint32)
+		}
+		h.QueueWeights[name] = uint32(weight)
+	}
 	w.outbox.credits = 0
 	if !w.draining {
 		h.Credits = uint32(w.cfg.Slots - w.running)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,7 +62,7 @@ func New(app *cli.App) *cobra.Command {
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringSliceVarP(&f.queues, "queues", "q", nil, "`queues` to serve (default \"default\")")
+	fs.StringSliceVarP(&f.queues, "queues", "q", nil, "`queues` to serve, as NAME or NAME=WEIGHT: a share from 1 to 100 (default \"default\")")
 	fs.IntVar(&f.slots, "slots", 0, "tasks at a time (default one for each CPU)")
 	fs.StringSliceVar(&f.policy.Allow, "allow", nil, "`programs` that may run: names, or absolute paths")
 	fs.BoolVar(&f.policy.AllowAny, "allow-any", false, "any program may run")
@@ -86,8 +87,12 @@ func run(parent context.Context, app *cli.App, f *flags) error {
 	if f.json { // a program's worker: what it tells a person is the program's business
 		logger = app.Logger()
 	}
+	queues, weights, err := weighted(f.queues)
+	if err != nil {
+		return err
+	}
 	w, err := worker.New(worker.Config{
-		Broker: addr, Namespace: app.Namespace(), Queues: f.queues, Slots: f.slots, Name: f.name, Labels: f.labels,
+		Broker: addr, Namespace: app.Namespace(), Queues: queues, QueueWeights: weights, Slots: f.slots, Name: f.name, Labels: f.labels,
 		DrainTimeout: f.drain, Output: worker.OutputConfig{SpoolDir: f.spoolDir}, Logger: logger,
 	})
 	if err != nil {
@@ -104,6 +109,26 @@ func run(parent context.Context, app *cli.App, f *flags) error {
 		app.Say("worker for %s; allowed: %s", addr, allowed(&f.policy))
 	}
 	return Serve(parent, app, w)
+}
+
+// weighted reads queues with weights.
+func weighted(list []string) (queues []string, weights map[string]int, err error) {
+	for _, one := range list {
+		name, weight, has := strings.Cut(one, "=")
+		queues = append(queues, name)
+		if !has {
+			continue
+		}
+		n, err := strconv.Atoi(weight)
+		if err != nil {
+			return nil, nil, cli.Usage("--queues %s: %q is no weight, which is a number from 1 to 100", one, weight)
+		}
+		if weights == nil {
+			weights = map[string]int{}
+		}
+		weights[name] = n
+	}
+	return queues, weights, nil
 }
 
 // allowed is a policy for people.
@@ -125,6 +150,8 @@ func Serve(parent context.Context, app *cli.App, w *worker.Worker) error {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
+	quietC, stop := quietSignal()
+	defer stop()
 	parentC := parent.Done()
 	for interrupts := 0; ; {
 		select {
@@ -138,6 +165,9 @@ func Serve(parent context.Context, app *cli.App, w *worker.Worker) error {
 			if errors.Is(context.Cause(parent), procs.ErrParentGone) {
 				w.Stop()
 			}
+		case <-quietC:
+			app.Say("takes no more tasks (SIGUSR1); what runs goes on")
+			w.Quiet()
 		case <-app.Signal:
 			if interrupts++; interrupts == 1 {
 				app.Say("takes no more tasks; interrupt again to stop those that run")

@@ -155,8 +155,11 @@ type WorkHello struct {
 	Credits uint32 `protobuf:"varint,8,opt,name=credits,proto3" json:"credits,omitempty"`
 	// Attempts at hand: running, or ended and not acknowledged.
 	Attempts []*HeldAttempt `protobuf:"bytes,9,rep,name=attempts,proto3" json:"attempts,omitempty"`
-	// For people.
-	Labels        map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What it offers to tasks that ask for it (worker_labels); also for people.
+	Labels map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Shares: of two queues that have tasks, one of weight 3 and one of weight 1, the first gives three of four. 1 to
+	// 100, default 1; of queues that it serves.
+	QueueWeights  map[string]uint32 `protobuf:"bytes,11,rep,name=queue_weights,json=queueWeights,proto3" json:"queue_weights,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -257,6 +260,13 @@ func (x *WorkHello) GetAttempts() []*HeldAttempt {
 func (x *WorkHello) GetLabels() map[string]string {
 	if x != nil {
 		return x.Labels
+	}
+	return nil
+}
+
+func (x *WorkHello) GetQueueWeights() map[string]uint32 {
+	if x != nil {
+		return x.QueueWeights
 	}
 	return nil
 }
@@ -1192,7 +1202,7 @@ const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"\theartbeat\x18\x05 \x01(\x04R\theartbeat\x12\x1a\n" +
 	"\bdraining\x18\x06 \x01(\bR\bdraining\x12\x18\n" +
 	"\agoodbye\x18\a \x01(\bR\agoodbye\x123\n" +
-	"\badvances\x18\b \x03(\v2\x17.weft.v1.AttemptAdvanceR\badvances\"\x9f\x03\n" +
+	"\badvances\x18\b \x03(\v2\x17.weft.v1.AttemptAdvanceR\badvances\"\xab\x04\n" +
 	"\tWorkHello\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
 	"\n" +
@@ -1206,10 +1216,14 @@ const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"\acredits\x18\b \x01(\rR\acredits\x120\n" +
 	"\battempts\x18\t \x03(\v2\x14.weft.v1.HeldAttemptR\battempts\x126\n" +
 	"\x06labels\x18\n" +
-	" \x03(\v2\x1e.weft.v1.WorkHello.LabelsEntryR\x06labels\x1a9\n" +
+	" \x03(\v2\x1e.weft.v1.WorkHello.LabelsEntryR\x06labels\x12I\n" +
+	"\rqueue_weights\x18\v \x03(\v2$.weft.v1.WorkHello.QueueWeightsEntryR\fqueueWeights\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"<\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
+	"\x11QueueWeightsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"<\n" +
 	"\vHeldAttempt\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\"\x96\x02\n" +
@@ -1299,7 +1313,7 @@ func file_weft_v1_worker_service_proto_rawDescGZIP() []byte {
 	return file_weft_v1_worker_service_proto_rawDescData
 }
 
-var file_weft_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_weft_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_weft_v1_worker_service_proto_goTypes = []any{
 	(*WorkRequest)(nil),         // 0: weft.v1.WorkRequest
 	(*WorkHello)(nil),           // 1: weft.v1.WorkHello
@@ -1315,55 +1329,57 @@ var file_weft_v1_worker_service_proto_goTypes = []any{
 	(*ListWorkersResponse)(nil), // 11: weft.v1.ListWorkersResponse
 	(*Worker)(nil),              // 12: weft.v1.Worker
 	nil,                         // 13: weft.v1.WorkHello.LabelsEntry
-	nil,                         // 14: weft.v1.Worker.LabelsEntry
-	(*OutputChunk)(nil),         // 15: weft.v1.OutputChunk
-	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
-	(*Progress)(nil),            // 17: weft.v1.Progress
-	(*Checkpoint)(nil),          // 18: weft.v1.Checkpoint
-	(*Payload)(nil),             // 19: weft.v1.Payload
-	(AttemptEnd)(0),             // 20: weft.v1.AttemptEnd
-	(*CommandResult)(nil),       // 21: weft.v1.CommandResult
-	(*TaskError)(nil),           // 22: weft.v1.TaskError
-	(*Assignment)(nil),          // 23: weft.v1.Assignment
-	(ErrorReason)(0),            // 24: weft.v1.ErrorReason
-	(OutputStream)(0),           // 25: weft.v1.OutputStream
+	nil,                         // 14: weft.v1.WorkHello.QueueWeightsEntry
+	nil,                         // 15: weft.v1.Worker.LabelsEntry
+	(*OutputChunk)(nil),         // 16: weft.v1.OutputChunk
+	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
+	(*Progress)(nil),            // 18: weft.v1.Progress
+	(*Checkpoint)(nil),          // 19: weft.v1.Checkpoint
+	(*Payload)(nil),             // 20: weft.v1.Payload
+	(AttemptEnd)(0),             // 21: weft.v1.AttemptEnd
+	(*CommandResult)(nil),       // 22: weft.v1.CommandResult
+	(*TaskError)(nil),           // 23: weft.v1.TaskError
+	(*Assignment)(nil),          // 24: weft.v1.Assignment
+	(ErrorReason)(0),            // 25: weft.v1.ErrorReason
+	(OutputStream)(0),           // 26: weft.v1.OutputStream
 }
 var file_weft_v1_worker_service_proto_depIdxs = []int32{
 	1,  // 0: weft.v1.WorkRequest.hello:type_name -> weft.v1.WorkHello
 	4,  // 1: weft.v1.WorkRequest.reports:type_name -> weft.v1.AttemptReport
-	15, // 2: weft.v1.WorkRequest.output:type_name -> weft.v1.OutputChunk
+	16, // 2: weft.v1.WorkRequest.output:type_name -> weft.v1.OutputChunk
 	3,  // 3: weft.v1.WorkRequest.advances:type_name -> weft.v1.AttemptAdvance
-	16, // 4: weft.v1.WorkHello.session_ttl:type_name -> google.protobuf.Duration
+	17, // 4: weft.v1.WorkHello.session_ttl:type_name -> google.protobuf.Duration
 	2,  // 5: weft.v1.WorkHello.attempts:type_name -> weft.v1.HeldAttempt
 	13, // 6: weft.v1.WorkHello.labels:type_name -> weft.v1.WorkHello.LabelsEntry
-	17, // 7: weft.v1.AttemptAdvance.progress:type_name -> weft.v1.Progress
-	18, // 8: weft.v1.AttemptAdvance.checkpoint:type_name -> weft.v1.Checkpoint
-	19, // 9: weft.v1.AttemptAdvance.partials:type_name -> weft.v1.Payload
-	20, // 10: weft.v1.AttemptReport.end:type_name -> weft.v1.AttemptEnd
-	19, // 11: weft.v1.AttemptReport.result:type_name -> weft.v1.Payload
-	21, // 12: weft.v1.AttemptReport.command:type_name -> weft.v1.CommandResult
-	22, // 13: weft.v1.AttemptReport.error:type_name -> weft.v1.TaskError
-	7,  // 14: weft.v1.WorkResponse.welcome:type_name -> weft.v1.WorkWelcome
-	23, // 15: weft.v1.WorkResponse.assignments:type_name -> weft.v1.Assignment
-	8,  // 16: weft.v1.WorkResponse.cancels:type_name -> weft.v1.AttemptCancel
-	9,  // 17: weft.v1.WorkResponse.output_requests:type_name -> weft.v1.OutputRequest
-	6,  // 18: weft.v1.WorkResponse.advances:type_name -> weft.v1.AdvanceAnswer
-	24, // 19: weft.v1.AdvanceAnswer.reason:type_name -> weft.v1.ErrorReason
-	16, // 20: weft.v1.WorkWelcome.session_ttl:type_name -> google.protobuf.Duration
-	20, // 21: weft.v1.AttemptCancel.reason:type_name -> weft.v1.AttemptEnd
-	16, // 22: weft.v1.AttemptCancel.grace:type_name -> google.protobuf.Duration
-	25, // 23: weft.v1.OutputRequest.stream:type_name -> weft.v1.OutputStream
-	12, // 24: weft.v1.ListWorkersResponse.workers:type_name -> weft.v1.Worker
-	14, // 25: weft.v1.Worker.labels:type_name -> weft.v1.Worker.LabelsEntry
-	0,  // 26: weft.v1.WorkerService.Work:input_type -> weft.v1.WorkRequest
-	10, // 27: weft.v1.WorkerService.ListWorkers:input_type -> weft.v1.ListWorkersRequest
-	5,  // 28: weft.v1.WorkerService.Work:output_type -> weft.v1.WorkResponse
-	11, // 29: weft.v1.WorkerService.ListWorkers:output_type -> weft.v1.ListWorkersResponse
-	28, // [28:30] is the sub-list for method output_type
-	26, // [26:28] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	14, // 7: weft.v1.WorkHello.queue_weights:type_name -> weft.v1.WorkHello.QueueWeightsEntry
+	18, // 8: weft.v1.AttemptAdvance.progress:type_name -> weft.v1.Progress
+	19, // 9: weft.v1.AttemptAdvance.checkpoint:type_name -> weft.v1.Checkpoint
+	20, // 10: weft.v1.AttemptAdvance.partials:type_name -> weft.v1.Payload
+	21, // 11: weft.v1.AttemptReport.end:type_name -> weft.v1.AttemptEnd
+	20, // 12: weft.v1.AttemptReport.result:type_name -> weft.v1.Payload
+	22, // 13: weft.v1.AttemptReport.command:type_name -> weft.v1.CommandResult
+	23, // 14: weft.v1.AttemptReport.error:type_name -> weft.v1.TaskError
+	7,  // 15: weft.v1.WorkResponse.welcome:type_name -> weft.v1.WorkWelcome
+	24, // 16: weft.v1.WorkResponse.assignments:type_name -> weft.v1.Assignment
+	8,  // 17: weft.v1.WorkResponse.cancels:type_name -> weft.v1.AttemptCancel
+	9,  // 18: weft.v1.WorkResponse.output_requests:type_name -> weft.v1.OutputRequest
+	6,  // 19: weft.v1.WorkResponse.advances:type_name -> weft.v1.AdvanceAnswer
+	25, // 20: weft.v1.AdvanceAnswer.reason:type_name -> weft.v1.ErrorReason
+	17, // 21: weft.v1.WorkWelcome.session_ttl:type_name -> google.protobuf.Duration
+	21, // 22: weft.v1.AttemptCancel.reason:type_name -> weft.v1.AttemptEnd
+	17, // 23: weft.v1.AttemptCancel.grace:type_name -> google.protobuf.Duration
+	26, // 24: weft.v1.OutputRequest.stream:type_name -> weft.v1.OutputStream
+	12, // 25: weft.v1.ListWorkersResponse.workers:type_name -> weft.v1.Worker
+	15, // 26: weft.v1.Worker.labels:type_name -> weft.v1.Worker.LabelsEntry
+	0,  // 27: weft.v1.WorkerService.Work:input_type -> weft.v1.WorkRequest
+	10, // 28: weft.v1.WorkerService.ListWorkers:input_type -> weft.v1.ListWorkersRequest
+	5,  // 29: weft.v1.WorkerService.Work:output_type -> weft.v1.WorkResponse
+	11, // 30: weft.v1.WorkerService.ListWorkers:output_type -> weft.v1.ListWorkersResponse
+	29, // [29:31] is the sub-list for method output_type
+	27, // [27:29] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_worker_service_proto_init() }
@@ -1385,7 +1401,7 @@ func file_weft_v1_worker_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_worker_service_proto_rawDesc), len(file_weft_v1_worker_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
