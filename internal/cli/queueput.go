@@ -18,10 +18,10 @@ import (
 // putFlags are the flags of `queue put`.
 type putFlags struct {
 	taskFlags
+	retryFlags
 	wait      waitFlag
 	kind      string
 	labels    []string
-	retries   int
 	timeout   time.Duration
 	retention time.Duration
 	nul       bool
@@ -59,12 +59,12 @@ func (a *App) queuePutCommand() *cobra.Command {
 		},
 	}
 	flags.taskFlags.add(cmd)
+	flags.retryFlags.add(cmd, retriesUsage)
 	flags.addWhen(cmd)
 	flags.wait.add(cmd, "wait for room so long at most (exit code 124); 0s is not at all")
 	f := cmd.Flags()
 	f.StringVar(&flags.kind, "kind", client.DataKind, "the tasks' `kind`")
 	f.StringArrayVarP(&flags.labels, "label", "l", nil, "`NAME=VALUE` for people and filters")
-	f.IntVar(&flags.retries, "retries", 0, "try again so often after a failure")
 	f.DurationVar(&flags.timeout, "timeout", 0, "stop an attempt that takes longer")
 	f.DurationVar(&flags.retention, "retention", 0, "keep the outcome so long (default the queue's, else 24h)")
 	f.BoolVarP(&flags.nul, "null", "0", false, "data of standard input ends with a NUL byte")
@@ -73,8 +73,8 @@ func (a *App) queuePutCommand() *cobra.Command {
 
 // spec is a task without its data.
 func (f *putFlags) spec() (spec client.Spec, err error) {
-	if f.retries < 0 || f.retries > retriesMax {
-		return spec, Usage("--retries %d: 0 to %d are possible", f.retries, retriesMax)
+	if err := f.retryFlags.check(); err != nil {
+		return spec, err
 	}
 	if f.timeout < 0 || f.timeout > timeoutMax {
 		return spec, Usage("--timeout %v: 0s to %v are possible", f.timeout, timeoutMax)
@@ -92,8 +92,8 @@ func (f *putFlags) spec() (spec client.Spec, err error) {
 		return spec, err
 	}
 	spec.Kind, spec.Timeout, spec.Retention = f.kind, f.timeout, f.retention
-	if f.retries > 0 {
-		spec.Retry.Attempts = f.retries + 1
+	if err := f.change(&spec.Retry); err != nil {
+		return spec, err
 	}
 	return spec, f.fill(&spec)
 }

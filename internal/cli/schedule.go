@@ -136,6 +136,7 @@ func (a *App) showSchedule(m *weftv1.Schedule) error {
 	s.line("queue", orDefault(m.GetTask().GetQueue()))
 	s.line("kind", orCommand(m.GetTask().GetKind()))
 	s.work(m.GetTask())
+	s.retries(m.GetTask().GetRetry())
 	for _, k := range sortedKeys(m.GetTask().GetLabels()) {
 		s.line("label", k+"="+m.GetTask().GetLabels()[k])
 	}

@@ -86,6 +86,7 @@ func (s *sheet) dispatch(t *weftv1.Task) {
 	for _, k := range sortedKeys(spec.GetWorkerLabels()) {
 		s.line("worker label", k+"="+spec.GetWorkerLabels()[k])
 	}
+	s.retries(spec.GetRetry())
 	if spec.GetExclusive() {
 		s.line("exclusive", "yes")
 	}
@@ -103,6 +104,27 @@ func (s *sheet) attempts(t *weftv1.Task) {
 			text += ": " + e
 		}
 		s.line(fmt.Sprintf("attempt %d", first+i), text)
+	}
+}
+
+// retries prints how often and when something is tried again. The broker's defaults are not given.
+func (s *sheet) retries(r *weftv1.RetryPolicy) {
+	if r.GetAttemptsMax() <= 1 {
+		return
+	}
+	s.line("retries", fmt.Sprint(r.GetAttemptsMax()-1))
+	if d := r.GetInitialBackoff(); d != nil {
+		s.line("backoff", d.AsDuration().String())
+	}
+	if d := r.GetBackoffMax(); d != nil {
+		s.line("backoff max", d.AsDuration().String())
+	}
+	if m := r.GetMultiplier(); m != 0 {
+		s.line("multiplier", fmt.Sprint(m))
+	}
+	const jitterDefault = 0.2
+	if j := r.GetJitter(); j != 0 && j != jitterDefault {
+		s.line("jitter", fmt.Sprint(j))
 	}
 }
 

@@ -65,6 +65,9 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 		return spec, Usage("--delay and --at: one of them")
 	case f.delay > 0:
 		spec.RunAt = time.Now().Add(f.delay)
+		if err := checkDeadline(&spec, f.deadline, "--delay"); err != nil {
+			return spec, err
+		}
 	}
 	switch {
 	case f.kind == "" && f.payload == "":

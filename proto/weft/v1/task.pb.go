@@ -375,6 +375,7 @@ type TaskSpec struct {
 	Priority int32 `protobuf:"varint,13,opt,name=priority,proto3" json:"priority,omitempty"`
 	// Not after this moment: a task that waits ends EXPIRED, one that runs is told to stop, as if it
 	// were cancelled, and ends EXPIRED. Unset is none.
+	// Errors: INVALID_ARGUMENT / INVALID_FIELD if it is not after run_at: the task could never run.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Tasks of the namespace that have to end first, by their ids; at most 100. They must be known.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.

@@ -1,0 +1,40 @@
+package servercmd
+
+import (
+	"strings"
+	"testing"
+)
+
+// json runs a command line that prints JSON and looks for a piece of it. The spaces behind commas are at random.
+func (w *weftProgram) json(piece string, args ...string) {
+	w.t.Helper()
+	r := w.run(append(args, "-o", "json")...)
+	if r.code != 0 || !strings.Contains(strings.ReplaceAll(r.stdout, ", ", ","), piece) {
+		w.t.Errorf("weft %s: %s is missing: %+v", strings.Join(args, " "), piece, r)
+	}
+}
+
+// What is asked for about tries arrives, whatever makes the task.
+func TestBackoffFlags(t *testing.T) {
+	w := start(t)
+	flags := []string{"--retries", "3", "--backoff", "90s", "--backoff-max", "10m", "--multiplier", "1.5", "--jitter", "0"}
+	const policy = `"retry":{"attempts_max":4,"initial_backoff":"90s","multiplier":1.5,"backoff_max":"600s","jitter":0.0005}`
+	with := func(args ...string) []string { return append(args, flags...) }
+	id := w.id(append(with("submit", "--delay", "1h"), "--", "true")...)
+	w.json(policy, "task", "show", id)
+	w.has(0, []string{"retries:", "backoff:", "1m30s", "backoff max:", "10m0s", "multiplier:", "1.5"}, "task", "show", id)
+	id = w.id(with("queue", "put", "default", "x")...)
+	w.json(policy, "task", "show", id)
+	w.has(0, nil, append(with("schedule", "create", "s", "--cron", "@yearly"), "--", "true")...)
+	w.json(policy, "schedule", "show", "s")
+	w.has(0, []string{"retries:", "backoff:"}, "schedule", "show", "s")
+
+	// A queue's are changed one by one.
+	w.want(run{0, "q\n", ""}, with("queue", "create", "q")...)
+	w.want(run{0, "q\n", ""}, "queue", "update", "q", "--retries", "5")
+	w.json(`"attempts_max":6,"initial_backoff":"90s"`, "queue", "show", "q")
+	w.want(run{0, "q\n", ""}, "queue", "update", "q", "--backoff", "2s")
+	w.has(0, []string{"retries:      5", "backoff:      2s", "multiplier:   1.5"}, "queue", "show", "q")
+	w.want(run{0, "q\n", ""}, "queue", "update", "q", "--retries", "0")
+	w.want(run{2, "", "weft: --backoff needs --retries\n"}, "queue", "update", "q", "--backoff", "2s")
+}
