@@ -49,7 +49,10 @@ func (f *commandFlags) add(cmd *cobra.Command) {
 const retriesUsage = "try again so often after a failure"
 
 // spec is the task without its arguments and input.
-func (f *commandFlags) spec() (client.Spec, error) {
+func (f *commandFlags) spec() (client.Spec, error) { return f.specFrom(client.Retry{}) }
+
+// specFrom is that with a policy of tries in place of none, where the flags say nothing else.
+func (f *commandFlags) specFrom(retry client.Retry) (client.Spec, error) {
 	if err := cmp.Or(f.retryFlags.check(), f.times(), checkText("--dir", f.dir), checkName("--queue", f.queue)); err != nil {
 		return client.Spec{}, err
 	}
@@ -63,7 +66,7 @@ func (f *commandFlags) spec() (client.Spec, error) {
 	}
 	spec := client.Spec{
 		Queue: f.queue, Kind: "command", Timeout: f.timeout, Grace: f.grace, Labels: labels,
-		Command: &weftv1.Command{Shell: f.shell, Dir: f.dir, Env: env},
+		Command: &weftv1.Command{Shell: f.shell, Dir: f.dir, Env: env}, Retry: retry,
 	}
 	if err := f.change(&spec.Retry); err != nil {
 		return client.Spec{}, err

@@ -19,12 +19,12 @@ const (
 
 // retryFlags say whether and when a failed attempt is followed by another.
 type retryFlags struct {
-	retries      int
-	backoff      time.Duration
-	backoffMax   time.Duration
-	multiplier   float64
-	jitter       float64
-	retryChanged func(name string) bool
+	retries    int
+	backoff    time.Duration
+	backoffMax time.Duration
+	multiplier float64
+	jitter     float64
+	given      func(name string) bool
 }
 
 // backoffFlags are those about the time between two attempts.
@@ -38,7 +38,7 @@ func (f *retryFlags) add(cmd *cobra.Command, usage string) {
 	flags.Float64Var(&f.multiplier, "multiplier", 0, "with --retries: every wait is so many times the one before, 1 to 100 (default 2)")
 	flags.DurationVar(&f.backoffMax, "backoff-max", 0, "with --retries: and not longer than this, at most 168h (default 5m)")
 	flags.Float64Var(&f.jitter, "jitter", 0, "with --retries: each wait is shorter by a random share of up to this, 0 to 1 (default 0.2)")
-	f.retryChanged = flags.Changed
+	f.given = flags.Changed
 }
 
 // check refuses what cannot be.
@@ -46,13 +46,13 @@ func (f *retryFlags) check() error {
 	switch {
 	case f.retries < 0 || f.retries > retriesMax:
 		return Usage("--retries %d: 0 to %d are possible", f.retries, retriesMax)
-	case f.retryChanged("backoff") && (f.backoff <= 0 || f.backoff > backoffMax):
+	case f.given("backoff") && (f.backoff <= 0 || f.backoff > backoffMax):
 		return Usage("--backoff %v: more than 0s and at most %v is possible", f.backoff, backoffMax)
-	case f.retryChanged("backoff-max") && (f.backoffMax <= 0 || f.backoffMax > backoffMaxMax):
+	case f.given("backoff-max") && (f.backoffMax <= 0 || f.backoffMax > backoffMaxMax):
 		return Usage("--backoff-max %v: more than 0s and at most %v is possible", f.backoffMax, backoffMaxMax)
-	case f.retryChanged("multiplier") && !(f.multiplier >= 1 && f.multiplier <= multiplierMax):
+	case f.given("multiplier") && !(f.multiplier >= 1 && f.multiplier <= multiplierMax):
 		return Usage("--multiplier %g: 1 to %d are possible", f.multiplier, multiplierMax)
-	case f.retryChanged("jitter") && !(f.jitter >= 0 && f.jitter <= 1):
+	case f.given("jitter") && !(f.jitter >= 0 && f.jitter <= 1):
 		return Usage("--jitter %g: 0 to 1 are possible", f.jitter)
 	}
 	return nil
@@ -60,11 +60,11 @@ func (f *retryFlags) check() error {
 
 // change sets in a policy what is given, and nothing else. A wait without a retry is a mistake.
 func (f *retryFlags) change(r *client.Retry) error {
-	if f.retryChanged("retries") {
+	if f.given("retries") {
 		r.Attempts = f.retries + 1
 	}
 	for _, name := range backoffFlags {
-		if f.retryChanged(name) && r.Attempts <= 1 {
+		if f.given(name) && r.Attempts <= 1 {
 			return Usage("--%s needs --retries", name)
 		}
 	}
@@ -78,16 +78,16 @@ func (f *retryFlags) change(r *client.Retry) error {
 
 // waits sets what is given about the time between two attempts.
 func (f *retryFlags) waits(r *client.Retry) {
-	if f.retryChanged("backoff") {
+	if f.given("backoff") {
 		r.Backoff = f.backoff
 	}
-	if f.retryChanged("backoff-max") {
+	if f.given("backoff-max") {
 		r.BackoffMax = f.backoffMax
 	}
-	if f.retryChanged("multiplier") {
+	if f.given("multiplier") {
 		r.Multiplier = f.multiplier
 	}
-	if f.retryChanged("jitter") {
+	if f.given("jitter") {
 		r.Jitter = max(f.jitter, jitterNone)
 	}
 }
