@@ -38,3 +38,52 @@ func TestBackoffFlags(t *testing.T) {
 	w.want(run{0, "q\n", ""}, "queue", "update", "q", "--retries", "0")
 	w.want(run{2, "", "weft: --backoff needs --retries\n"}, "queue", "update", "q", "--backoff", "2s")
 }
+
+// A chain whose first task failed is tried again whole: by its queue, or with what was cancelled because of it.
+func TestRetryOfAChain(t *testing.T) {
+	w := start(t)
+	for _, q := range []string{"a", "b"} {
+		w.want(run{0, q + "\n", ""}, "queue", "create", q)
+	}
+	state := func(id, want string) {
+		t.Helper()
+		w.has(0, []string{"state:", want}, "task", "show", id)
+	}
+	// get takes the next task of a queue, and completes it or fails it.
+	get := func(queue, want, end string) {
+		t.Helper()
+		r := w.run("queue", "get", queue, "--lease", "1m", "--wait", "30s")
+		f := strings.Fields(r.stdout)
+		if r.code != 0 || len(f) != 3 || f[2] != want {
+			t.Fatalf("%+v, want %s", r, want)
+		}
+		w.has(0, nil, "task", end, f[0], f[1])
+	}
+	root := w.id("queue", "put", "a", "root")
+	other := w.id("queue", "put", "a", "other")
+	same := w.id("queue", "put", "a", "same", "--after", root)
+	far := w.id("queue", "put", "b", "far", "--after", same)
+	both := w.id("queue", "put", "b", "both", "--after", root, "--after", other)
+	get("a", "root", "fail")
+	get("a", "other", "fail")
+	for _, id := range []string{same, far, both} {
+		state(id, "cancelled")
+	}
+	w.want(run{0, "3 tasks are tried again\n", ""}, "retry", root, "--dependents")
+	state(both, "cancelled") // the other one has failed, and stays so
+	get("a", "root", "done")
+	get("a", "same", "fail")
+	state(far, "cancelled")
+
+	w.want(run{0, "0 tasks are tried again\n", ""}, "retry", "--queue", "b")
+	w.want(run{0, "2 tasks are tried again\n", ""}, "retry", "--queue", "a")
+	w.want(run{0, "2 tasks are tried again\n", ""}, "retry", "--queue", "b")
+	for _, id := range []string{far, both} {
+		state(id, "blocked")
+	}
+	get("a", "other", "done")
+	get("b", "both", "done")
+	get("a", "same", "done")
+	get("b", "far", "done")
+	w.has(2, []string{"--dependents is for tasks by their names"}, "retry", "--queue", "b", "--dependents")
+}

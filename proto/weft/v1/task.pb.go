@@ -365,7 +365,7 @@ type TaskSpec struct {
 	Labels map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How long the outcome stays after it is final, even if acknowledged. Unset: dropped once the
 	// call has acknowledged it, 1 h if it never does; 24 h for a task of SubmitTask; failed tasks
-	// that nobody acknowledged stay 7 days. At most 90 days.
+	// that nobody acknowledged, and those that were cancelled because of them, stay 7 days. At most 90 days.
 	Retention *durationpb.Duration `protobuf:"bytes,11,opt,name=retention,proto3" json:"retention,omitempty"`
 	// What happens when the worker is lost during an attempt.
 	OnWorkerLost OnWorkerLost `protobuf:"varint,12,opt,name=on_worker_lost,json=onWorkerLost,proto3,enum=weft.v1.OnWorkerLost" json:"on_worker_lost,omitempty"`
