@@ -38,6 +38,9 @@ func (f *retryFlags) add(cmd *cobra.Command, usage string) {
 	flags.Float64Var(&f.multiplier, "multiplier", 0, "with --retries: every wait is so many times the one before, 1 to 100 (default 2)")
 	flags.DurationVar(&f.backoffMax, "backoff-max", 0, "with --retries: and not longer than this, at most 168h (default 5m)")
 	flags.Float64Var(&f.jitter, "jitter", 0, "with --retries: each wait is shorter by a random share of up to this, 0 to 1 (default 0.2)")
+	bounded(flags, "retries", "0 to 999")
+	bounded(flags, "multiplier", "1 to 100")
+	bounded(flags, "jitter", "0 to 1")
 	f.given = flags.Changed
 }
 

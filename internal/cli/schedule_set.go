@@ -14,6 +14,9 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
+// windowMax is how late a missed run may be made up at most.
+const windowMax = 366 * 24 * time.Hour
+
 // scheduleFlags are the flags of what makes or changes a schedule.
 type scheduleFlags struct {
 	commandFlags
@@ -93,6 +96,9 @@ func (f *scheduleFlags) task(cmd *cobra.Command, argv []string) (client.Spec, er
 
 // checkWork refuses what no task can have.
 func (f *scheduleFlags) checkWork() error {
+	if f.given("catch-up-window") && (f.window <= 0 || f.window > windowMax) {
+		return Usage("--catch-up-window %v: more than 0s and at most %v is possible", f.window, windowMax)
+	}
 	if f.retention < 0 || f.retention > retentionMax {
 		return Usage("--retention %v: 0s to %v are possible", f.retention, retentionMax)
 	}

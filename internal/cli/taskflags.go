@@ -37,6 +37,7 @@ type taskFlags struct {
 func (f *taskFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVar(&f.priority, "priority", 0, "the least runs first, from -32768 to 32767")
+	bounded(flags, "priority", "-32768 to 32767")
 	flags.StringVar(&f.unique, "unique", "", "join a task of the same `key`, kind and payload that has not ended")
 	flags.StringVar(&f.key, "key", "", "the fairness `key`: tasks of different keys take turns")
 	flags.StringArrayVar(&f.workerLabels, "worker-label", nil, "`NAME=VALUE` that the worker must have")

@@ -68,7 +68,7 @@ func reasonOf(err error) (weftv1.ErrorReason, map[string]string) {
 }
 
 // plural is a number with the word for one, or for several.
-func plural[T int | uint32 | uint64](n T, one, more string) string {
+func plural[T int | int64 | uint32 | uint64](n T, one, more string) string {
 	if n == 1 {
 		return fmt.Sprintf("%d %s", n, one)
 	}

@@ -87,3 +87,25 @@ func TestRetryOfAChain(t *testing.T) {
 	get("b", "far", "done")
 	w.has(2, []string{"--dependents is for tasks by their names"}, "retry", "--queue", "b", "--dependents")
 }
+
+// submit --wait ends as wait does.
+func TestSubmitAndWait(t *testing.T) {
+	w := start(t)
+	r := w.run("submit", "--wait", "--", "sh", "-c", "exit 3")
+	id, _, found := strings.Cut(strings.TrimPrefix(r.stderr, "weft: "), " is submitted\n")
+	if r.code != 3 || r.stdout != "" || !found {
+		t.Fatalf("%+v", r)
+	}
+	w.has(0, []string{"exit code:", "3"}, "task", "show", id)
+	done := make(chan run, 1)
+	submit := *w
+	go func() { done <- submit.run("submit", "--wait", "--kind", "k", "--payload", "p") }()
+	f := strings.Fields(w.run("queue", "get", "default", "--kind", "k", "--lease", "1m").stdout)
+	if len(f) != 3 {
+		t.Fatal(f)
+	}
+	w.has(0, nil, "task", "done", f[0], f[1], "the result")
+	if r := <-done; r.code != 0 || r.stdout != "the result\n" || !strings.HasPrefix(r.stderr, "weft: "+f[0]+" is submitted\n") {
+		t.Errorf("%+v", r)
+	}
+}
