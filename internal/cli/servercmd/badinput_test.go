@@ -95,8 +95,7 @@ func TestUsage(t *testing.T) {
 		{"weft: --timeout -1s: 0s or more is possible\n", []string{"wait", "t1", "--timeout", "-1s"}},
 		{"weft: --grace -1s: 0s to 1h0m0s are possible\n", []string{"cancel", "t1", "--grace", "-1s"}},
 		{"weft: --retention 2161h0m0s: 0s to 2160h0m0s are possible\n", []string{"submit", "--retention", "2161h", "--", "true"}},
-		{"weft: --catch-up-window -1s: more than 0s and at most 8784h0m0s is possible\n",
-			[]string{"schedule", "create", "s", "--cron", "@daily", "--catch-up", "all", "--catch-up-window", "-1s", "--", "true"}},
+		{"weft: --catch-up-window -1s: more than 0s and at most 8784h0m0s is possible\n", []string{"schedule", "create", "s", "--cron", "@daily", "--catch-up", "all", "--catch-up-window", "-1s", "--", "true"}},
 		{"weft: --retries 1000: 0 to 999 are possible\n", []string{"run", "--retries", "1000", "--", "true"}},
 	} {
 		w.want(run{2, "", test.says}, test.args...)
