@@ -143,8 +143,8 @@ func (c *ListTasks) run(m *Machine, _ *pure.Step) (any, error) {
 type WatchTask struct {
 	Namespace string
 	ID        uint64
-	Call      string // instead of ID: the task's call,
-	Index     uint64 // and its index there
+	Call      string  // instead of ID: the task's call,
+	Index     uint64  // and its index there
 	Stream    *Outbox `json:"-"`
 }
 
