@@ -183,8 +183,10 @@ func (s *script) peek(d *datadriven.TestData) {
 func (s *script) retry(d *datadriven.TestData) {
 	c := &RetryTasks{Namespace: scriptNamespace}
 	for _, a := range d.CmdArgs {
-		id, _ := queue.ParseID(a.Key)
-		c.IDs = append(c.IDs, id)
+		if a.Key != "only" {
+			id, _ := queue.ParseID(a.Key)
+			c.IDs = append(c.IDs, id)
+		}
 	}
 	s.decide(c, s.replyTo(func(v any) string { return fmt.Sprintf("%d tasks", v.(RetryPage).Tasks) }))
 }

@@ -84,6 +84,7 @@ type modelTask struct {
 	requested  bool // a request joined it
 	detached   bool
 	revived    bool
+	purged     bool   // it was in its state when that was purged
 	since      uint64 // the highest token when it was tried again
 	past       []string
 	expiring   bool

@@ -197,7 +197,7 @@ func (m *model) expires(t *modelTask) {
 // asksCancel tells whether somebody asked for the end of a task.
 func (m *model) asksCancel(t *modelTask) bool {
 	switch {
-	case m.cancelled(t), m.s.cancelAsked(t), m.purges(t), m.queues[t.queue].purged[t.id]:
+	case m.cancelled(t), m.s.cancelAsked(t), m.purges(t):
 		return true
 	case t.detached:
 		return !m.followed(t)

@@ -69,6 +69,7 @@ type Core struct {
 type queue struct {
 	QueueState
 	counts [states]uint64
+	gone   [states]uint64   // of those that wait: the ones that a purge covers
 	unique map[string]*task // live tasks by their key
 	age    pure.Age[queue]
 	dirty  bool

@@ -216,7 +216,7 @@ func (q *queue) explainTurn(t *task) Explanation {
 	return Explanation{
 		Reason: "workers_busy",
 		Message: fmt.Sprintf("The workers that run it are busy: %d slots of %d workers; %d tasks of queue %s are ready.",
-			slots, workers, q.counts[Ready], q.Name),
+			slots, workers, q.counts[Ready]-q.gone[Ready], q.Name),
 		Advice: "start more workers, or give them more slots",
 	}
 }

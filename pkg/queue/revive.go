@@ -110,6 +110,7 @@ func (c *Core) revive(step *pure.Step, t *task) {
 			rec.State, rec.Waits = Blocked, append(rec.Waits, id)
 		}
 	}
+	rec.Since = t.queue.since(step, rec.State)
 	c.emit(step, rec)
 	c.tellUpdate(step, t)
 	if k != nil {
@@ -143,7 +144,7 @@ func (c *Core) applyRevived(rec *TaskRevived) {
 	})
 	t.Tries, t.Outcome, t.Acknowledged, t.Next = 0, nil, false, 0
 	c.account(t.queue, weight(&t.TaskState)-before, 0)
-	c.setState(t, rec.State)
+	c.setState(t, rec.State, rec.Since)
 	c.enter(t)
 	c.depend(t)
 }

@@ -65,8 +65,10 @@ type QueueServiceClient interface {
 	// ReopenQueue undoes CloseQueue. Idempotent.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	ReopenQueue(ctx context.Context, in *ReopenQueueRequest, opts ...grpc.CallOption) (*ReopenQueueResponse, error)
-	// PurgeQueue cancels the tasks that wait, or forgets ended ones. It counts at once; a large queue is done
-	// in the background.
+	// PurgeQueue cancels the tasks that wait, or forgets ended ones: those that are in these states when it is asked
+	// for, and none that comes to them later, such as a task whose attempt was running and is tried again. It counts
+	// at once: what waits and is purged takes no room in the queue and is in none of its counts from then on. A large
+	// queue is done in the background.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	PurgeQueue(ctx context.Context, in *PurgeQueueRequest, opts ...grpc.CallOption) (*PurgeQueueResponse, error)
 	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted.
@@ -241,8 +243,10 @@ type QueueServiceServer interface {
 	// ReopenQueue undoes CloseQueue. Idempotent.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	ReopenQueue(context.Context, *ReopenQueueRequest) (*ReopenQueueResponse, error)
-	// PurgeQueue cancels the tasks that wait, or forgets ended ones. It counts at once; a large queue is done
-	// in the background.
+	// PurgeQueue cancels the tasks that wait, or forgets ended ones: those that are in these states when it is asked
+	// for, and none that comes to them later, such as a task whose attempt was running and is tried again. It counts
+	// at once: what waits and is purged takes no room in the queue and is in none of its counts from then on. A large
+	// queue is done in the background.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	PurgeQueue(context.Context, *PurgeQueueRequest) (*PurgeQueueResponse, error)
 	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted.

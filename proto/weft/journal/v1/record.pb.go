@@ -569,8 +569,8 @@ type QueuePut struct {
 	Closed bool `protobuf:"varint,13,opt,name=closed,proto3" json:"closed,omitempty"`
 	// Goes when its tasks have.
 	Deleting bool `protobuf:"varint,14,opt,name=deleting,proto3" json:"deleting,omitempty"`
-	// By state, as numbered there: tasks with ids up to this one are purged, or count as such, if their last attempt
-	// did not begin later. Empty is that nothing is purged.
+	// By state, as numbered there: tasks with ids up to this one are purged, or count as such, unless they came to the
+	// state later: see TaskPut's since. Empty is that nothing is purged.
 	Purged        []uint64 `protobuf:"varint,15,rep,packed,name=purged,proto3" json:"purged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -767,7 +767,9 @@ type TaskUnblocked struct {
 	// The state after, as in TaskPut.
 	State uint32 `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
 	// When it becomes ready, while scheduled.
-	Next          int64 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
+	Next int64 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -830,6 +832,13 @@ func (x *TaskUnblocked) GetNext() int64 {
 	return 0
 }
 
+func (x *TaskUnblocked) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // TaskRevived makes a final task wait again. It belongs to no call any more.
 type TaskRevived struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -840,7 +849,9 @@ type TaskRevived struct {
 	// If it is blocked: the tasks that it waits for, as in TaskPut.
 	Waits []uint64 `protobuf:"varint,3,rep,packed,name=waits,proto3" json:"waits,omitempty"`
 	// Its deadline has passed and has nothing to say any more.
-	Undue         bool `protobuf:"varint,4,opt,name=undue,proto3" json:"undue,omitempty"`
+	Undue bool `protobuf:"varint,4,opt,name=undue,proto3" json:"undue,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -901,6 +912,13 @@ func (x *TaskRevived) GetUndue() bool {
 		return x.Undue
 	}
 	return false
+}
+
+func (x *TaskRevived) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
 }
 
 // TaskJoined says that a request joined a task of the same unique key.
@@ -2048,7 +2066,9 @@ type TaskPut struct {
 	// Its submitter has left it to those that joined it.
 	Detached bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
 	// Requests that joined it, by their ids; empty is that of some without.
-	Joiners       []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
+	Joiners []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
+	// A value of the shard's counter when it came to its state, if its queue was being purged of that; else 0.
+	Since         uint64 `protobuf:"varint,30,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2286,6 +2306,13 @@ func (x *TaskPut) GetJoiners() []string {
 	return nil
 }
 
+func (x *TaskPut) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // TaskDispatched begins an attempt.
 type TaskDispatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2384,7 +2411,9 @@ type TaskRetried struct {
 	// When the attempt ended.
 	EndedAt int64 `protobuf:"varint,6,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	// Its worker.
-	Worker        string `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,8,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2468,11 +2497,20 @@ func (x *TaskRetried) GetWorker() string {
 	return ""
 }
 
+func (x *TaskRetried) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // TaskReady moves a scheduled task to the ready ones.
 type TaskReady struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which task.
-	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2510,6 +2548,13 @@ func (*TaskReady) Descriptor() ([]byte, []int) {
 func (x *TaskReady) GetId() uint64 {
 	if x != nil {
 		return x.Id
+	}
+	return 0
+}
+
+func (x *TaskReady) GetSince() uint64 {
+	if x != nil {
+		return x.Since
 	}
 	return 0
 }
@@ -2662,7 +2707,9 @@ type TaskFinished struct {
 	// Attempts charged in the end.
 	Tries uint32 `protobuf:"varint,8,opt,name=tries,proto3" json:"tries,omitempty"`
 	// The last attempt's worker.
-	Worker        string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
+	// As in TaskPut, where it is not here.
+	Since         uint64 `protobuf:"varint,10,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2758,6 +2805,13 @@ func (x *TaskFinished) GetWorker() string {
 		return x.Worker
 	}
 	return ""
+}
+
+func (x *TaskFinished) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
 }
 
 // TaskDropped forgets a task.
@@ -3255,19 +3309,21 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\bdeleting\x18\x0e \x01(\bR\bdeleting\x12\x16\n" +
 	"\x06purged\x18\x0f \x03(\x04R\x06purged\"\x1e\n" +
 	"\fQueueDropped\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"i\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x7f\n" +
 	"\rTaskUnblocked\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1e\n" +
 	"\n" +
 	"dependency\x18\x02 \x01(\x04R\n" +
 	"dependency\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\rR\x05state\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\x03R\x04next\"_\n" +
+	"\x04next\x18\x04 \x01(\x03R\x04next\x12\x14\n" +
+	"\x05since\x18\x05 \x01(\x04R\x05since\"u\n" +
 	"\vTaskRevived\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x14\n" +
 	"\x05waits\x18\x03 \x03(\x04R\x05waits\x12\x14\n" +
-	"\x05undue\x18\x04 \x01(\bR\x05undue\";\n" +
+	"\x05undue\x18\x04 \x01(\bR\x05undue\x12\x14\n" +
+	"\x05since\x18\x05 \x01(\x04R\x05since\";\n" +
 	"\n" +
 	"TaskJoined\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
@@ -3361,7 +3417,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"started_at\x18\x03 \x01(\x03R\tstartedAt\x12\x19\n" +
 	"\bended_at\x18\x04 \x01(\x03R\aendedAt\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12,\n" +
-	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xf9\x06\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\x8f\a\n" +
 	"\aTaskPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x12\n" +
@@ -3397,7 +3453,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06joined\x18\x1a \x01(\x04R\x06joined\x12\x1a\n" +
 	"\bexpiring\x18\x1b \x01(\bR\bexpiring\x12\x1a\n" +
 	"\bdetached\x18\x1c \x01(\bR\bdetached\x12\x18\n" +
-	"\ajoiners\x18\x1d \x03(\tR\ajoiners\"\x90\x01\n" +
+	"\ajoiners\x18\x1d \x03(\tR\ajoiners\x12\x14\n" +
+	"\x05since\x18\x1e \x01(\x04R\x05since\"\x90\x01\n" +
 	"\x0eTaskDispatched\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1d\n" +
@@ -3405,7 +3462,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"session_id\x18\x03 \x01(\fR\tsessionId\x12\x1d\n" +
 	"\n" +
 	"started_at\x18\x04 \x01(\x03R\tstartedAt\x12\x1a\n" +
-	"\battempts\x18\x05 \x01(\rR\battempts\"\xbd\x01\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\"\xd3\x01\n" +
 	"\vTaskRetried\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\rR\x03end\x12\x15\n" +
@@ -3413,9 +3470,11 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x05tries\x18\x04 \x01(\rR\x05tries\x12,\n" +
 	"\x05error\x18\x05 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\x12\x19\n" +
 	"\bended_at\x18\x06 \x01(\x03R\aendedAt\x12\x16\n" +
-	"\x06worker\x18\a \x01(\tR\x06worker\"\x1b\n" +
+	"\x06worker\x18\a \x01(\tR\x06worker\x12\x14\n" +
+	"\x05since\x18\b \x01(\x04R\x05since\"1\n" +
 	"\tTaskReady\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"P\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\"P\n" +
 	"\n" +
 	"TaskLosses\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
@@ -3424,7 +3483,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x0eTaskCancelling\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12\x1a\n" +
-	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\x8f\x02\n" +
+	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\xa5\x02\n" +
 	"\fTaskFinished\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x10\n" +
@@ -3435,7 +3494,9 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"finishedAt\x12\x18\n" +
 	"\aspooled\x18\a \x01(\bR\aspooled\x12\x14\n" +
 	"\x05tries\x18\b \x01(\rR\x05tries\x12\x16\n" +
-	"\x06worker\x18\t \x01(\tR\x06worker\"\x1d\n" +
+	"\x06worker\x18\t \x01(\tR\x06worker\x12\x14\n" +
+	"\x05since\x18\n" +
+	" \x01(\x04R\x05since\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xad\x03\n" +
 	"\vSchedulePut\x12\x0e\n" +
