@@ -104,6 +104,7 @@ func (k *checker) checkKeys(q *queue, running map[string]int) {
 		k.expect((key.place != 0) == idle, "queue %d: key %q is idle %v", q.ID, n, idle)
 		delete(running, n)
 	}
+	k.expect(q.late == nil || active == 1 && len(q.late.groups) > 0, "queue %d: the turn of key %+v is not settled, and %d are active", q.ID, q.late, active)
 	k.expect(len(running) == 0, "queue %d does not know the keys of %v", q.ID, running)
 	k.expect(active == q.activeKeys, "queue %d has %d active keys, counted are %d", q.ID, q.activeKeys, active)
 }

@@ -88,7 +88,8 @@ type queue struct {
 	keys       map[string]*fairKey
 	idleKeys   pure.Heap[*fairKey]
 	activeKeys int
-	clock      int64 // attempts begun
+	clock      int64    // attempts begun
+	late       *fairKey // the only active key, if its turn is the clock and not settled yet
 
 	paced     pure.Lease // see allowedAt
 	ratePlace int32
