@@ -55,7 +55,7 @@ var recordGenerators = map[string]func(*rapid.T) any{
 		return &queue.TaskUnblocked{ID: drawID(t), Dependency: drawID(t), State: state, Next: drawWall(t), Since: drawID(t)}
 	},
 	"taskRevived": func(t *rapid.T) any {
-		r := &queue.TaskRevived{ID: drawID(t), State: queue.Ready, Undue: drawBool(t), Since: drawID(t)}
+		r := &queue.TaskRevived{ID: drawID(t), State: queue.Ready, Undue: drawBool(t), Since: drawID(t), RequestID: drawText(t), With: drawID(t)}
 		if drawBool(t) {
 			r.State, r.Waits = queue.Blocked, []uint64{drawID(t), drawID(t)}
 		}
@@ -248,6 +248,7 @@ func drawTask(t *rapid.T) *queue.TaskState {
 		s.Extra = &queue.Extra{
 			Losses: drawCount(t) | 1, Suspects: drawSessions(t), LastError: drawError(t), CancelGrace: drawDuration(t),
 			Expiring: drawBool(t), Waits: drawIDs(t), Joined: drawID(t), Detached: drawBool(t), Since: drawID(t),
+			RetriedBy: drawText(t), RetriedWith: drawID(t),
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "joiners") {
 			s.Joiners = append(s.Joiners, drawText(t))

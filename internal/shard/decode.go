@@ -122,7 +122,9 @@ func revivedRecord(r *journalv1.TaskRevived) (any, error) {
 	if blocked := len(r.Waits) > 0; r.State > uint32(queue.Ready) || blocked != (state == queue.Blocked) || !blocked && state != queue.Ready {
 		return nil, fmt.Errorf("task %d is revived to the state %d, waiting for %d", r.Id, r.State, len(r.Waits))
 	}
-	return &queue.TaskRevived{ID: r.Id, State: state, Waits: r.Waits, Undue: r.Undue, Since: r.Since}, nil
+	return &queue.TaskRevived{
+		ID: r.Id, State: state, Waits: r.Waits, Undue: r.Undue, Since: r.Since, RequestID: r.RequestId, With: r.With,
+	}, nil
 }
 
 func taskPutRecord(r *journalv1.TaskPut) (any, error) {
@@ -151,13 +153,13 @@ func taskPutRecord(r *journalv1.TaskPut) (any, error) {
 
 func extraOf(r *journalv1.TaskPut) *queue.Extra {
 	if r.Losses == 0 && len(r.Suspects) == 0 && r.LastError == nil && r.CancelGrace == 0 && !r.Expiring &&
-		len(r.Waits) == 0 && r.Joined == 0 && len(r.Joiners) == 0 && !r.Detached && len(r.History) == 0 && r.Since == 0 {
+		len(r.Waits) == 0 && r.Joined == 0 && len(r.Joiners) == 0 && !r.Detached && len(r.History) == 0 && r.Since == 0 && r.RetriedBy == "" {
 		return queue.NoExtra
 	}
 	x := &queue.Extra{
 		Losses: r.Losses, Suspects: toSessionIDs(r.Suspects), LastError: toError(r.LastError),
 		CancelGrace: time.Duration(r.CancelGrace), Expiring: r.Expiring, Waits: r.Waits, Joined: r.Joined, Detached: r.Detached,
-		Joiners: r.Joiners, Since: r.Since,
+		Joiners: r.Joiners, Since: r.Since, RetriedBy: r.RetriedBy, RetriedWith: r.RetriedWith,
 	}
 	for _, a := range r.History {
 		x.History = append(x.History, queue.Attempt{

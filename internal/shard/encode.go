@@ -158,7 +158,7 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 		Suspects: sessionIDs(t.Suspects), Token: t.Token, SessionId: sessionID(t.Session),
 		StartedAt: int64(t.StartedAt), LastError: errorMessage(t.LastError), CancelGrace: int64(t.CancelGrace),
 		Acknowledged: t.Acknowledged, Expiring: t.Expiring, Waits: t.Waits, Joined: t.Joined, Detached: t.Detached,
-		Joiners: t.Joiners, Since: t.Since,
+		Joiners: t.Joiners, Since: t.Since, RetriedBy: t.RetriedBy, RetriedWith: t.RetriedWith,
 	}
 	for i := range t.History {
 		m.History = append(m.History, attemptMessage(&t.History[i]))
@@ -247,6 +247,7 @@ func rareMessage(rec any) *journalv1.Record {
 	case *queue.TaskRevived:
 		return &journalv1.Record{Change: &journalv1.Record_TaskRevived{TaskRevived: &journalv1.TaskRevived{
 			Id: r.ID, State: uint32(r.State), Waits: r.Waits, Undue: r.Undue, Since: r.Since,
+			RequestId: r.RequestID, With: r.With,
 		}}}
 	case *queue.TaskJoined:
 		return &journalv1.Record{Change: &journalv1.Record_TaskJoined{TaskJoined: &journalv1.TaskJoined{

@@ -181,9 +181,9 @@ func (s *script) peek(d *datadriven.TestData) {
 }
 
 func (s *script) retry(d *datadriven.TestData) {
-	c := &RetryTasks{Namespace: scriptNamespace}
+	c := &RetryTasks{Namespace: scriptNamespace, RequestID: words{d}.text("request", "")}
 	for _, a := range d.CmdArgs {
-		if a.Key != "only" {
+		if a.Key != "only" && a.Key != "request" {
 			id, _ := queue.ParseID(a.Key)
 			c.IDs = append(c.IDs, id)
 		}

@@ -84,7 +84,8 @@ type modelTask struct {
 	requested  bool // a request joined it
 	detached   bool
 	revived    bool
-	purged     bool   // it was in its state when that was purged
+	purged     bool // it was in its state when that was purged
+	retriedBy  string
 	since      uint64 // the highest token when it was tried again
 	past       []string
 	expiring   bool

@@ -86,6 +86,10 @@ func (m *model) revive(r *journalv1.TaskRevived) {
 	if !t.state.Final() || t.state == queue.Succeeded || t.joined != 0 || t.call != 0 && !t.acked {
 		m.fail("task %d is %v, of call %d, and tried again", t.id, t.state, t.call)
 	}
+	if r.RequestId != "" && r.RequestId == t.retriedBy {
+		m.fail("task %d is tried again twice by request %s", t.id, r.RequestId)
+	}
+	t.retriedBy = r.RequestId
 	if m.queues[t.queue].last.Closed {
 		m.fail("task %d is tried again in a queue that is closed", t.id)
 	}

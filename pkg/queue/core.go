@@ -198,7 +198,7 @@ func (c *Core) Live() int64 {
 
 // weight is a task's share of the journal and the state, in bytes.
 func weight(t *TaskState) int64 {
-	w := specWeight(&t.Spec) + int64(len(t.RequestID)+8*len(t.Waits)) + t.LastError.weight()
+	w := specWeight(&t.Spec) + int64(len(t.RequestID)+len(t.RetriedBy)+8*len(t.Waits)) + t.LastError.weight()
 	for _, id := range t.Joiners {
 		w += int64(len(id)) + 16
 	}

@@ -188,6 +188,8 @@ type Extra struct {
 	History     []Attempt // that ended, the last ones
 	Waits       []uint64  // while blocked: tasks that have to end first
 	Joined      uint64    // the task of the same unique key that it joined
+	RetriedBy   string    // the last request that had it tried again by hand, by its id; empty if it had none
+	RetriedWith uint64    // the tasks of that request, see [fingerprint]
 	Since       uint64    // the counter's value when it came to its state, if its queue was being purged of that
 	Joiners     []string  // requests that joined it, by their ids; empty is that of some without
 }

@@ -80,10 +80,6 @@ func (c *Core) asked(namespace, requestID string, n *NewTask) (Submitted, error)
 	return Submitted{ID: t.ID, Joined: joined}, nil
 }
 
-func requestMismatch(requestID string) *pure.Refusal {
-	return pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", requestID)
-}
-
 // first tells whether nobody has waited for longer than a submission that waited.
 func (p *putter) first() bool {
 	_, key, ok := p.queue.putters.Min()

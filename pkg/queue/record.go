@@ -76,13 +76,16 @@ type (
 	}
 
 	// TaskRevived makes a final task ready again, or blocked by others. It belongs to no call any more. Undue
-	// takes away a deadline that has passed.
+	// takes away a deadline that has passed. RequestID and With are of the request that asked for it, as the task's
+	// RetriedBy and RetriedWith.
 	TaskRevived struct {
-		ID    uint64
-		State State
-		Waits []uint64
-		Undue bool
-		Since uint64
+		ID        uint64
+		State     State
+		Waits     []uint64
+		Undue     bool
+		Since     uint64
+		RequestID string
+		With      uint64
 	}
 
 	// TaskJoined remembers a request that joined a task.

@@ -851,7 +851,11 @@ type TaskRevived struct {
 	// Its deadline has passed and has nothing to say any more.
 	Undue bool `protobuf:"varint,4,opt,name=undue,proto3" json:"undue,omitempty"`
 	// As in TaskPut.
-	Since         uint64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
+	Since uint64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
+	// As retried_by in TaskPut.
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// As retried_with in TaskPut.
+	With          uint64 `protobuf:"fixed64,7,opt,name=with,proto3" json:"with,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -917,6 +921,20 @@ func (x *TaskRevived) GetUndue() bool {
 func (x *TaskRevived) GetSince() uint64 {
 	if x != nil {
 		return x.Since
+	}
+	return 0
+}
+
+func (x *TaskRevived) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *TaskRevived) GetWith() uint64 {
+	if x != nil {
+		return x.With
 	}
 	return 0
 }
@@ -2068,7 +2086,11 @@ type TaskPut struct {
 	// Requests that joined it, by their ids; empty is that of some without.
 	Joiners []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
 	// A value of the shard's counter when it came to its state, if its queue was being purged of that; else 0.
-	Since         uint64 `protobuf:"varint,30,opt,name=since,proto3" json:"since,omitempty"`
+	Since uint64 `protobuf:"varint,30,opt,name=since,proto3" json:"since,omitempty"`
+	// The last request that had it tried again by hand, if that had an id.
+	RetriedBy string `protobuf:"bytes,31,opt,name=retried_by,json=retriedBy,proto3" json:"retried_by,omitempty"`
+	// A fingerprint of the tasks of that request.
+	RetriedWith   uint64 `protobuf:"fixed64,32,opt,name=retried_with,json=retriedWith,proto3" json:"retried_with,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2309,6 +2331,20 @@ func (x *TaskPut) GetJoiners() []string {
 func (x *TaskPut) GetSince() uint64 {
 	if x != nil {
 		return x.Since
+	}
+	return 0
+}
+
+func (x *TaskPut) GetRetriedBy() string {
+	if x != nil {
+		return x.RetriedBy
+	}
+	return ""
+}
+
+func (x *TaskPut) GetRetriedWith() uint64 {
+	if x != nil {
+		return x.RetriedWith
 	}
 	return 0
 }
@@ -3317,13 +3353,16 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"dependency\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\rR\x05state\x12\x12\n" +
 	"\x04next\x18\x04 \x01(\x03R\x04next\x12\x14\n" +
-	"\x05since\x18\x05 \x01(\x04R\x05since\"u\n" +
+	"\x05since\x18\x05 \x01(\x04R\x05since\"\xa8\x01\n" +
 	"\vTaskRevived\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x14\n" +
 	"\x05waits\x18\x03 \x03(\x04R\x05waits\x12\x14\n" +
 	"\x05undue\x18\x04 \x01(\bR\x05undue\x12\x14\n" +
-	"\x05since\x18\x05 \x01(\x04R\x05since\";\n" +
+	"\x05since\x18\x05 \x01(\x04R\x05since\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04with\x18\a \x01(\x06R\x04with\";\n" +
 	"\n" +
 	"TaskJoined\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
@@ -3417,7 +3456,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"started_at\x18\x03 \x01(\x03R\tstartedAt\x12\x19\n" +
 	"\bended_at\x18\x04 \x01(\x03R\aendedAt\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12,\n" +
-	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\x8f\a\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xd1\a\n" +
 	"\aTaskPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x12\n" +
@@ -3454,7 +3493,10 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\bexpiring\x18\x1b \x01(\bR\bexpiring\x12\x1a\n" +
 	"\bdetached\x18\x1c \x01(\bR\bdetached\x12\x18\n" +
 	"\ajoiners\x18\x1d \x03(\tR\ajoiners\x12\x14\n" +
-	"\x05since\x18\x1e \x01(\x04R\x05since\"\x90\x01\n" +
+	"\x05since\x18\x1e \x01(\x04R\x05since\x12\x1d\n" +
+	"\n" +
+	"retried_by\x18\x1f \x01(\tR\tretriedBy\x12!\n" +
+	"\fretried_with\x18  \x01(\x06R\vretriedWith\"\x90\x01\n" +
 	"\x0eTaskDispatched\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1d\n" +
