@@ -230,6 +230,7 @@ func drawOutcome(t *rapid.T) *queue.Outcome {
 	return &queue.Outcome{
 		State: queue.State(rapid.IntRange(int(queue.Succeeded), int(queue.Expired)).Draw(t, "outcome")), End: drawEnd(t),
 		Result: drawPayload(t), Error: drawError(t), Worker: drawText(t), FinishedAt: drawWall(t), Spooled: drawBool(t),
+		Attempts: drawCount(t), Token: drawID(t), StartedAt: drawWall(t),
 	}
 }
 

@@ -181,6 +181,7 @@ func toOutcome(r *journalv1.TaskFinished) *queue.Outcome {
 	return &queue.Outcome{
 		State: queue.State(r.State), End: queue.End(r.End), Result: toPayload(r.Result), Error: toError(r.Error),
 		FinishedAt: pure.Wall(r.FinishedAt), Spooled: r.Spooled, Worker: r.Worker,
+		Attempts: r.Attempts, Token: r.Token, StartedAt: pure.Wall(r.StartedAt),
 	}
 }
 

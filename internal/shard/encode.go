@@ -121,7 +121,10 @@ func appendFinished(b []byte, r *queue.TaskFinished) []byte {
 	}
 	b = wire.Uint(b, 8, uint64(r.Tries))
 	b = wire.String(b, 9, o.Worker)
-	return wire.Uint(b, 10, r.Since)
+	b = wire.Uint(b, 10, r.Since)
+	b = wire.Uint(b, 11, uint64(o.Attempts))
+	b = wire.Uint(b, 12, o.Token)
+	return wire.Uint(b, 13, uint64(o.StartedAt))
 }
 
 func appendPayload(b []byte, field wire.Number, p queue.Payload) []byte {

@@ -173,7 +173,7 @@ func (m *model) followed(t *modelTask) bool {
 func (m *model) endsAs(t *modelTask, r *journalv1.TaskFinished) {
 	on := m.tasks[t.joined]
 	if on == nil || !on.state.Final() || queue.State(r.State) != on.state || queue.End(r.End) != on.outcomeEnd ||
-		string(r.Result.GetData()) != on.result {
+		string(r.Result.GetData()) != on.result || r.Attempts != on.attempts || r.Token != on.token {
 		m.fail("task %d ends as %v, and has joined task %d", t.id, queue.State(r.State), t.joined)
 	}
 }

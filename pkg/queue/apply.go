@@ -191,6 +191,9 @@ func (c *Core) applyFinished(rec *TaskFinished) {
 		t.with(func(x *Extra) { x.Suspects, x.Expiring = nil, false })
 	}
 	t.Outcome = rec.Outcome
+	if o := t.Outcome; t.Joined != 0 { // its attempts are those of the one that it joined
+		t.Attempts, t.Token, t.StartedAt = o.Attempts, o.Token, o.StartedAt
+	}
 	t.Outcome.Attempts, t.Outcome.Token, t.Outcome.StartedAt = t.Attempts, t.Token, t.StartedAt
 	c.grow(t, weight(&t.TaskState)-before)
 	c.setState(t, rec.Outcome.State, rec.Since)

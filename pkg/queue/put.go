@@ -204,6 +204,10 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 			return false
 		}
 		c.unwait(p)
+		if q.Deleting && !p.cancelled { // another queue may have its name by now
+			c.refusePut(step, p, pure.Refuse(pure.QueueNotFound, "queue "+q.Name+" was deleted", "queue", q.Name))
+			continue
+		}
 		if p.call != nil {
 			c.admitToCall(step, p)
 			continue
@@ -218,6 +222,18 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 			}
 		}
 		step.Tell(&Put{Waiter: p.id, Submitted: s, Err: err})
+	}
+}
+
+// refusePut refuses a submission that has waited.
+func (c *Core) refusePut(step *pure.Step, p *putter, refusal *pure.Refusal) {
+	switch {
+	case p.call == nil:
+		step.Tell(&Put{Waiter: p.id, Err: refusal})
+	case c.calls[p.call.ID] == p.call:
+		c.tellEnqueued(step, p.call, &p.task, refusal)
+		c.follow(p)
+		c.finishIfDue(step, p.call)
 	}
 }
 

@@ -114,7 +114,8 @@ type (
 		Expiring bool
 	}
 
-	// TaskFinished ends a task. The outcome's Attempts, Token and StartedAt are the task's.
+	// TaskFinished ends a task. The outcome's Attempts, Token and StartedAt are the task's, and not of the record, but
+	// for one that joined another and ends as that did.
 	TaskFinished struct {
 		ID      uint64
 		Tries   uint32

@@ -71,7 +71,9 @@ type QueueServiceClient interface {
 	// queue is done in the background.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	PurgeQueue(ctx context.Context, in *PurgeQueueRequest, opts ...grpc.CallOption) (*PurgeQueueResponse, error)
-	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted.
+	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted. Submissions that wait
+	// for room in it are refused QUEUE_NOT_FOUND and reservations QUEUE_CLOSED: none of them goes to another queue of
+	// its name.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, FAILED_PRECONDITION / QUEUE_NOT_EMPTY.
 	DeleteQueue(ctx context.Context, in *DeleteQueueRequest, opts ...grpc.CallOption) (*DeleteQueueResponse, error)
 	// JoinQueue answers when every task of the queue has ended, or when `wait` is over.
@@ -249,7 +251,9 @@ type QueueServiceServer interface {
 	// queue is done in the background.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	PurgeQueue(context.Context, *PurgeQueueRequest) (*PurgeQueueResponse, error)
-	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted.
+	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted. Submissions that wait
+	// for room in it are refused QUEUE_NOT_FOUND and reservations QUEUE_CLOSED: none of them goes to another queue of
+	// its name.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, FAILED_PRECONDITION / QUEUE_NOT_EMPTY.
 	DeleteQueue(context.Context, *DeleteQueueRequest) (*DeleteQueueResponse, error)
 	// JoinQueue answers when every task of the queue has ended, or when `wait` is over.

@@ -2745,7 +2745,13 @@ type TaskFinished struct {
 	// The last attempt's worker.
 	Worker string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
 	// As in TaskPut, where it is not here.
-	Since         uint64 `protobuf:"varint,10,opt,name=since,proto3" json:"since,omitempty"`
+	Since uint64 `protobuf:"varint,10,opt,name=since,proto3" json:"since,omitempty"`
+	// Of a task that joined another: that one's attempts; 0 otherwise and inside a TaskPut.
+	Attempts uint32 `protobuf:"varint,11,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// The last one's token.
+	Token uint64 `protobuf:"varint,12,opt,name=token,proto3" json:"token,omitempty"`
+	// And when it began.
+	StartedAt     int64 `protobuf:"varint,13,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2846,6 +2852,27 @@ func (x *TaskFinished) GetWorker() string {
 func (x *TaskFinished) GetSince() uint64 {
 	if x != nil {
 		return x.Since
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetStartedAt() int64 {
+	if x != nil {
+		return x.StartedAt
 	}
 	return 0
 }
@@ -3525,7 +3552,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x0eTaskCancelling\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12\x1a\n" +
-	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\xa5\x02\n" +
+	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\xf6\x02\n" +
 	"\fTaskFinished\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x10\n" +
@@ -3538,7 +3565,11 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x05tries\x18\b \x01(\rR\x05tries\x12\x16\n" +
 	"\x06worker\x18\t \x01(\tR\x06worker\x12\x14\n" +
 	"\x05since\x18\n" +
-	" \x01(\x04R\x05since\"\x1d\n" +
+	" \x01(\x04R\x05since\x12\x1a\n" +
+	"\battempts\x18\v \x01(\rR\battempts\x12\x14\n" +
+	"\x05token\x18\f \x01(\x04R\x05token\x12\x1d\n" +
+	"\n" +
+	"started_at\x18\r \x01(\x03R\tstartedAt\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xad\x03\n" +
 	"\vSchedulePut\x12\x0e\n" +
