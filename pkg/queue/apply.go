@@ -342,7 +342,7 @@ func (c *Core) leave(t *task) {
 	c.wall.Remove(t)
 	c.unretain(t)
 	c.leases.Remove(t)
-	t.timeoutAt, t.graceAt, t.since = 0, 0, 0
+	t.timeoutAt, t.graceAt, t.since, t.early = 0, 0, 0, false
 }
 
 // poisonous tells whether a task waits to learn if the workers that it was lost with are dead.

@@ -132,6 +132,7 @@ type task struct {
 	peerPlace     int32 // one more than its index in peer.attempts
 	retainedPlace int32
 
+	early     bool       // volatile: purged, and forgotten as soon as others know of its end
 	watched   int32      // volatile: watchers
 	since     pure.Lease // volatile: when the attempt began; 0 is before this term
 	timeoutAt pure.Lease // volatile: the broker's own patience, 0 if none

@@ -185,7 +185,7 @@ func TestWhatWaitsAtADeletedQueueIsRefused(t *testing.T) {
 	b.newQueue(t, Settings{})
 	refused := 0
 	for _, e := range b.drainWork() {
-		err := error(nil)
+		var err error
 		switch e := e.(type) {
 		case *Put:
 			err = e.Err
