@@ -174,8 +174,13 @@ func (s *taskService) RetryTasks(ctx context.Context, req *weftv1.RetryTasksRequ
 		return nil, statusError(invalid("task_ids", "or queue must be set, one of them"))
 	case named && (req.GetKind() != "" || after != 0):
 		return nil, statusError(invalid("task_ids", "must not be set beside kind or page_token"))
+	case inQueue && req.GetRequestId() != "":
+		return nil, statusError(invalid("request_id", "must not be set beside queue: what failed again is tried again"))
 	}
-	cmd := &shard.RetryTasks{Namespace: orDefault(req.GetNamespace()), Queue: req.GetQueue(), Kind: req.GetKind(), After: after}
+	cmd := &shard.RetryTasks{
+		Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(),
+		Queue: req.GetQueue(), Kind: req.GetKind(), After: after,
+	}
 	for _, s := range req.GetTaskIds() {
 		id, err := taskID(s)
 		if err != nil {

@@ -38,9 +38,9 @@ var recordGenerators = map[string]func(*rapid.T) any{
 		}
 	},
 	"taskRetried": func(t *rapid.T) any {
-		return &queue.TaskRetried{ID: drawID(t), End: drawEnd(t), Next: drawWall(t), Tries: drawCount(t), Error: drawError(t), EndedAt: drawWall(t), Worker: drawText(t)}
+		return &queue.TaskRetried{ID: drawID(t), End: drawEnd(t), Next: drawWall(t), Tries: drawCount(t), Error: drawError(t), EndedAt: drawWall(t), Worker: drawText(t), Since: drawID(t)}
 	},
-	"taskReady": func(t *rapid.T) any { return &queue.TaskReady{ID: drawID(t)} },
+	"taskReady": func(t *rapid.T) any { return &queue.TaskReady{ID: drawID(t), Since: drawID(t)} },
 	"taskLosses": func(t *rapid.T) any {
 		return &queue.TaskLosses{ID: drawID(t), Losses: drawCount(t), Suspects: drawSessions(t)}
 	},
@@ -48,14 +48,14 @@ var recordGenerators = map[string]func(*rapid.T) any{
 		return &queue.TaskCancelling{ID: drawID(t), Grace: drawDuration(t), Expiring: drawBool(t)}
 	},
 	"taskFinished": func(t *rapid.T) any {
-		return &queue.TaskFinished{ID: drawID(t), Tries: drawCount(t), Outcome: drawOutcome(t)}
+		return &queue.TaskFinished{ID: drawID(t), Tries: drawCount(t), Outcome: drawOutcome(t), Since: drawID(t)}
 	},
 	"taskUnblocked": func(t *rapid.T) any {
 		state := rapid.SampledFrom([]queue.State{queue.Scheduled, queue.Blocked, queue.Ready}).Draw(t, "state")
-		return &queue.TaskUnblocked{ID: drawID(t), Dependency: drawID(t), State: state, Next: drawWall(t)}
+		return &queue.TaskUnblocked{ID: drawID(t), Dependency: drawID(t), State: state, Next: drawWall(t), Since: drawID(t)}
 	},
 	"taskRevived": func(t *rapid.T) any {
-		r := &queue.TaskRevived{ID: drawID(t), State: queue.Ready, Undue: drawBool(t)}
+		r := &queue.TaskRevived{ID: drawID(t), State: queue.Ready, Undue: drawBool(t), Since: drawID(t), RequestID: drawText(t), With: drawID(t)}
 		if drawBool(t) {
 			r.State, r.Waits = queue.Blocked, []uint64{drawID(t), drawID(t)}
 		}
@@ -230,6 +230,7 @@ func drawOutcome(t *rapid.T) *queue.Outcome {
 	return &queue.Outcome{
 		State: queue.State(rapid.IntRange(int(queue.Succeeded), int(queue.Expired)).Draw(t, "outcome")), End: drawEnd(t),
 		Result: drawPayload(t), Error: drawError(t), Worker: drawText(t), FinishedAt: drawWall(t), Spooled: drawBool(t),
+		Attempts: drawCount(t), Token: drawID(t), StartedAt: drawWall(t),
 	}
 }
 
@@ -247,7 +248,8 @@ func drawTask(t *rapid.T) *queue.TaskState {
 	if drawBool(t) {
 		s.Extra = &queue.Extra{
 			Losses: drawCount(t) | 1, Suspects: drawSessions(t), LastError: drawError(t), CancelGrace: drawDuration(t),
-			Expiring: drawBool(t), Waits: drawIDs(t), Joined: drawID(t), Detached: drawBool(t),
+			Expiring: drawBool(t), Waits: drawIDs(t), Joined: drawID(t), Detached: drawBool(t), Since: drawID(t),
+			RetriedBy: drawText(t), RetriedWith: drawID(t),
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "joiners") {
 			s.Joiners = append(s.Joiners, drawText(t))

@@ -120,7 +120,11 @@ func appendFinished(b []byte, r *queue.TaskFinished) []byte {
 		b = wire.Uint(b, 7, 1)
 	}
 	b = wire.Uint(b, 8, uint64(r.Tries))
-	return wire.String(b, 9, o.Worker)
+	b = wire.String(b, 9, o.Worker)
+	b = wire.Uint(b, 10, r.Since)
+	b = wire.Uint(b, 11, uint64(o.Attempts))
+	b = wire.Uint(b, 12, o.Token)
+	return wire.Uint(b, 13, uint64(o.StartedAt))
 }
 
 func appendPayload(b []byte, field wire.Number, p queue.Payload) []byte {
@@ -157,7 +161,8 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 		Suspects: sessionIDs(t.Suspects), Token: t.Token, SessionId: sessionID(t.Session),
 		StartedAt: int64(t.StartedAt), LastError: errorMessage(t.LastError), CancelGrace: int64(t.CancelGrace),
 		Acknowledged: t.Acknowledged, Expiring: t.Expiring, Waits: t.Waits, Joined: t.Joined, Detached: t.Detached,
-		Joiners: t.Joiners, Checkpoint: checkpointMessage(t.Checkpoint), Partials: payloadMessages(t.Partials),
+		Joiners: t.Joiners, Since: t.Since, RetriedBy: t.RetriedBy, RetriedWith: t.RetriedWith,
+		Checkpoint: checkpointMessage(t.Checkpoint), Partials: payloadMessages(t.Partials),
 	}
 	for i := range t.History {
 		m.History = append(m.History, attemptMessage(&t.History[i]))
@@ -263,15 +268,16 @@ func rareMessage(rec any) *journalv1.Record {
 	case *queue.TaskRetried:
 		return &journalv1.Record{Change: &journalv1.Record_TaskRetried{TaskRetried: &journalv1.TaskRetried{
 			Id: r.ID, End: uint32(r.End), RunAt: int64(r.Next), Tries: r.Tries, Error: errorMessage(r.Error),
-			EndedAt: int64(r.EndedAt), Worker: r.Worker,
+			EndedAt: int64(r.EndedAt), Worker: r.Worker, Since: r.Since,
 		}}}
 	case *queue.TaskUnblocked:
 		return &journalv1.Record{Change: &journalv1.Record_TaskUnblocked{TaskUnblocked: &journalv1.TaskUnblocked{
-			Id: r.ID, Dependency: r.Dependency, State: uint32(r.State), Next: int64(r.Next),
+			Id: r.ID, Dependency: r.Dependency, State: uint32(r.State), Next: int64(r.Next), Since: r.Since,
 		}}}
 	case *queue.TaskRevived:
 		return &journalv1.Record{Change: &journalv1.Record_TaskRevived{TaskRevived: &journalv1.TaskRevived{
-			Id: r.ID, State: uint32(r.State), Waits: r.Waits, Undue: r.Undue,
+			Id: r.ID, State: uint32(r.State), Waits: r.Waits, Undue: r.Undue, Since: r.Since,
+			RequestId: r.RequestID, With: r.With,
 		}}}
 	case *queue.TaskJoined:
 		return &journalv1.Record{Change: &journalv1.Record_TaskJoined{TaskJoined: &journalv1.TaskJoined{
@@ -284,7 +290,7 @@ func rareMessage(rec any) *journalv1.Record {
 	case *queue.TaskDetached:
 		return &journalv1.Record{Change: &journalv1.Record_TaskDetached{TaskDetached: &journalv1.TaskDetached{Id: r.ID}}}
 	case *queue.TaskReady:
-		return &journalv1.Record{Change: &journalv1.Record_TaskReady{TaskReady: &journalv1.TaskReady{Id: r.ID}}}
+		return &journalv1.Record{Change: &journalv1.Record_TaskReady{TaskReady: &journalv1.TaskReady{Id: r.ID, Since: r.Since}}}
 	case *queue.TaskLosses:
 		return &journalv1.Record{Change: &journalv1.Record_TaskLosses{TaskLosses: &journalv1.TaskLosses{
 			Id: r.ID, Losses: r.Losses, Suspects: sessionIDs(r.Suspects),

@@ -131,7 +131,7 @@ func (s *script) config(d *datadriven.TestData) {
 		CompactAfter: w.number("compact-after", 0), PurgeStep: w.number("purge-step", 0),
 		Limits: queue.Limits{
 			Bytes: int64(w.number("state-bytes", 0)), NamespaceBytes: int64(w.number("namespace-bytes", 0)),
-			NamespaceTasks: int(w.number("namespace-tasks", 0)),
+			Tasks: int(w.number("state-tasks", 0)), NamespaceTasks: int(w.number("namespace-tasks", 0)),
 		},
 		StepRecordsMax: int(w.number("step-records", 0)),
 	}

@@ -181,10 +181,12 @@ func (s *script) peek(d *datadriven.TestData) {
 }
 
 func (s *script) retry(d *datadriven.TestData) {
-	c := &RetryTasks{Namespace: scriptNamespace}
+	c := &RetryTasks{Namespace: scriptNamespace, RequestID: words{d}.text("request", "")}
 	for _, a := range d.CmdArgs {
-		id, _ := queue.ParseID(a.Key)
-		c.IDs = append(c.IDs, id)
+		if a.Key != "only" && a.Key != "request" {
+			id, _ := queue.ParseID(a.Key)
+			c.IDs = append(c.IDs, id)
+		}
 	}
 	s.decide(c, s.replyTo(func(v any) string { return fmt.Sprintf("%d tasks", v.(RetryPage).Tasks) }))
 }

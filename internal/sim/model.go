@@ -84,6 +84,8 @@ type modelTask struct {
 	requested  bool // a request joined it
 	detached   bool
 	revived    bool
+	purged     bool // it was in its state when that was purged
+	retriedBy  string
 	since      uint64 // the highest token when it was tried again
 	past       []string
 	expiring   bool
@@ -362,7 +364,7 @@ func (m *model) acknowledged(r *journalv1.CallAcknowledged) {
 				k.acked[i], t.acked = true, true
 				kept := slices.Contains(r.Kept, i)
 				// Kept may be one that nobody waits for by the journal: a submission that waits for room may be after it.
-				if !kept && (m.awaited(t.id) || t.requested) {
+				if !kept && !t.dropped && (m.awaited(t.id) || t.requested) { // its retention may have been over
 					m.fail("task %d is not kept, and somebody waits for it", t.id)
 				}
 				t.dropped = t.dropped || !kept && (t.opts == nil || t.opts.Retention < 0)

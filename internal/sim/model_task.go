@@ -181,10 +181,12 @@ func (m *model) cancelling(r *journalv1.TaskCancelling) {
 		if !t.state.Held() {
 			m.fail("task %d is %v and to be stopped", t.id, t.state)
 		}
-		if r.Expiring {
+		switch {
+		case r.Expiring && t.expiring: // it is to stop sooner, and the clock may be behind its deadline by now
+		case r.Expiring:
 			m.expires(t)
 			t.expiring = true
-		} else {
+		default:
 			m.asked(t)
 		}
 		m.set(t, queue.Cancelling)
@@ -237,6 +239,12 @@ func (m *model) finished(r *journalv1.TaskFinished) {
 	m.set(t, state)
 	t.outcome, t.outcomeEnd, t.finishedAt, t.result = recordText(r), end, pure.Wall(r.FinishedAt), string(r.Result.GetData())
 	t.tries, t.suspects, t.next, t.waits = r.Tries, nil, 0, nil
+	switch {
+	case t.joined != 0:
+		t.attempts, t.token = r.Attempts, r.Token
+	case r.Attempts != 0 || r.Token != 0:
+		m.fail("task %d joined none, and ends with attempts of another", t.id)
+	}
 }
 
 // poisoned holds the poison guard to three workers that were lost with a task for good.

@@ -187,7 +187,7 @@ func (c *Core) applyUnblocked(rec *TaskUnblocked) {
 	t.with(func(x *Extra) { x.Waits = without(x.Waits, rec.Dependency) })
 	t.Next = rec.Next
 	c.grow(t, weight(&t.TaskState)-before)
-	c.setState(t, rec.State)
+	c.setState(t, rec.State, rec.Since)
 	c.enter(t)
 }
 
@@ -230,6 +230,7 @@ func (c *Core) unblock(step *pure.Step, t, on *task) {
 	case t.RunAt > step.Wall:
 		rec.State, rec.Next = Scheduled, t.RunAt
 	}
+	rec.Since = t.queue.since(step, rec.State)
 	c.emit(step, rec)
 	c.tellUpdate(step, t)
 }

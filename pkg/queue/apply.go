@@ -105,7 +105,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 		t.call.add(t)
 	}
 	c.account(q, weight(&t.TaskState), 1)
-	q.counts[t.State]++
+	q.count(t, 1)
 	c.enter(t)
 	c.suspect(t)
 	c.depend(t)
@@ -119,7 +119,7 @@ func (c *Core) applyDispatched(rec *TaskDispatched) {
 	c.leave(t)
 	t.Token, t.Session, t.StartedAt, t.Attempts = rec.Token, rec.Session, rec.StartedAt, rec.Attempts
 	t.progress = nil
-	c.setState(t, Running)
+	c.setState(t, Running, 0)
 	c.enter(t)
 }
 
@@ -139,9 +139,9 @@ func (c *Core) applyRetried(rec *TaskRetried) {
 	t.Tries, t.Next = rec.Tries, rec.Next
 	c.grow(t, weight(&t.TaskState)-before)
 	if rec.Next != 0 {
-		c.setState(t, Scheduled)
+		c.setState(t, Scheduled, rec.Since)
 	} else {
-		c.setState(t, Ready)
+		c.setState(t, Ready, rec.Since)
 	}
 	c.enter(t)
 }
@@ -153,7 +153,7 @@ func (c *Core) applyReady(rec *TaskReady) {
 	}
 	c.leave(t)
 	t.Next = 0
-	c.setState(t, Ready)
+	c.setState(t, Ready, rec.Since)
 	c.enter(t)
 }
 
@@ -180,7 +180,7 @@ func (c *Core) applyCancelling(rec *TaskCancelling) {
 	}
 	t.with(func(x *Extra) { x.CancelGrace, x.Expiring = rec.Grace, rec.Expiring })
 	c.wall.Remove(t) // its deadline has nothing to say any more
-	c.setState(t, Cancelling)
+	c.setState(t, Cancelling, 0)
 }
 
 func (c *Core) applyFinished(rec *TaskFinished) {
@@ -201,9 +201,12 @@ func (c *Core) applyFinished(rec *TaskFinished) {
 		})
 	}
 	t.Outcome = rec.Outcome
+	if o := t.Outcome; t.Joined != 0 { // its attempts are those of the one that it joined
+		t.Attempts, t.Token, t.StartedAt = o.Attempts, o.Token, o.StartedAt
+	}
 	t.Outcome.Attempts, t.Outcome.Token, t.Outcome.StartedAt = t.Attempts, t.Token, t.StartedAt
 	c.grow(t, weight(&t.TaskState)-before)
-	c.setState(t, rec.Outcome.State)
+	c.setState(t, rec.Outcome.State, rec.Since)
 	c.enter(t)
 }
 
@@ -254,7 +257,7 @@ func (c *Core) applyTaskDropped(rec *TaskDropped) {
 func (c *Core) drop(t *task) {
 	c.leave(t)
 	c.undepend(t)
-	t.queue.counts[t.State]--
+	t.queue.count(t, -1)
 	c.soilQueueState(t.queue)
 	c.account(t.queue, -weight(&t.TaskState), -1)
 	if t.call != nil {
@@ -270,10 +273,14 @@ func (c *Core) drop(t *task) {
 	delete(c.tasks, t.ID)
 }
 
-func (c *Core) setState(t *task, s State) {
-	t.queue.counts[t.State]--
+// setState moves a task to another state. since is the record's.
+func (c *Core) setState(t *task, s State, since uint64) {
+	t.queue.count(t, -1)
 	t.State = s
-	t.queue.counts[s]++
+	if t.Since != since {
+		t.with(func(x *Extra) { x.Since = since })
+	}
+	t.queue.count(t, 1)
 	c.soilQueueState(t.queue)
 }
 
@@ -345,7 +352,7 @@ func (c *Core) leave(t *task) {
 	c.wall.Remove(t)
 	c.unretain(t)
 	c.leases.Remove(t)
-	t.timeoutAt, t.graceAt, t.since = 0, 0, 0
+	t.timeoutAt, t.graceAt, t.since, t.early = 0, 0, 0, false
 }
 
 // poisonous tells whether a task waits to learn if the workers that it was lost with are dead.

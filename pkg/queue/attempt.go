@@ -139,8 +139,13 @@ func backoff(o *Options, tries uint32, random uint64) time.Duration {
 }
 
 func (c *Core) retry(step *pure.Step, t *task, end End, next pure.Wall, tries uint32, err *Error) {
+	state := Ready
+	if next != 0 {
+		state = Scheduled
+	}
 	c.rec.retried = TaskRetried{
 		ID: t.ID, End: end, Next: next, Tries: tries, Error: err, EndedAt: step.Wall, Worker: c.sessionName(t.Session),
+		Since: t.queue.since(step, state),
 	}
 	c.emit(step, &c.rec.retried)
 	c.tellUpdate(step, t)
@@ -154,7 +159,7 @@ func (c *Core) finishTried(step *pure.Step, t *task, tries uint32, o *Outcome) {
 	if !t.Session.IsZero() {
 		o.Worker = c.sessionName(t.Session)
 	}
-	c.rec.finished = TaskFinished{ID: t.ID, Tries: tries, Outcome: o}
+	c.rec.finished = TaskFinished{ID: t.ID, Tries: tries, Outcome: o, Since: t.queue.since(step, o.State)}
 	c.emit(step, &c.rec.finished)
 	if t.call != nil && t.call.attached {
 		step.Tell(&Finished{Call: t.call.ID, Index: t.Index, ID: t.ID, Outcome: o})

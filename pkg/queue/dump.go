@@ -53,7 +53,8 @@ func (t *task) dump() string {
 		s.ID, s.Queue, s.Call, s.Index, s.Kind, s.RequestID, s.CreatedAt, s.RunAt, s.Payload.Encoding, s.Payload.Data, *s.Options)
 	add(" | %v next %d attempts %d tries %d losses %d suspects %x token %d session %x started %d cancelGrace %d acknowledged %v",
 		s.State, s.Next, s.Attempts, s.Tries, s.Losses, s.Suspects, s.Token, s.Session, s.StartedAt, s.CancelGrace, s.Acknowledged)
-	add(" expiring %v detached %v waits %v joined %d joiners %q", s.Expiring, s.Detached, s.Waits, s.Joined, s.Joiners)
+	add(" expiring %v detached %v waits %v joined %d joiners %q since %d retried by %q with %d",
+		s.Expiring, s.Detached, s.Waits, s.Joined, s.Joiners, s.Since, s.RetriedBy, s.RetriedWith)
 	for i := range s.History {
 		a := &s.History[i]
 		add(" attempt %d by %s %d to %d end %d", a.Token, a.Worker, a.StartedAt, a.EndedAt, a.End)

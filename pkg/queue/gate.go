@@ -10,8 +10,13 @@ import (
 // running is how many of a queue's tasks are held.
 func (q *queue) running() uint64 { return q.counts[Running] + q.counts[Cancelling] }
 
-// size is how many tasks wait: what MaxSize bounds.
-func (q *queue) size() uint64 { return q.counts[Scheduled] + q.counts[Blocked] + q.counts[Ready] }
+// size is how many tasks wait: what MaxSize bounds. What is purged does so no more.
+func (q *queue) size() (n uint64) {
+	for s := Scheduled; s <= Ready; s++ {
+		n += q.counts[s] - q.gone[s]
+	}
+	return n
+}
 
 // unfinished is how many tasks have not ended.
 func (q *queue) unfinished() uint64 { return q.size() + q.running() }

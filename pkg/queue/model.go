@@ -188,6 +188,9 @@ type Extra struct {
 	History     []Attempt // that ended, the last ones
 	Waits       []uint64  // while blocked: tasks that have to end first
 	Joined      uint64    // the task of the same unique key that it joined
+	RetriedBy   string    // the last request that had it tried again by hand, by its id; empty if it had none
+	RetriedWith uint64    // the tasks of that request, see [fingerprint]
+	Since       uint64    // the counter's value when it came to its state, if its queue was being purged of that
 	Joiners     []string  // requests that joined it, by their ids; empty is that of some without
 	Checkpoint  *Checkpoint
 	Partials    []Payload // results before the end
@@ -249,14 +252,14 @@ type QueueState struct {
 	Purged Purged
 }
 
-// Purged says how far a queue is purged, by state: tasks with an id up to that one are, and where there are some,
-// the sweep has not come to them yet.
+// Purged says how far a queue is purged, by state: up to that value of the counter. Tasks that were in the state by then
+// are purged, and where there are some, the sweep has not come to them yet.
 type Purged [states]uint64
 
 // To is the last id that may be purged, in any state; 0 is that nothing is.
 func (p *Purged) To() uint64 { return slices.Max(p[:]) }
 
-// purge purges some states (bits) up to an id.
+// purge purges some states (bits) up to a value of the counter.
 func (p *Purged) purge(in uint32, to uint64) {
 	for s := range p {
 		if in&(1<<s) != 0 {

@@ -33,6 +33,7 @@ func (c *Core) applyQueuePut(rec *QueuePut, seq uint64) {
 		q.space.tasks += q.total
 		q.space.queues++
 	}
+	c.recount(q, &before)
 	c.nameQueue(q)
 	if before.Order != q.Order { // of a new queue too: a replay may have met its tasks before
 		q.reorder()
@@ -197,9 +198,9 @@ func (c *Core) UpdateQueue(step *pure.Step, namespace, queueName string, with fu
 	switch {
 	case s.equal(&q.Settings):
 		return nil
-	case s.Order != q.Order && q.counts[Ready] > 0:
+	case s.Order != q.Order && q.counts[Ready] > q.gone[Ready]:
 		return pure.Refuse(pure.QueueNotEmpty, "the order can be changed while no task is ready",
-			"queue", q.Name, "tasks", q.counts[Ready])
+			"queue", q.Name, "tasks", q.counts[Ready]-q.gone[Ready])
 	}
 	c.changeQueue(step, q, func(state *QueueState) { state.Settings = s })
 	return nil

@@ -26,7 +26,7 @@ func (c *Core) tend(step *pure.Step, q *queue) bool {
 	if q.unfinished() == 0 {
 		for _, waiter := range q.joiners {
 			delete(c.joiners, waiter)
-			step.Tell(&QueueJoined{Waiter: waiter, Queue: QueueView{q.QueueState, q.counts}})
+			step.Tell(&QueueJoined{Waiter: waiter, Queue: QueueView{q.QueueState, q.left()}})
 		}
 		q.joiners = nil
 	}
@@ -98,5 +98,5 @@ func (c *Core) ForgetJoin(waiter uint64) (view QueueView, waited bool, err error
 	if c.queueNames[name{q.Namespace, q.Name}] != q {
 		return QueueView{}, true, noQueue(q.Namespace, q.Name)
 	}
-	return QueueView{q.QueueState, q.counts}, true, nil
+	return QueueView{q.QueueState, q.left()}, true, nil
 }

@@ -58,7 +58,7 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 	case t.State == Scheduled && t.queue.purges(t): // which may say nothing of ready ones
 		c.purgeOne(step, t)
 	case t.State == Scheduled:
-		c.emit(step, &TaskReady{ID: t.ID})
+		c.emit(step, &TaskReady{ID: t.ID, Since: t.queue.since(step, Ready)})
 		c.tellUpdate(step, t)
 	case t.call != nil && !t.call.Session.IsZero() && !t.Acknowledged:
 		// Its client lives and will take it: a slow reader loses nothing, nor does one that is coming back.

@@ -51,7 +51,8 @@ const (
 	ErrorReason_ERROR_REASON_LEASE_LOST ErrorReason = 8
 	// [RESOURCE_EXHAUSTED] The call has too much that is not acknowledged; metadata: limit.
 	ErrorReason_ERROR_REASON_CALL_WINDOW_FULL ErrorReason = 9
-	// [RESOURCE_EXHAUSTED] The broker's state is at its limit; metadata: limit.
+	// [RESOURCE_EXHAUSTED] The broker's state is at its limit; metadata: limit, namespace if the limit is one of a
+	// namespace, field if one field of the request is what does not fit.
 	ErrorReason_ERROR_REASON_STATE_FULL ErrorReason = 10
 	// [RESOURCE_EXHAUSTED] The broker's disk is nearly full; what frees space still works.
 	ErrorReason_ERROR_REASON_DISK_LOW ErrorReason = 11

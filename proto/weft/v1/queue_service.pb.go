@@ -1379,7 +1379,7 @@ func (x *PurgeQueueRequest) GetStates() []TaskState {
 // PurgeQueueResponse counts.
 type PurgeQueueResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tasks that were in these states.
+	// Tasks that were in these states and not purged already.
 	Tasks         uint64 `protobuf:"varint,1,opt,name=tasks,proto3" json:"tasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

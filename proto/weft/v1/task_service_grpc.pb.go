@@ -64,7 +64,7 @@ type TaskServiceClient interface {
 	// PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.
 	SubmitTask(ctx context.Context, in *SubmitTaskRequest, opts ...grpc.CallOption) (*SubmitTaskResponse, error)
 	// SubmitTasks submits up to 1,000 tasks, each on its own merits: the response tells for each what
-	// SubmitTask would. Idempotent by request_id, as each task of its own.
+	// SubmitTask would. Idempotent by request_id, as each task of its own; an id of SubmitTask is another one.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, RESOURCE_EXHAUSTED / DISK_LOW.
 	SubmitTasks(ctx context.Context, in *SubmitTasksRequest, opts ...grpc.CallOption) (*SubmitTasksResponse, error)
 	// GetTask returns a task as it is now.
@@ -127,8 +127,9 @@ type TaskServiceClient interface {
 	// that were cancelled because a task that they are after did not succeed (dependency_failed), unless such a
 	// task still stands as failed, cancelled or expired. A task that was one of a call belongs to none from then on.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
-	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks of more than
-	// 4 MiB together). Of several named tasks none is changed then.
+	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, REQUEST_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks
+	// of more than 4 MiB together). Of several named tasks none is changed then.
+	// With names idempotent by request_id, while one of the tasks is known that no later request has had tried again.
 	RetryTasks(ctx context.Context, in *RetryTasksRequest, opts ...grpc.CallOption) (*RetryTasksResponse, error)
 	// ExplainTask says in a sentence why a task does not run, and what to do about it.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.
@@ -360,7 +361,7 @@ type TaskServiceServer interface {
 	// PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.
 	SubmitTask(context.Context, *SubmitTaskRequest) (*SubmitTaskResponse, error)
 	// SubmitTasks submits up to 1,000 tasks, each on its own merits: the response tells for each what
-	// SubmitTask would. Idempotent by request_id, as each task of its own.
+	// SubmitTask would. Idempotent by request_id, as each task of its own; an id of SubmitTask is another one.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, RESOURCE_EXHAUSTED / DISK_LOW.
 	SubmitTasks(context.Context, *SubmitTasksRequest) (*SubmitTasksResponse, error)
 	// GetTask returns a task as it is now.
@@ -423,8 +424,9 @@ type TaskServiceServer interface {
 	// that were cancelled because a task that they are after did not succeed (dependency_failed), unless such a
 	// task still stands as failed, cancelled or expired. A task that was one of a call belongs to none from then on.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
-	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks of more than
-	// 4 MiB together). Of several named tasks none is changed then.
+	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, REQUEST_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks
+	// of more than 4 MiB together). Of several named tasks none is changed then.
+	// With names idempotent by request_id, while one of the tasks is known that no later request has had tried again.
 	RetryTasks(context.Context, *RetryTasksRequest) (*RetryTasksResponse, error)
 	// ExplainTask says in a sentence why a task does not run, and what to do about it.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.

@@ -603,8 +603,8 @@ type QueuePut struct {
 	Closed bool `protobuf:"varint,13,opt,name=closed,proto3" json:"closed,omitempty"`
 	// Goes when its tasks have.
 	Deleting bool `protobuf:"varint,14,opt,name=deleting,proto3" json:"deleting,omitempty"`
-	// By state, as numbered there: tasks with ids up to this one are purged, or count as such, if their last attempt
-	// did not begin later. Empty is that nothing is purged.
+	// By state, as numbered there: tasks with ids up to this one are purged, or count as such, unless they came to the
+	// state later: see TaskPut's since. Empty is that nothing is purged.
 	Purged        []uint64 `protobuf:"varint,15,rep,packed,name=purged,proto3" json:"purged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -801,7 +801,9 @@ type TaskUnblocked struct {
 	// The state after, as in TaskPut.
 	State uint32 `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
 	// When it becomes ready, while scheduled.
-	Next          int64 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
+	Next int64 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -864,6 +866,13 @@ func (x *TaskUnblocked) GetNext() int64 {
 	return 0
 }
 
+func (x *TaskUnblocked) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // TaskRevived makes a final task wait again. It belongs to no call any more.
 type TaskRevived struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -874,7 +883,13 @@ type TaskRevived struct {
 	// If it is blocked: the tasks that it waits for, as in TaskPut.
 	Waits []uint64 `protobuf:"varint,3,rep,packed,name=waits,proto3" json:"waits,omitempty"`
 	// Its deadline has passed and has nothing to say any more.
-	Undue         bool `protobuf:"varint,4,opt,name=undue,proto3" json:"undue,omitempty"`
+	Undue bool `protobuf:"varint,4,opt,name=undue,proto3" json:"undue,omitempty"`
+	// As in TaskPut.
+	Since uint64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
+	// As retried_by in TaskPut.
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// As retried_with in TaskPut.
+	With          uint64 `protobuf:"fixed64,7,opt,name=with,proto3" json:"with,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -935,6 +950,27 @@ func (x *TaskRevived) GetUndue() bool {
 		return x.Undue
 	}
 	return false
+}
+
+func (x *TaskRevived) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *TaskRevived) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *TaskRevived) GetWith() uint64 {
+	if x != nil {
+		return x.With
+	}
+	return 0
 }
 
 // TaskJoined says that a request joined a task of the same unique key.
@@ -2330,10 +2366,16 @@ type TaskPut struct {
 	Detached bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
 	// Requests that joined it, by their ids; empty is that of some without.
 	Joiners []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
+	// A value of the shard's counter when it came to its state, if its queue was being purged of that; else 0.
+	Since uint64 `protobuf:"varint,30,opt,name=since,proto3" json:"since,omitempty"`
+	// The last request that had it tried again by hand, if that had an id.
+	RetriedBy string `protobuf:"bytes,31,opt,name=retried_by,json=retriedBy,proto3" json:"retried_by,omitempty"`
+	// A fingerprint of the tasks of that request.
+	RetriedWith uint64 `protobuf:"fixed64,32,opt,name=retried_with,json=retriedWith,proto3" json:"retried_with,omitempty"`
 	// What its next attempt goes on from.
-	Checkpoint *Checkpoint `protobuf:"bytes,30,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Checkpoint *Checkpoint `protobuf:"bytes,33,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	// Its partial results.
-	Partials      []*Payload `protobuf:"bytes,31,rep,name=partials,proto3" json:"partials,omitempty"`
+	Partials      []*Payload `protobuf:"bytes,34,rep,name=partials,proto3" json:"partials,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2571,6 +2613,27 @@ func (x *TaskPut) GetJoiners() []string {
 	return nil
 }
 
+func (x *TaskPut) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *TaskPut) GetRetriedBy() string {
+	if x != nil {
+		return x.RetriedBy
+	}
+	return ""
+}
+
+func (x *TaskPut) GetRetriedWith() uint64 {
+	if x != nil {
+		return x.RetriedWith
+	}
+	return 0
+}
+
 func (x *TaskPut) GetCheckpoint() *Checkpoint {
 	if x != nil {
 		return x.Checkpoint
@@ -2683,7 +2746,9 @@ type TaskRetried struct {
 	// When the attempt ended.
 	EndedAt int64 `protobuf:"varint,6,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	// Its worker.
-	Worker        string `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,8,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2767,11 +2832,20 @@ func (x *TaskRetried) GetWorker() string {
 	return ""
 }
 
+func (x *TaskRetried) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // TaskReady moves a scheduled task to the ready ones.
 type TaskReady struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which task.
-	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2809,6 +2883,13 @@ func (*TaskReady) Descriptor() ([]byte, []int) {
 func (x *TaskReady) GetId() uint64 {
 	if x != nil {
 		return x.Id
+	}
+	return 0
+}
+
+func (x *TaskReady) GetSince() uint64 {
+	if x != nil {
+		return x.Since
 	}
 	return 0
 }
@@ -2961,7 +3042,15 @@ type TaskFinished struct {
 	// Attempts charged in the end.
 	Tries uint32 `protobuf:"varint,8,opt,name=tries,proto3" json:"tries,omitempty"`
 	// The last attempt's worker.
-	Worker        string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
+	// As in TaskPut, where it is not here.
+	Since uint64 `protobuf:"varint,10,opt,name=since,proto3" json:"since,omitempty"`
+	// Of a task that joined another: that one's attempts; 0 otherwise and inside a TaskPut.
+	Attempts uint32 `protobuf:"varint,11,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// The last one's token.
+	Token uint64 `protobuf:"varint,12,opt,name=token,proto3" json:"token,omitempty"`
+	// And when it began.
+	StartedAt     int64 `protobuf:"varint,13,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3057,6 +3146,34 @@ func (x *TaskFinished) GetWorker() string {
 		return x.Worker
 	}
 	return ""
+}
+
+func (x *TaskFinished) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetStartedAt() int64 {
+	if x != nil {
+		return x.StartedAt
+	}
+	return 0
 }
 
 // TaskDropped forgets a task.
@@ -3556,19 +3673,24 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\bdeleting\x18\x0e \x01(\bR\bdeleting\x12\x16\n" +
 	"\x06purged\x18\x0f \x03(\x04R\x06purged\"\x1e\n" +
 	"\fQueueDropped\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"i\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x7f\n" +
 	"\rTaskUnblocked\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1e\n" +
 	"\n" +
 	"dependency\x18\x02 \x01(\x04R\n" +
 	"dependency\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\rR\x05state\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\x03R\x04next\"_\n" +
+	"\x04next\x18\x04 \x01(\x03R\x04next\x12\x14\n" +
+	"\x05since\x18\x05 \x01(\x04R\x05since\"\xa8\x01\n" +
 	"\vTaskRevived\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x14\n" +
 	"\x05waits\x18\x03 \x03(\x04R\x05waits\x12\x14\n" +
-	"\x05undue\x18\x04 \x01(\bR\x05undue\";\n" +
+	"\x05undue\x18\x04 \x01(\bR\x05undue\x12\x14\n" +
+	"\x05since\x18\x05 \x01(\x04R\x05since\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04with\x18\a \x01(\x06R\x04with\";\n" +
 	"\n" +
 	"TaskJoined\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
@@ -3680,7 +3802,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"started_at\x18\x03 \x01(\x03R\tstartedAt\x12\x19\n" +
 	"\bended_at\x18\x04 \x01(\x03R\aendedAt\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12,\n" +
-	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xec\a\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xc4\b\n" +
 	"\aTaskPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x12\n" +
@@ -3716,11 +3838,15 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06joined\x18\x1a \x01(\x04R\x06joined\x12\x1a\n" +
 	"\bexpiring\x18\x1b \x01(\bR\bexpiring\x12\x1a\n" +
 	"\bdetached\x18\x1c \x01(\bR\bdetached\x12\x18\n" +
-	"\ajoiners\x18\x1d \x03(\tR\ajoiners\x12;\n" +
+	"\ajoiners\x18\x1d \x03(\tR\ajoiners\x12\x14\n" +
+	"\x05since\x18\x1e \x01(\x04R\x05since\x12\x1d\n" +
 	"\n" +
-	"checkpoint\x18\x1e \x01(\v2\x1b.weft.journal.v1.CheckpointR\n" +
+	"retried_by\x18\x1f \x01(\tR\tretriedBy\x12!\n" +
+	"\fretried_with\x18  \x01(\x06R\vretriedWith\x12;\n" +
+	"\n" +
+	"checkpoint\x18! \x01(\v2\x1b.weft.journal.v1.CheckpointR\n" +
 	"checkpoint\x124\n" +
-	"\bpartials\x18\x1f \x03(\v2\x18.weft.journal.v1.PayloadR\bpartials\"\x90\x01\n" +
+	"\bpartials\x18\" \x03(\v2\x18.weft.journal.v1.PayloadR\bpartials\"\x90\x01\n" +
 	"\x0eTaskDispatched\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1d\n" +
@@ -3728,7 +3854,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"session_id\x18\x03 \x01(\fR\tsessionId\x12\x1d\n" +
 	"\n" +
 	"started_at\x18\x04 \x01(\x03R\tstartedAt\x12\x1a\n" +
-	"\battempts\x18\x05 \x01(\rR\battempts\"\xbd\x01\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\"\xd3\x01\n" +
 	"\vTaskRetried\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\rR\x03end\x12\x15\n" +
@@ -3736,9 +3862,11 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x05tries\x18\x04 \x01(\rR\x05tries\x12,\n" +
 	"\x05error\x18\x05 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\x12\x19\n" +
 	"\bended_at\x18\x06 \x01(\x03R\aendedAt\x12\x16\n" +
-	"\x06worker\x18\a \x01(\tR\x06worker\"\x1b\n" +
+	"\x06worker\x18\a \x01(\tR\x06worker\x12\x14\n" +
+	"\x05since\x18\b \x01(\x04R\x05since\"1\n" +
 	"\tTaskReady\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"P\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\"P\n" +
 	"\n" +
 	"TaskLosses\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
@@ -3747,7 +3875,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x0eTaskCancelling\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12\x1a\n" +
-	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\x8f\x02\n" +
+	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\xf6\x02\n" +
 	"\fTaskFinished\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x10\n" +
@@ -3758,7 +3886,13 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"finishedAt\x12\x18\n" +
 	"\aspooled\x18\a \x01(\bR\aspooled\x12\x14\n" +
 	"\x05tries\x18\b \x01(\rR\x05tries\x12\x16\n" +
-	"\x06worker\x18\t \x01(\tR\x06worker\"\x1d\n" +
+	"\x06worker\x18\t \x01(\tR\x06worker\x12\x14\n" +
+	"\x05since\x18\n" +
+	" \x01(\x04R\x05since\x12\x1a\n" +
+	"\battempts\x18\v \x01(\rR\battempts\x12\x14\n" +
+	"\x05token\x18\f \x01(\x04R\x05token\x12\x1d\n" +
+	"\n" +
+	"started_at\x18\r \x01(\x03R\tstartedAt\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xad\x03\n" +
 	"\vSchedulePut\x12\x0e\n" +
