@@ -237,7 +237,7 @@ func queueSettings(m *weftv1.Queue) (s queue.Settings, err *pure.Refusal) {
 func queueMessage(q *queue.QueueView) *weftv1.Queue {
 	m := &weftv1.Queue{
 		Name: q.Name, CreatedAt: timestamp(q.CreatedAt), Order: weftv1.QueueOrder(q.Order), MaxSize: q.MaxSize,
-		MaxRunning: q.MaxRunning, MaxRunningPerKey: q.MaxRunningPerKey, Paused: q.Paused, Closed: q.Closed,
+		MaxRunning: q.MaxRunning, MaxRunningPerKey: q.MaxRunningPerKey, Paused: q.Paused, Closed: q.Closed, ClosedAtOnce: q.AtOnce,
 		Unfinished: q.Unfinished(),
 		Counts: &weftv1.QueueCounts{
 			Scheduled: q.Counts[queue.Scheduled], Blocked: q.Counts[queue.Blocked], Ready: q.Counts[queue.Ready],

@@ -272,7 +272,7 @@ func drawQueue(t *rapid.T) queue.QueueState {
 			Order: queue.Order(rapid.IntRange(0, 3).Draw(t, "order")), MaxSize: drawID(t), MaxRunning: drawCount(t),
 			MaxRunningPerKey: drawCount(t), Rate: rapid.Float64().Draw(t, "rate"), Burst: drawCount(t),
 		},
-		Paused: drawBool(t), Closed: drawBool(t), Deleting: drawBool(t),
+		Paused: drawBool(t), Closed: drawBool(t), AtOnce: drawBool(t), Deleting: drawBool(t),
 	}
 	if to := drawID(t); drawBool(t) {
 		for i := range s.Purged {

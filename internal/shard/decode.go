@@ -205,7 +205,7 @@ func queuePutRecord(r *journalv1.QueuePut) *queue.QueuePut {
 			Order: queue.Order(r.Order), MaxSize: r.MaxSize, MaxRunning: r.MaxRunning, MaxRunningPerKey: r.MaxRunningPerKey,
 			Rate: r.Rate, Burst: r.Burst,
 		},
-		Paused: r.Paused, Closed: r.Closed, Deleting: r.Deleting,
+		Paused: r.Paused, Closed: r.Closed, AtOnce: r.AtOnce, Deleting: r.Deleting,
 	}
 	copy(s.Purged[:], r.Purged)
 	if r.Defaults != nil {

@@ -307,7 +307,7 @@ func queuePutMessage(s *queue.QueueState) *journalv1.Record {
 	m := &journalv1.QueuePut{
 		Id: s.ID, Namespace: s.Namespace, Name: s.Name, CreatedAt: int64(s.CreatedAt), Order: uint32(s.Order),
 		MaxSize: s.MaxSize, MaxRunning: s.MaxRunning, MaxRunningPerKey: s.MaxRunningPerKey, Rate: s.Rate, Burst: s.Burst,
-		Paused: s.Paused, Closed: s.Closed, Deleting: s.Deleting,
+		Paused: s.Paused, Closed: s.Closed, AtOnce: s.AtOnce, Deleting: s.Deleting,
 	}
 	if s.Purged != (queue.Purged{}) {
 		m.Purged = s.Purged[:]

@@ -155,6 +155,7 @@ func (m *model) sync(dump []string) {
 }
 
 func (m *model) entry(body []byte) {
+	m.spends(true)
 	for len(body) > 0 {
 		size, n := binary.Uvarint(body)
 		var rec journalv1.Record
@@ -164,6 +165,7 @@ func (m *model) entry(body []byte) {
 		}
 		m.records++
 		m.record(&rec)
+		m.spends(false)
 		m.plans.record(&rec)
 		body = body[n+int(size):]
 	}

@@ -120,11 +120,12 @@ func (q *Queue) Resume(ctx context.Context) error {
 	})
 }
 
-// Close is Python's shutdown(): the queue takes no more tasks and hands out those that wait; then gets end with
-// [ErrQueueClosed]. It may be repeated.
+// Close is Python's shutdown(): the queue takes no more tasks and hands out those that wait, also those that come
+// back from whoever holds them; when there are none, gets end with [ErrQueueClosed]. It may be repeated.
 func (q *Queue) Close(ctx context.Context) error { return q.close(ctx, false) }
 
-// CloseNow is Python's shutdown(immediate=True): Close that cancels the tasks that wait.
+// CloseNow is Python's shutdown(immediate=True): Close that cancels the tasks that wait, and has gets end although
+// tasks are held.
 func (q *Queue) CloseNow(ctx context.Context) error { return q.close(ctx, true) }
 
 func (q *Queue) close(ctx context.Context, immediate bool) error {

@@ -20,8 +20,8 @@ func (c *Core) Dump() []string {
 		}
 		settings := q.Settings
 		settings.Defaults = nil
-		lines = append(lines, fmt.Sprintf("queue %d: %s/%s created %d %+v %+v paused %v closed %v deleting %v purged %v",
-			q.ID, q.Namespace, q.Name, q.CreatedAt, settings, defaults, q.Paused, q.Closed, q.Deleting, q.Purged))
+		lines = append(lines, fmt.Sprintf("queue %d: %s/%s created %d %+v %+v paused %v closed %v at once %v deleting %v purged %v",
+			q.ID, q.Namespace, q.Name, q.CreatedAt, settings, defaults, q.Paused, q.Closed, q.AtOnce, q.Deleting, q.Purged))
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.calls)) {
 		lines = append(lines, c.calls[id].dump())

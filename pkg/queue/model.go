@@ -242,6 +242,7 @@ type QueueState struct {
 	Settings
 	Paused   bool // hands out nothing
 	Closed   bool // takes nothing
+	AtOnce   bool // and was closed at once: nobody waits for what others hold
 	Deleting bool // goes when its tasks have
 
 	Purged Purged

@@ -38,7 +38,7 @@ func (c *Core) Reserve(step *pure.Step, r Reservation) error {
 	if q.waiting >= WaitersMax {
 		return pure.Refuse(pure.Overloaded, "too many reservations wait at the queue", "limit", WaitersMax)
 	}
-	if q.Closed && q.size() == 0 {
+	if q.spent() {
 		return closed(q)
 	}
 	kinds := sortedKinds(r.Kinds)

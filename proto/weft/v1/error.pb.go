@@ -82,7 +82,7 @@ const (
 	ErrorReason_ERROR_REASON_CALL_SPARSE ErrorReason = 22
 	// [RESOURCE_EXHAUSTED] As many tasks wait in the queue as may; metadata: queue, limit.
 	ErrorReason_ERROR_REASON_QUEUE_FULL ErrorReason = 23
-	// [FAILED_PRECONDITION] The queue takes no more tasks, or has none left to hand out; metadata: queue.
+	// [FAILED_PRECONDITION] The queue takes no more tasks, or none is left that it could hand out; metadata: queue.
 	ErrorReason_ERROR_REASON_QUEUE_CLOSED ErrorReason = 24
 	// [FAILED_PRECONDITION] The queue has tasks that have not ended, or that are ready; metadata: queue, tasks.
 	ErrorReason_ERROR_REASON_QUEUE_NOT_EMPTY ErrorReason = 25

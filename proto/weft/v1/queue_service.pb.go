@@ -110,7 +110,10 @@ type Queue struct {
 	// No more tasks are taken; set by CloseQueue and ReopenQueue.
 	Closed bool `protobuf:"varint,11,opt,name=closed,proto3" json:"closed,omitempty"`
 	// Tasks that have not ended; set by the broker.
-	Unfinished    uint64 `protobuf:"varint,12,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
+	Unfinished uint64 `protobuf:"varint,12,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
+	// It was closed with `immediate`: reservations do not wait for tasks that are held. Set by CloseQueue and
+	// ReopenQueue.
+	ClosedAtOnce  bool `protobuf:"varint,13,opt,name=closed_at_once,json=closedAtOnce,proto3" json:"closed_at_once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -227,6 +230,13 @@ func (x *Queue) GetUnfinished() uint64 {
 		return x.Unfinished
 	}
 	return 0
+}
+
+func (x *Queue) GetClosedAtOnce() bool {
+	if x != nil {
+		return x.ClosedAtOnce
+	}
+	return false
 }
 
 // RateLimit is a token bucket: it fills at a rate, and each attempt takes one out.
@@ -1107,7 +1117,7 @@ type CloseQueueRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Empty is "default".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Cancel the tasks that wait.
+	// Cancel the tasks that wait, and refuse reservations also while tasks are held, which end as they do.
 	Immediate     bool `protobuf:"varint,3,opt,name=immediate,proto3" json:"immediate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1747,7 +1757,7 @@ var File_weft_v1_queue_service_proto protoreflect.FileDescriptor
 
 const file_weft_v1_queue_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1bweft/v1/queue_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12weft/v1/task.proto\"\xfb\x03\n" +
+	"\x1bweft/v1/queue_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12weft/v1/task.proto\"\xa1\x04\n" +
 	"\x05Queue\x123\n" +
 	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$R\x04name\x129\n" +
 	"\n" +
@@ -1766,7 +1776,8 @@ const file_weft_v1_queue_service_proto_rawDesc = "" +
 	"\x06closed\x18\v \x01(\bR\x06closed\x12\x1e\n" +
 	"\n" +
 	"unfinished\x18\f \x01(\x04R\n" +
-	"unfinished\"f\n" +
+	"unfinished\x12$\n" +
+	"\x0eclosed_at_once\x18\r \x01(\bR\fclosedAtOnce\"f\n" +
 	"\tRateLimit\x128\n" +
 	"\n" +
 	"per_second\x18\x01 \x01(\x01B\x19\xbaH\x16\x12\x14@\x01\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00R\tperSecond\x12\x1f\n" +

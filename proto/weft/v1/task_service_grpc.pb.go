@@ -90,7 +90,8 @@ type TaskServiceClient interface {
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
 	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
 	// Idempotent by request_id for as long as that session lives.
-	// A queue that is closed and has no task left that waits says so at once.
+	// At a queue that is closed it is refused QUEUE_CLOSED once no task can come any more, as CloseQueue says; a
+	// reservation that waits does so until then, and one that does not is answered without tasks.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
 	// FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(ctx context.Context, in *ReserveTasksRequest, opts ...grpc.CallOption) (*ReserveTasksResponse, error)
@@ -352,7 +353,8 @@ type TaskServiceServer interface {
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
 	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
 	// Idempotent by request_id for as long as that session lives.
-	// A queue that is closed and has no task left that waits says so at once.
+	// At a queue that is closed it is refused QUEUE_CLOSED once no task can come any more, as CloseQueue says; a
+	// reservation that waits does so until then, and one that does not is answered without tasks.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
 	// FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(context.Context, *ReserveTasksRequest) (*ReserveTasksResponse, error)

@@ -571,7 +571,9 @@ type QueuePut struct {
 	Deleting bool `protobuf:"varint,14,opt,name=deleting,proto3" json:"deleting,omitempty"`
 	// By state, as numbered there: tasks with ids up to this one are purged, or count as such, if their last attempt
 	// did not begin later. Empty is that nothing is purged.
-	Purged        []uint64 `protobuf:"varint,15,rep,packed,name=purged,proto3" json:"purged,omitempty"`
+	Purged []uint64 `protobuf:"varint,15,rep,packed,name=purged,proto3" json:"purged,omitempty"`
+	// Closed at once: nobody waits for what others hold.
+	AtOnce        bool `protobuf:"varint,16,opt,name=at_once,json=atOnce,proto3" json:"at_once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -709,6 +711,13 @@ func (x *QueuePut) GetPurged() []uint64 {
 		return x.Purged
 	}
 	return nil
+}
+
+func (x *QueuePut) GetAtOnce() bool {
+	if x != nil {
+		return x.AtOnce
+	}
+	return false
 }
 
 // QueueDropped ends a queue.
@@ -3234,7 +3243,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xb0\x03\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xc9\x03\n" +
 	"\bQueuePut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -3253,7 +3262,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06paused\x18\f \x01(\bR\x06paused\x12\x16\n" +
 	"\x06closed\x18\r \x01(\bR\x06closed\x12\x1a\n" +
 	"\bdeleting\x18\x0e \x01(\bR\bdeleting\x12\x16\n" +
-	"\x06purged\x18\x0f \x03(\x04R\x06purged\"\x1e\n" +
+	"\x06purged\x18\x0f \x03(\x04R\x06purged\x12\x17\n" +
+	"\aat_once\x18\x10 \x01(\bR\x06atOnce\"\x1e\n" +
 	"\fQueueDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"i\n" +
 	"\rTaskUnblocked\x12\x0e\n" +
