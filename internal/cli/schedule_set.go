@@ -18,9 +18,9 @@ import (
 // scheduleFlags are the flags of what makes or changes a schedule.
 type scheduleFlags struct {
 	commandFlags
-	kind      string
-	payload   string
-	retention time.Duration
+	keepFlags
+	kind    string
+	payload string
 
 	cron    string
 	zone    string
@@ -41,7 +41,7 @@ func (f *scheduleFlags) add(cmd *cobra.Command) {
 	flags.SetInterspersed(true) // the command is what follows the two dashes
 	flags.StringVar(&f.kind, "kind", "", "tasks of this `kind`, for a worker's handler")
 	flags.StringVar(&f.payload, "payload", "", "the handler's input, `text`")
-	flags.DurationVar(&f.retention, "retention", 0, "keep outcomes so long (default 24h)")
+	f.keepFlags.add(cmd, "the queue's, else 24h")
 	flags.StringVar(&f.cron, "cron", "", "when: a `line` of five fields as in crontab(5), or @daily, \"@every 90s\" and the like")
 	flags.StringVar(&f.zone, "zone", "", "the time `zone`, as Europe/Berlin (default UTC)")
 	flags.StringVar(&f.catchUp, "catch-up", "", "`policy` for missed runs: skip, latest or all (default skip)")
@@ -81,7 +81,10 @@ func (f *scheduleFlags) task(cmd *cobra.Command, argv []string) (client.Spec, er
 	if err != nil {
 		return spec, err
 	}
-	spec.Retention = f.retention
+	if err := f.keepFlags.check(); err != nil {
+		return spec, err
+	}
+	f.keep(&spec)
 	switch {
 	case f.kind == "" && f.payload != "":
 		return spec, Usage("%s: --payload needs --kind", cmd.CommandPath())

@@ -18,10 +18,10 @@ import (
 // submitFlags are the flags of submit beside those of every command.
 type submitFlags struct {
 	commandFlags
-	kind      string
-	payload   string
-	delay     time.Duration
-	retention time.Duration
+	keepFlags
+	kind    string
+	payload string
+	delay   time.Duration
 }
 
 // submitCommand is `submit`.
@@ -31,7 +31,7 @@ func (a *App) submitCommand() *cobra.Command {
 		Use:   "submit [flags] -- COMMAND ARG...",
 		Short: "Submit a task and print its name, without waiting for it",
 		Long: "Submit a task and print its name, without waiting for it. The task goes on by itself; its outcome\n" +
-			"stays for 24 h. With --kind it is a task for a handler in place of a command.",
+			"stays for 24 h, a failure for 7 days. With --kind it is a task for a handler in place of a command.",
 		Example: "  " + a.Name + " wait $(" + a.Name + " submit -- sleep 10)",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := flags.task(cmd, args)
@@ -41,13 +41,13 @@ func (a *App) submitCommand() *cobra.Command {
 			return a.submit(cmd.Context(), spec)
 		},
 	}
-	flags.add(cmd)
+	flags.commandFlags.add(cmd)
 	flags.addWhen(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.kind, "kind", "", "a task of this `kind`, for a worker's handler")
 	f.StringVar(&flags.payload, "payload", "", "the handler's input, `text`")
 	f.DurationVar(&flags.delay, "delay", 0, "not before so much time has passed")
-	f.DurationVar(&flags.retention, "retention", 0, "keep the outcome so long (default 24h)")
+	flags.keepFlags.add(cmd, "the queue's, else 24h")
 	return cmd
 }
 
@@ -57,7 +57,10 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 	if err != nil {
 		return spec, err
 	}
-	spec.Retention = f.retention
+	if err := f.keepFlags.check(); err != nil {
+		return spec, err
+	}
+	f.keep(&spec)
 	switch {
 	case f.delay < 0:
 		return spec, Usage("--delay %v: 0s or more is possible", f.delay)

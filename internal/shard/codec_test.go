@@ -212,7 +212,7 @@ func drawOptions(t *rapid.T) *queue.Options {
 	o := &queue.Options{
 		Timeout: drawDuration(t), Grace: drawDuration(t), AttemptsMax: drawCount(t), InitialBackoff: drawDuration(t),
 		Multiplier: rapid.Float64().Draw(t, "multiplier"), BackoffMax: drawDuration(t),
-		Jitter: rapid.Float64().Draw(t, "jitter"), Retention: drawDuration(t), Daemon: drawBool(t), FailOnWorkerLost: drawBool(t),
+		Jitter: rapid.Float64().Draw(t, "jitter"), Retention: drawDuration(t), FailedRetention: drawDuration(t), Daemon: drawBool(t), FailOnWorkerLost: drawBool(t),
 	}
 	o.Priority = rapid.Int16().Draw(t, "priority")
 	o.Deadline, o.UniqueKey, o.FairnessKey, o.Exclusive = drawWall(t), drawText(t), drawText(t), drawBool(t)
@@ -230,6 +230,7 @@ func drawOutcome(t *rapid.T) *queue.Outcome {
 	return &queue.Outcome{
 		State: queue.State(rapid.IntRange(int(queue.Succeeded), int(queue.Expired)).Draw(t, "outcome")), End: drawEnd(t),
 		Result: drawPayload(t), Error: drawError(t), Worker: drawText(t), FinishedAt: drawWall(t), Spooled: drawBool(t),
+		Taken: drawBool(t),
 	}
 }
 

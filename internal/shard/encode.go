@@ -120,7 +120,11 @@ func appendFinished(b []byte, r *queue.TaskFinished) []byte {
 		b = wire.Uint(b, 7, 1)
 	}
 	b = wire.Uint(b, 8, uint64(r.Tries))
-	return wire.String(b, 9, o.Worker)
+	b = wire.String(b, 9, o.Worker)
+	if o.Taken {
+		b = wire.Uint(b, 10, 1)
+	}
+	return b
 }
 
 func appendPayload(b []byte, field wire.Number, p queue.Payload) []byte {
@@ -165,7 +169,7 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 	if o := t.Outcome; o != nil {
 		m.Outcome = &journalv1.TaskFinished{
 			State: uint32(o.State), End: uint32(o.End), Result: payloadMessage(o.Result), Error: errorMessage(o.Error),
-			FinishedAt: int64(o.FinishedAt), Spooled: o.Spooled, Worker: o.Worker,
+			FinishedAt: int64(o.FinishedAt), Spooled: o.Spooled, Worker: o.Worker, Taken: o.Taken,
 		}
 	}
 	return &journalv1.Record{Change: &journalv1.Record_TaskPut{TaskPut: m}}
@@ -185,7 +189,7 @@ func optionsMessage(o *queue.Options) *journalv1.Options {
 	return &journalv1.Options{
 		Timeout: int64(o.Timeout), Grace: int64(o.Grace), AttemptsMax: o.AttemptsMax,
 		InitialBackoff: int64(o.InitialBackoff), Multiplier: o.Multiplier, BackoffMax: int64(o.BackoffMax),
-		Jitter: o.Jitter, Retention: int64(o.Retention), Daemon: o.Daemon,
+		Jitter: o.Jitter, Retention: int64(o.Retention), FailedRetention: int64(o.FailedRetention), Daemon: o.Daemon,
 		FailOnWorkerLost: o.FailOnWorkerLost, Labels: o.Labels,
 		Priority: int32(o.Priority), Deadline: int64(o.Deadline), UniqueKey: o.UniqueKey, FairnessKey: o.FairnessKey,
 		WorkerLabels: o.WorkerLabels, Exclusive: o.Exclusive, After: o.After, RunOnFailure: o.RunOnFailure,

@@ -69,6 +69,8 @@ type modelTask struct {
 	suspects                []session.ID
 	token                   uint64
 	session                 session.ID
+	taken                   bool // whoever got it has ended it
+	purged                  bool // and goes any time
 	outcome                 string
 	outcomeEnd              queue.End
 	finishedAt              pure.Wall
@@ -367,7 +369,7 @@ func (m *model) acknowledged(r *journalv1.CallAcknowledged) {
 				if !kept && (m.awaited(t.id) || t.requested) {
 					m.fail("task %d is not kept, and somebody waits for it", t.id)
 				}
-				t.dropped = t.dropped || !kept && (t.opts == nil || t.opts.Retention < 0)
+				t.dropped = t.dropped || !kept && t.retention() < 0
 				if t.dropped && m.awaited(t.id) {
 					m.fail("task %d is dropped, and others wait for it", t.id)
 				}

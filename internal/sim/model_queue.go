@@ -64,8 +64,12 @@ func (m *model) queuePut(r *journalv1.QueuePut) {
 		}
 	case furthest(r) == 0 && furthest(q.last) > 0:
 		for _, id := range m.order {
-			if t := m.tasks[id]; q.purged[id] && t.state.Waits() && !t.revived {
+			t := m.tasks[id]
+			if q.purged[id] && t.state.Waits() && !t.revived {
 				m.fail("queue %d is purged, and task %d is %v", r.Id, id, t.state)
+			}
+			if t.queue == r.Id && t.state.Final() && (t.call == 0 || t.acked) && m.purges(t) {
+				t.purged = true // it stays until those that wait for it know
 			}
 		}
 		clear(q.purged)

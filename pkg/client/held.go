@@ -49,7 +49,7 @@ func (h *Held) Command() *weftv1.Command { return h.task.GetCommand() }
 func (h *Held) Lost() <-chan struct{} { return h.lost }
 
 // Done completes the task: Python's task_done. Again with the same attempt changes nothing, as long as the broker
-// knows the task; what is not held any more is [ErrLeaseLost], or [ErrTaskNotFound].
+// knows the task: a minute, or for the retention that was asked for; what is not held any more is [ErrLeaseLost], or [ErrTaskNotFound].
 func (h *Held) Done(ctx context.Context) error { return h.Complete(ctx, task.Payload{}) }
 
 // Complete is Done with a result, for those who wait for the task.

@@ -56,9 +56,10 @@ func Rate(perSecond float64, burst uint32) Setting {
 
 // TaskDefaults are taken by tasks that say nothing of their own; zero is the broker's.
 type TaskDefaults struct {
-	Timeout   time.Duration
-	Retry     Retry
-	Retention time.Duration
+	Timeout         time.Duration
+	Retry           Retry
+	Retention       time.Duration // see [Spec]
+	FailedRetention time.Duration
 }
 
 // Defaults are the settings of tasks that do not say otherwise.
@@ -70,6 +71,9 @@ func Defaults(d TaskDefaults) Setting {
 		}
 		if d.Retention != 0 {
 			q.Defaults.Retention = durationpb.New(d.Retention)
+		}
+		if d.FailedRetention != 0 {
+			q.Defaults.FailedRetention = durationpb.New(d.FailedRetention)
 		}
 	}}
 }

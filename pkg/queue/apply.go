@@ -3,6 +3,7 @@ package queue
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
@@ -335,7 +336,7 @@ func (c *Core) leave(t *task) {
 	c.wall.Remove(t)
 	c.unretain(t)
 	c.leases.Remove(t)
-	t.timeoutAt, t.graceAt, t.since = 0, 0, 0
+	t.timeoutAt, t.graceAt, t.since, t.purged = 0, 0, 0, false
 }
 
 // poisonous tells whether a task waits to learn if the workers that it was lost with are dead.
@@ -344,22 +345,39 @@ func (t *task) poisonous() bool { return int(t.Losses)+len(t.Suspects) >= Losses
 // dropAt is when a final task is forgotten.
 func (t *task) dropAt() pure.Wall {
 	end := t.Outcome.FinishedAt
+	asked := t.retention()
 	switch {
 	case t.queue.Deleting && (t.call == nil || t.Acknowledged):
 		return end
-	case t.Acknowledged && t.Options.Retention < 0 && len(t.Joiners) > 0:
+	case t.Acknowledged && asked < 0 && len(t.Joiners) > 0:
 		return end.Add(RetentionSubmitted) // its call knows, and a request of its own has joined it
-	case t.Acknowledged && t.Options.Retention < 0:
+	case t.Acknowledged && asked < 0:
 		return end // once those that wait for it know
-	case t.Options.Retention >= 0 && (t.call == nil || t.Acknowledged):
-		return end.Add(t.Options.Retention)
-	case t.Options.Retention >= 0:
-		return end.Add(max(t.Options.Retention, RetentionUnacknowledged))
+	case asked >= 0 && (t.call == nil || t.Acknowledged):
+		return end.Add(asked)
+	case asked >= 0:
+		return end.Add(max(asked, RetentionUnacknowledged))
 	case t.State == Failed:
 		return end.Add(RetentionFailed)
+	case t.taken():
+		return end.Add(RetentionTaken)
 	case t.call == nil:
 		return end.Add(RetentionSubmitted)
 	default:
 		return end.Add(RetentionUnacknowledged)
 	}
+}
+
+// retention is how long a final task was asked to stay, below 0 if nobody said.
+func (t *task) retention() time.Duration {
+	if t.State == Failed {
+		return t.Options.FailedRetention
+	}
+	return t.Options.Retention
+}
+
+// taken tells whether somebody got a task of no call and has ended it, and nobody asked for its outcome: what is left
+// to remember it for is that its end is told again.
+func (t *task) taken() bool {
+	return t.call == nil && t.State != Failed && t.Outcome.Taken && t.retention() < 0
 }

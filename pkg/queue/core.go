@@ -46,6 +46,8 @@ type Core struct {
 	waitedBytes int64              // of submissions that wait
 	held        bool               // they wait, whatever room there is
 
+	began pure.Lease // of the term
+
 	// Strangers counts records about entities that were not there.
 	Strangers int
 
@@ -131,6 +133,7 @@ type task struct {
 	retainedPlace int32
 
 	watched   int32      // volatile: watchers
+	purged    bool       // volatile: it goes as soon as those that wait for it know of its end
 	since     pure.Lease // volatile: when the attempt began; 0 is before this term
 	timeoutAt pure.Lease // volatile: the broker's own patience, 0 if none
 	graceAt   pure.Lease // volatile: the worker is away, and this long it may be; 0 if it is not

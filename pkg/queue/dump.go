@@ -65,8 +65,8 @@ func (t *task) dump() string {
 		add(" lastError %+v", *s.LastError)
 	}
 	if o := s.Outcome; o != nil {
-		add(" | outcome %v end %d result %d:%x attempts %d worker %s token %d started %d finished %d spooled %v",
-			o.State, o.End, o.Result.Encoding, o.Result.Data, o.Attempts, o.Worker, o.Token, o.StartedAt, o.FinishedAt, o.Spooled)
+		add(" | outcome %v end %d result %d:%x attempts %d worker %s token %d started %d finished %d spooled %v taken %v",
+			o.State, o.End, o.Result.Encoding, o.Result.Data, o.Attempts, o.Worker, o.Token, o.StartedAt, o.FinishedAt, o.Spooled, o.Taken)
 		if o.Error != nil {
 			add(" error %+v", *o.Error)
 		}

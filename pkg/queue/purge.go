@@ -124,6 +124,7 @@ func (c *Core) purgeOne(step *pure.Step, t *task) {
 		c.cancel(step, t, -1)
 	case t.call != nil && !t.Acknowledged: // its client is still to hear of it
 	case t.awaited(): // others are being told of its end
+		t.purged = true
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
 		c.forgetTask(step, t)

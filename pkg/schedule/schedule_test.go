@@ -137,7 +137,7 @@ func TestDefinitionsAreCompared(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Task.Spec.Payload.Data = nil
-	d.Task.Spec.Options = &queue.Options{Grace: queue.GraceDefault, Retention: -1}
+	d.Task.Spec.Options = &queue.Options{Grace: queue.GraceDefault, Retention: -1, FailedRetention: -1}
 	if again, err := b.Create(b.at(2), "n", "s", d, true); again != first || err != nil || again.Paused {
 		t.Errorf("an equal one: %v, %v", again, err)
 	}

@@ -54,8 +54,8 @@ type TaskServiceClient interface {
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
 	// ABORTED / SUPERSEDED, RESOURCE_EXHAUSTED / SLOW_STREAM; of single tasks see ExecuteRejection.
 	Execute(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecuteRequest, ExecuteResponse], error)
-	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
-	// says otherwise. Idempotent by request_id for as long as the task is known.
+	// SubmitTask submits one task that belongs to no call; its outcome stays as TaskSpec.retention
+	// says. Idempotent by request_id for as long as the task is known.
 	// With `wait` it waits for room in a queue that is full; the same request again takes over its place.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
 	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,
@@ -317,8 +317,8 @@ type TaskServiceServer interface {
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
 	// ABORTED / SUPERSEDED, RESOURCE_EXHAUSTED / SLOW_STREAM; of single tasks see ExecuteRejection.
 	Execute(grpc.BidiStreamingServer[ExecuteRequest, ExecuteResponse]) error
-	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
-	// says otherwise. Idempotent by request_id for as long as the task is known.
+	// SubmitTask submits one task that belongs to no call; its outcome stays as TaskSpec.retention
+	// says. Idempotent by request_id for as long as the task is known.
 	// With `wait` it waits for room in a queue that is full; the same request again takes over its place.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
 	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,

@@ -1714,8 +1714,8 @@ type Options struct {
 	BackoffMax int64 `protobuf:"varint,6,opt,name=backoff_max,json=backoffMax,proto3" json:"backoff_max,omitempty"`
 	// The random share.
 	Jitter float64 `protobuf:"fixed64,7,opt,name=jitter,proto3" json:"jitter,omitempty"`
-	// Of the outcome; -1 is not asked for.
-	Retention int64 `protobuf:"varint,8,opt,name=retention,proto3" json:"retention,omitempty"`
+	// Of the outcome, unless it failed; -1 is not asked for.
+	Retention int64 `protobuf:"zigzag64,8,opt,name=retention,proto3" json:"retention,omitempty"`
 	// Ends with its session.
 	Daemon bool `protobuf:"varint,9,opt,name=daemon,proto3" json:"daemon,omitempty"`
 	// Fails when its worker is lost.
@@ -1737,9 +1737,11 @@ type Options struct {
 	// Tasks that have to end first, as asked.
 	After []uint64 `protobuf:"varint,18,rep,packed,name=after,proto3" json:"after,omitempty"`
 	// And runs although they fail.
-	RunOnFailure  bool `protobuf:"varint,19,opt,name=run_on_failure,json=runOnFailure,proto3" json:"run_on_failure,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RunOnFailure bool `protobuf:"varint,19,opt,name=run_on_failure,json=runOnFailure,proto3" json:"run_on_failure,omitempty"`
+	// Of the outcome if it failed; -1 is not asked for.
+	FailedRetention int64 `protobuf:"zigzag64,20,opt,name=failed_retention,json=failedRetention,proto3" json:"failed_retention,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
@@ -1903,6 +1905,13 @@ func (x *Options) GetRunOnFailure() bool {
 		return x.RunOnFailure
 	}
 	return false
+}
+
+func (x *Options) GetFailedRetention() int64 {
+	if x != nil {
+		return x.FailedRetention
+	}
+	return 0
 }
 
 // Attempt is one that ended.
@@ -2671,7 +2680,9 @@ type TaskFinished struct {
 	// Attempts charged in the end.
 	Tries uint32 `protobuf:"varint,8,opt,name=tries,proto3" json:"tries,omitempty"`
 	// The last attempt's worker.
-	Worker        string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
+	// By the word of whoever got the task.
+	Taken         bool `protobuf:"varint,10,opt,name=taken,proto3" json:"taken,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2767,6 +2778,13 @@ func (x *TaskFinished) GetWorker() string {
 		return x.Worker
 	}
 	return ""
+}
+
+func (x *TaskFinished) GetTaken() bool {
+	if x != nil {
+		return x.Taken
+	}
+	return false
 }
 
 // TaskDropped forgets a task.
@@ -3338,7 +3356,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05stack\x18\x03 \x01(\tR\x05stack\x12\x1c\n" +
-	"\tpermanent\x18\x04 \x01(\bR\tpermanent\"\xd4\x04\n" +
+	"\tpermanent\x18\x04 \x01(\bR\tpermanent\"\xff\x04\n" +
 	"\aOptions\x12\x18\n" +
 	"\atimeout\x18\x01 \x01(\x03R\atimeout\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12!\n" +
@@ -3350,7 +3368,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\vbackoff_max\x18\x06 \x01(\x03R\n" +
 	"backoffMax\x12\x16\n" +
 	"\x06jitter\x18\a \x01(\x01R\x06jitter\x12\x1c\n" +
-	"\tretention\x18\b \x01(\x03R\tretention\x12\x16\n" +
+	"\tretention\x18\b \x01(\x12R\tretention\x12\x16\n" +
 	"\x06daemon\x18\t \x01(\bR\x06daemon\x12-\n" +
 	"\x13fail_on_worker_lost\x18\n" +
 	" \x01(\bR\x10failOnWorkerLost\x12\x16\n" +
@@ -3363,7 +3381,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\rworker_labels\x18\x10 \x03(\tR\fworkerLabels\x12\x1c\n" +
 	"\texclusive\x18\x11 \x01(\bR\texclusive\x12\x14\n" +
 	"\x05after\x18\x12 \x03(\x04R\x05after\x12$\n" +
-	"\x0erun_on_failure\x18\x13 \x01(\bR\frunOnFailure\"\xb1\x01\n" +
+	"\x0erun_on_failure\x18\x13 \x01(\bR\frunOnFailure\x12)\n" +
+	"\x10failed_retention\x18\x14 \x01(\x12R\x0ffailedRetention\"\xb1\x01\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x1d\n" +
@@ -3434,7 +3453,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x0eTaskCancelling\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12\x1a\n" +
-	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\x8f\x02\n" +
+	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\xa5\x02\n" +
 	"\fTaskFinished\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x10\n" +
@@ -3445,7 +3464,9 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"finishedAt\x12\x18\n" +
 	"\aspooled\x18\a \x01(\bR\aspooled\x12\x14\n" +
 	"\x05tries\x18\b \x01(\rR\x05tries\x12\x16\n" +
-	"\x06worker\x18\t \x01(\tR\x06worker\"\x1d\n" +
+	"\x06worker\x18\t \x01(\tR\x06worker\x12\x14\n" +
+	"\x05taken\x18\n" +
+	" \x01(\bR\x05taken\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xad\x03\n" +
 	"\vSchedulePut\x12\x0e\n" +
