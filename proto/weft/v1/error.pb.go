@@ -62,7 +62,8 @@ const (
 	ErrorReason_ERROR_REASON_TERM_ENDED ErrorReason = 13
 	// [RESOURCE_EXHAUSTED] The stream did not read what was sent to it; reconnect and resume.
 	ErrorReason_ERROR_REASON_SLOW_STREAM ErrorReason = 14
-	// [INVALID_ARGUMENT] A frame that does not fit the stream's protocol; metadata: field.
+	// [INVALID_ARGUMENT] A frame that does not fit the stream's protocol, or a first one that does not come; metadata: field,
+	// rule.
 	ErrorReason_ERROR_REASON_BAD_FRAME ErrorReason = 15
 	// [ABORTED] Another stream took over this session or call, or another request with the same id this one.
 	ErrorReason_ERROR_REASON_SUPERSEDED ErrorReason = 16

@@ -49,6 +49,7 @@ type TaskServiceClient interface {
 	// Execute is a call: one client's group of tasks. It submits in batches and receives acceptance,
 	// state changes and outcomes. It may be cut at any moment: a new stream that attaches with the
 	// same call_id and says what it has acknowledged gets the current state of the rest.
+	// The first frame has to come within 10 s.
 	// Both sides send a heartbeat at least every third of the session's TTL. A client that closes its side
 	// goes on hearing of outcomes for as long as its session lives.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
@@ -312,6 +313,7 @@ type TaskServiceServer interface {
 	// Execute is a call: one client's group of tasks. It submits in batches and receives acceptance,
 	// state changes and outcomes. It may be cut at any moment: a new stream that attaches with the
 	// same call_id and says what it has acknowledged gets the current state of the rest.
+	// The first frame has to come within 10 s.
 	// Both sides send a heartbeat at least every third of the session's TTL. A client that closes its side
 	// goes on hearing of outcomes for as long as its session lives.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
