@@ -136,6 +136,17 @@ func (c *Core) HeldBy(id session.ID) []Assignment {
 	return out
 }
 
+// Holder returns the session that holds a task, the zero one if none does.
+func (c *Core) Holder(id uint64) session.ID {
+	if t := c.tasks[id]; t != nil && t.peer != nil {
+		return t.peer.id
+	}
+	return session.ID{}
+}
+
+// Knows tells whether a session holds something, or waits for something.
+func (c *Core) Knows(id session.ID) bool { return c.peers[id] != nil }
+
 // Attempts is how many attempts a session holds.
 func (c *Core) Attempts(id session.ID) int {
 	if p := c.peers[id]; p != nil {

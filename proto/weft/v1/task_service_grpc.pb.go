@@ -89,7 +89,8 @@ type TaskServiceClient interface {
 	// Errors: NOT_FOUND / CALL_NOT_FOUND.
 	CancelCall(ctx context.Context, in *CancelCallRequest, opts ...grpc.CallOption) (*CancelCallResponse, error)
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
-	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
+	// own, independent of the connection, that lives for `lease`, is renewed by RenewTask, and ends when the
+	// last task that it holds is completed, failed or released.
 	// Idempotent by request_id for as long as that session lives.
 	// At a queue that is closed it is refused QUEUE_CLOSED once no task can come any more, as CloseQueue says; a
 	// reservation that waits does so until then, and one that does not is answered without tasks.
@@ -353,7 +354,8 @@ type TaskServiceServer interface {
 	// Errors: NOT_FOUND / CALL_NOT_FOUND.
 	CancelCall(context.Context, *CancelCallRequest) (*CancelCallResponse, error)
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
-	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
+	// own, independent of the connection, that lives for `lease`, is renewed by RenewTask, and ends when the
+	// last task that it holds is completed, failed or released.
 	// Idempotent by request_id for as long as that session lives.
 	// At a queue that is closed it is refused QUEUE_CLOSED once no task can come any more, as CloseQueue says; a
 	// reservation that waits does so until then, and one that does not is answered without tasks.
