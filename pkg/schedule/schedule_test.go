@@ -180,7 +180,8 @@ func TestANamespaceIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.Create(b.at(0), "n", "more", definition("10", CatchUpSkip), true); !refusedAs(err, pure.StateFull) {
+	_, err := b.Create(b.at(0), "n", "more", definition("10", CatchUpSkip), true)
+	if r, _ := errors.AsType[*pure.Refusal](err); r == nil || r.Reason != pure.StateFull || !slices.Equal(r.Meta, []string{"limit", fmt.Sprint(SchedulesMax)}) {
 		t.Errorf("one more: %v", err)
 	}
 	if _, err := b.Create(b.at(0), "m", "more", definition("10", CatchUpSkip), true); err != nil {
