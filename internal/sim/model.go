@@ -70,6 +70,7 @@ type modelTask struct {
 	token                   uint64
 	session                 session.ID
 	taken                   bool // whoever got it has ended it
+	forsaken                bool // it was cancelled because of another one
 	purged                  bool // and goes any time
 	outcome                 string
 	outcomeEnd              queue.End

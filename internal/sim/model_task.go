@@ -239,6 +239,7 @@ func (m *model) finished(r *journalv1.TaskFinished) {
 	}
 	m.set(t, state)
 	t.taken = r.Taken
+	t.forsaken = state == queue.Cancelled && end == 0 && t.joined == 0 && r.Error.GetReason() == "dependency_failed"
 	t.outcome, t.outcomeEnd, t.finishedAt, t.result = recordText(r), end, pure.Wall(r.FinishedAt), string(r.Result.GetData())
 	t.tries, t.suspects, t.next, t.waits = r.Tries, nil, 0, nil
 }
@@ -293,7 +294,7 @@ func (t *modelTask) keptUntil() pure.Wall {
 		keep = asked
 	case asked >= 0:
 		keep = max(keep, asked)
-	case t.state == queue.Failed:
+	case t.state == queue.Failed || t.forsaken:
 		keep = 7 * 24 * time.Hour
 	case t.call == 0 && t.taken:
 		keep = time.Minute
@@ -308,7 +309,7 @@ func (t *modelTask) retention() time.Duration {
 	switch {
 	case t.opts == nil:
 		return -1
-	case t.state == queue.Failed:
+	case t.state == queue.Failed || t.forsaken:
 		return time.Duration(t.opts.FailedRetention)
 	}
 	return time.Duration(t.opts.Retention)

@@ -357,7 +357,7 @@ func (t *task) dropAt() pure.Wall {
 		return end.Add(asked)
 	case asked >= 0:
 		return end.Add(max(asked, RetentionUnacknowledged))
-	case t.State == Failed:
+	case t.deadLetter():
 		return end.Add(RetentionFailed)
 	case t.taken():
 		return end.Add(RetentionTaken)
@@ -370,14 +370,18 @@ func (t *task) dropAt() pure.Wall {
 
 // retention is how long a final task was asked to stay, below 0 if nobody said.
 func (t *task) retention() time.Duration {
-	if t.State == Failed {
+	if t.deadLetter() {
 		return t.Options.FailedRetention
 	}
 	return t.Options.Retention
 }
 
+// deadLetter tells whether a final task is one that somebody may want to try again: with it those that were cancelled
+// because of it, so that a chain is there whole.
+func (t *task) deadLetter() bool { return t.State == Failed || t.forsaken() }
+
 // taken tells whether somebody got a task of no call and has ended it, and nobody asked for its outcome: what is left
 // to remember it for is that its end is told again.
 func (t *task) taken() bool {
-	return t.call == nil && t.State != Failed && t.Outcome.Taken && t.retention() < 0
+	return t.call == nil && !t.deadLetter() && t.Outcome.Taken && t.retention() < 0
 }

@@ -382,6 +382,7 @@ type TaskSpec struct {
 	Priority int32 `protobuf:"varint,13,opt,name=priority,proto3" json:"priority,omitempty"`
 	// Not after this moment: a task that waits ends EXPIRED, one that runs is told to stop, as if it
 	// were cancelled, and ends EXPIRED. Unset is none.
+	// Errors: INVALID_ARGUMENT / INVALID_FIELD if it is not after run_at: the task could never run.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Tasks of the namespace that have to end first, by their ids; at most 100. They must be known.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.
@@ -400,7 +401,7 @@ type TaskSpec struct {
 	// Never two attempts at a time, whatever becomes of a worker: when its connection drops, the task
 	// waits for the end of its session before it runs elsewhere.
 	Exclusive bool `protobuf:"varint,20,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
-	// How long the task stays known after it has failed, even if its call has acknowledged that: a dead letter,
+	// How long the task stays known after it has failed, or was cancelled because one that it is after did, even if its call has acknowledged that: a dead letter,
 	// to be looked at and tried again (RetryTasks). At most 90 days. Unset it is the queue's; if that has none
 	// either: of a call until the call acknowledges it, else 7 days, whoever submitted it and whoever ended it.
 	FailedRetention *durationpb.Duration `protobuf:"bytes,21,opt,name=failed_retention,json=failedRetention,proto3" json:"failed_retention,omitempty"`
