@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ const pageDefault = 100
 type taskService struct {
 	weftv1.UnimplementedTaskServiceServer
 	loop    *shard.Loop
+	log     *slog.Logger
 	outputs *outputs
 	waiters *atomic.Uint64 // names for requests that wait
 }

@@ -212,7 +212,7 @@ func drawOptions(t *rapid.T) *queue.Options {
 	o := &queue.Options{
 		Timeout: drawDuration(t), Grace: drawDuration(t), AttemptsMax: drawCount(t), InitialBackoff: drawDuration(t),
 		Multiplier: rapid.Float64().Draw(t, "multiplier"), BackoffMax: drawDuration(t),
-		Jitter: rapid.Float64().Draw(t, "jitter"), Retention: drawDuration(t), Daemon: drawBool(t), FailOnWorkerLost: drawBool(t),
+		Jitter: rapid.Float64().Draw(t, "jitter"), Retention: drawDuration(t), FailedRetention: drawDuration(t), Daemon: drawBool(t), FailOnWorkerLost: drawBool(t),
 	}
 	o.Priority = rapid.Int16().Draw(t, "priority")
 	o.Deadline, o.UniqueKey, o.FairnessKey, o.Exclusive = drawWall(t), drawText(t), drawText(t), drawBool(t)
@@ -231,6 +231,7 @@ func drawOutcome(t *rapid.T) *queue.Outcome {
 		State: queue.State(rapid.IntRange(int(queue.Succeeded), int(queue.Expired)).Draw(t, "outcome")), End: drawEnd(t),
 		Result: drawPayload(t), Error: drawError(t), Worker: drawText(t), FinishedAt: drawWall(t), Spooled: drawBool(t),
 		Attempts: drawCount(t), Token: drawID(t), StartedAt: drawWall(t),
+		Taken: drawBool(t),
 	}
 }
 
@@ -274,7 +275,7 @@ func drawQueue(t *rapid.T) queue.QueueState {
 			Order: queue.Order(rapid.IntRange(0, 3).Draw(t, "order")), MaxSize: drawID(t), MaxRunning: drawCount(t),
 			MaxRunningPerKey: drawCount(t), Rate: rapid.Float64().Draw(t, "rate"), Burst: drawCount(t),
 		},
-		Paused: drawBool(t), Closed: drawBool(t), Deleting: drawBool(t),
+		Paused: drawBool(t), Closed: drawBool(t), AtOnce: drawBool(t), Deleting: drawBool(t),
 	}
 	if to := drawID(t); drawBool(t) {
 		for i := range s.Purged {

@@ -187,7 +187,7 @@ func finishedRecord(r *journalv1.TaskFinished) (any, error) {
 func toOutcome(r *journalv1.TaskFinished) *queue.Outcome {
 	return &queue.Outcome{
 		State: queue.State(r.State), End: queue.End(r.End), Result: toPayload(r.Result), Error: toError(r.Error),
-		FinishedAt: pure.Wall(r.FinishedAt), Spooled: r.Spooled, Worker: r.Worker,
+		FinishedAt: pure.Wall(r.FinishedAt), Spooled: r.Spooled, Worker: r.Worker, Taken: r.Taken,
 		Attempts: r.Attempts, Token: r.Token, StartedAt: pure.Wall(r.StartedAt),
 	}
 }
@@ -228,7 +228,7 @@ func toOptions(m *journalv1.Options) *queue.Options {
 	return &queue.Options{
 		Timeout: time.Duration(m.Timeout), Grace: time.Duration(m.Grace), AttemptsMax: m.AttemptsMax,
 		InitialBackoff: time.Duration(m.InitialBackoff), Multiplier: m.Multiplier,
-		BackoffMax: time.Duration(m.BackoffMax), Jitter: m.Jitter, Retention: time.Duration(m.Retention),
+		BackoffMax: time.Duration(m.BackoffMax), Jitter: m.Jitter, Retention: time.Duration(m.Retention), FailedRetention: time.Duration(m.FailedRetention),
 		Daemon: m.Daemon, FailOnWorkerLost: m.FailOnWorkerLost, Labels: m.Labels,
 		Priority: int16(m.Priority), Deadline: pure.Wall(m.Deadline), UniqueKey: m.UniqueKey, FairnessKey: m.FairnessKey,
 		WorkerLabels: m.WorkerLabels, Exclusive: m.Exclusive, After: m.After, RunOnFailure: m.RunOnFailure,
@@ -242,7 +242,7 @@ func queuePutRecord(r *journalv1.QueuePut) *queue.QueuePut {
 			Order: queue.Order(r.Order), MaxSize: r.MaxSize, MaxRunning: r.MaxRunning, MaxRunningPerKey: r.MaxRunningPerKey,
 			Rate: r.Rate, Burst: r.Burst,
 		},
-		Paused: r.Paused, Closed: r.Closed, Deleting: r.Deleting,
+		Paused: r.Paused, Closed: r.Closed, AtOnce: r.AtOnce, Deleting: r.Deleting,
 	}
 	copy(s.Purged[:], r.Purged)
 	if r.Defaults != nil {

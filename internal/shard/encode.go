@@ -124,7 +124,11 @@ func appendFinished(b []byte, r *queue.TaskFinished) []byte {
 	b = wire.Uint(b, 10, r.Since)
 	b = wire.Uint(b, 11, uint64(o.Attempts))
 	b = wire.Uint(b, 12, o.Token)
-	return wire.Uint(b, 13, uint64(o.StartedAt))
+	b = wire.Uint(b, 13, uint64(o.StartedAt))
+	if o.Taken {
+		b = wire.Uint(b, 14, 1)
+	}
+	return b
 }
 
 func appendPayload(b []byte, field wire.Number, p queue.Payload) []byte {
@@ -170,7 +174,7 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 	if o := t.Outcome; o != nil {
 		m.Outcome = &journalv1.TaskFinished{
 			State: uint32(o.State), End: uint32(o.End), Result: payloadMessage(o.Result), Error: errorMessage(o.Error),
-			FinishedAt: int64(o.FinishedAt), Spooled: o.Spooled, Worker: o.Worker,
+			FinishedAt: int64(o.FinishedAt), Spooled: o.Spooled, Worker: o.Worker, Taken: o.Taken,
 		}
 	}
 	return &journalv1.Record{Change: &journalv1.Record_TaskPut{TaskPut: m}}
@@ -216,7 +220,7 @@ func optionsMessage(o *queue.Options) *journalv1.Options {
 	return &journalv1.Options{
 		Timeout: int64(o.Timeout), Grace: int64(o.Grace), AttemptsMax: o.AttemptsMax,
 		InitialBackoff: int64(o.InitialBackoff), Multiplier: o.Multiplier, BackoffMax: int64(o.BackoffMax),
-		Jitter: o.Jitter, Retention: int64(o.Retention), Daemon: o.Daemon,
+		Jitter: o.Jitter, Retention: int64(o.Retention), FailedRetention: int64(o.FailedRetention), Daemon: o.Daemon,
 		FailOnWorkerLost: o.FailOnWorkerLost, Labels: o.Labels,
 		Priority: int32(o.Priority), Deadline: int64(o.Deadline), UniqueKey: o.UniqueKey, FairnessKey: o.FairnessKey,
 		WorkerLabels: o.WorkerLabels, Exclusive: o.Exclusive, After: o.After, RunOnFailure: o.RunOnFailure,
@@ -347,7 +351,7 @@ func queuePutMessage(s *queue.QueueState) *journalv1.Record {
 	m := &journalv1.QueuePut{
 		Id: s.ID, Namespace: s.Namespace, Name: s.Name, CreatedAt: int64(s.CreatedAt), Order: uint32(s.Order),
 		MaxSize: s.MaxSize, MaxRunning: s.MaxRunning, MaxRunningPerKey: s.MaxRunningPerKey, Rate: s.Rate, Burst: s.Burst,
-		Paused: s.Paused, Closed: s.Closed, Deleting: s.Deleting,
+		Paused: s.Paused, Closed: s.Closed, AtOnce: s.AtOnce, Deleting: s.Deleting,
 	}
 	if s.Purged != (queue.Purged{}) {
 		m.Purged = s.Purged[:]

@@ -296,6 +296,7 @@ func (w words) spec(s *script) queue.Spec {
 	}
 	o := *queue.DefaultOptions
 	o.Timeout, o.Grace, o.Retention = w.span("timeout", 0), w.span("grace", o.Grace), w.span("retention", o.Retention)
+	o.FailedRetention = w.span("failed-retention", o.FailedRetention)
 	o.AttemptsMax, o.InitialBackoff = uint32(w.number("attempts", 0)), w.span("backoff", 0)
 	o.BackoffMax = w.span("backoff-max", 0)
 	o.Daemon, o.FailOnWorkerLost = w.has("daemon"), w.has("at-most-once")

@@ -189,14 +189,23 @@ func (c *CancelTask) run(m *Machine, step *pure.Step) (any, error) {
 	return m.queue.Cancel(step, c.Namespace, c.ID, c.Grace)
 }
 
-// ReportTask ends an attempt by its token. The reply is the task's state after that (queue.State).
+// ReportTask ends an attempt by its token. The reply is the task's state after that (queue.State). The session of a
+// reservation ends with the last task that it holds: nobody else has its name, and a request to close it would be one
+// more for each task.
 type ReportTask struct {
 	Namespace string
 	Report    queue.Report
 }
 
 func (c *ReportTask) run(m *Machine, step *pure.Step) (any, error) {
-	return m.queue.ReportOne(step, c.Namespace, c.Report)
+	holder := m.queue.Holder(c.Report.ID)
+	state, err := m.queue.ReportOne(step, c.Namespace, c.Report)
+	if err == nil && !m.queue.Knows(holder) {
+		if s := m.sessions.Lookup(holder); s != nil && s.Kind == session.Reservation {
+			m.endSession(step, holder, session.Closed)
+		}
+	}
+	return state, err
 }
 
 // AdvanceTask says how far an attempt has come, by its token.

@@ -69,6 +69,8 @@ type modelTask struct {
 	suspects                []session.ID
 	token                   uint64
 	session                 session.ID
+	taken                   bool // whoever got it has ended it
+	forsaken                bool // it was cancelled because of another one
 	outcome                 string
 	outcomeEnd              queue.End
 	finishedAt              pure.Wall
@@ -157,6 +159,7 @@ func (m *model) sync(dump []string) {
 }
 
 func (m *model) entry(body []byte) {
+	m.spends(true)
 	for len(body) > 0 {
 		size, n := binary.Uvarint(body)
 		var rec journalv1.Record
@@ -166,6 +169,7 @@ func (m *model) entry(body []byte) {
 		}
 		m.records++
 		m.record(&rec)
+		m.spends(false)
 		m.plans.record(&rec)
 		body = body[n+int(size):]
 	}
@@ -367,7 +371,7 @@ func (m *model) acknowledged(r *journalv1.CallAcknowledged) {
 				if !kept && !t.dropped && (m.awaited(t.id) || t.requested) { // its retention may have been over
 					m.fail("task %d is not kept, and somebody waits for it", t.id)
 				}
-				t.dropped = t.dropped || !kept && (t.opts == nil || t.opts.Retention < 0)
+				t.dropped = t.dropped || !kept && t.retention() < 0
 				if t.dropped && m.awaited(t.id) {
 					m.fail("task %d is dropped, and others wait for it", t.id)
 				}

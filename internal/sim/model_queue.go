@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/queue"
 	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
 )
@@ -16,6 +17,27 @@ type modelQueue struct {
 	running uint64
 	perKey  map[string]uint32
 	live    map[string]uint64 // tasks by unique key
+
+	spent bool // at some moment of the last entry it had nothing more to hand out
+}
+
+// spends notes which queues have nothing more to hand out: closed, nothing waits, and nobody holds what might come
+// back, unless it was closed at once. anew begins an entry.
+func (m *model) spends(anew bool) {
+	for _, q := range m.queues {
+		now := !q.dropped && q.last.Closed && q.waiting == 0 && (q.last.AtOnce || q.running == 0)
+		q.spent = now || q.spent && !anew
+	}
+}
+
+// refused holds a reservation that is told that its queue is closed to that: nothing could come any more.
+func (o *observer) refused(c *shard.ReserveTasks) {
+	for _, q := range o.m.queues {
+		if o.m.servedAs(q) == c.Reservation.Queue && q.spent {
+			return
+		}
+	}
+	o.fail("a reservation at queue %q is told that it is closed, and tasks may come", c.Reservation.Queue)
 }
 
 func (m *model) queuePut(r *journalv1.QueuePut) {

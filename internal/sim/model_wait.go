@@ -106,7 +106,7 @@ func (m *model) revive(r *journalv1.TaskRevived) {
 	t.past = append(t.past, t.outcome)
 	t.outcome, t.call, t.acked, t.tries, t.losses, t.next = "", 0, false, 0, 0, 0
 	t.lostWith, t.waits, t.revived, t.since = map[session.ID]bool{}, r.Waits, true, m.token
-	t.detached, t.expiring = false, false
+	t.detached, t.expiring, t.purged, t.forsaken = false, false, false, false
 	delete(m.s.observe.final, t.id)
 	m.set(t, queue.State(r.State))
 	m.waitsForOthers(t)

@@ -213,7 +213,7 @@ func (c *Core) unblock(step *pure.Step, t, on *task) {
 	switch {
 	case t.Joined != 0:
 		o := *on.Outcome
-		o.Spooled = false
+		o.Spooled, o.Taken = false, false
 		c.finish(step, t, &o)
 		return
 	case on.State != Succeeded && !t.Options.RunOnFailure:

@@ -3,6 +3,7 @@ package queue
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
@@ -361,22 +362,43 @@ func (t *task) poisonous() bool { return int(t.Losses)+len(t.Suspects) >= Losses
 // dropAt is when a final task is forgotten.
 func (t *task) dropAt() pure.Wall {
 	end := t.Outcome.FinishedAt
+	asked := t.retention()
 	switch {
 	case t.queue.Deleting && (t.call == nil || t.Acknowledged):
 		return end
-	case t.Acknowledged && t.Options.Retention < 0 && len(t.Joiners) > 0:
+	case t.Acknowledged && asked < 0 && len(t.Joiners) > 0:
 		return end.Add(RetentionSubmitted) // its call knows, and a request of its own has joined it
-	case t.Acknowledged && t.Options.Retention < 0:
+	case t.Acknowledged && asked < 0:
 		return end // once those that wait for it know
-	case t.Options.Retention >= 0 && (t.call == nil || t.Acknowledged):
-		return end.Add(t.Options.Retention)
-	case t.Options.Retention >= 0:
-		return end.Add(max(t.Options.Retention, RetentionUnacknowledged))
-	case t.State == Failed, t.forsaken(): // so that a chain is there whole to be tried again
+	case asked >= 0 && (t.call == nil || t.Acknowledged):
+		return end.Add(asked)
+	case asked >= 0:
+		return end.Add(max(asked, RetentionUnacknowledged))
+	case t.deadLetter():
 		return end.Add(RetentionFailed)
+	case t.taken():
+		return end.Add(RetentionTaken)
 	case t.call == nil:
 		return end.Add(RetentionSubmitted)
 	default:
 		return end.Add(RetentionUnacknowledged)
 	}
+}
+
+// retention is how long a final task was asked to stay, below 0 if nobody said.
+func (t *task) retention() time.Duration {
+	if t.deadLetter() {
+		return t.Options.FailedRetention
+	}
+	return t.Options.Retention
+}
+
+// deadLetter tells whether a final task is one that somebody may want to try again: with it those that were cancelled
+// because of it, so that a chain is there whole.
+func (t *task) deadLetter() bool { return t.State == Failed || t.forsaken() }
+
+// taken tells whether somebody got a task of no call and has ended it, and nobody asked for its outcome: what is left
+// to remember it for is that its end is told again.
+func (t *task) taken() bool {
+	return t.call == nil && !t.deadLetter() && t.Outcome.Taken && t.retention() < 0
 }

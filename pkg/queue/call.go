@@ -112,7 +112,7 @@ func (c *Core) acknowledged(t *task) {
 	if t.Acknowledged {
 		return
 	}
-	if t.Options.Retention < 0 {
+	if t.retention() < 0 {
 		c.drop(t)
 		return
 	}

@@ -184,7 +184,7 @@ func (k *checker) checkMatch() {
 	for _, q := range k.queues {
 		k.expect(q.putters.Len() == 0 || (q.full() || k.held) && !q.Closed, "queue %d has room, and a submission waits", q.ID)
 		k.expect(len(q.joiners) == 0 || q.unfinished() > 0, "queue %d has no task left, and its end is awaited", q.ID)
-		k.expect(!q.Closed || q.size() > 0 || q.waiting == 0, "queue %d is closed and empty, and reservations wait", q.ID)
+		k.expect(!q.spent() || q.waiting == 0, "queue %d has nothing more to hand out, and reservations wait", q.ID)
 		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
 		k.expect(q.Purged == Purged{}, "queue %d is purged, and that is not done", q.ID)
 		if q.Paused || q.limited() || k.stuffed(q) || q.Rate > 0 && q.ratePlace != 0 {

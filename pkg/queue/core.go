@@ -46,6 +46,8 @@ type Core struct {
 	waitedBytes int64              // of submissions that wait
 	held        bool               // they wait, whatever room there is
 
+	began pure.Lease // of the term
+
 	// Strangers counts records about entities that were not there.
 	Strangers int
 

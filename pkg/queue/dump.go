@@ -20,8 +20,8 @@ func (c *Core) Dump() []string {
 		}
 		settings := q.Settings
 		settings.Defaults = nil
-		lines = append(lines, fmt.Sprintf("queue %d: %s/%s created %d %+v %+v paused %v closed %v deleting %v purged %v",
-			q.ID, q.Namespace, q.Name, q.CreatedAt, settings, defaults, q.Paused, q.Closed, q.Deleting, q.Purged))
+		lines = append(lines, fmt.Sprintf("queue %d: %s/%s created %d %+v %+v paused %v closed %v at once %v deleting %v purged %v",
+			q.ID, q.Namespace, q.Name, q.CreatedAt, settings, defaults, q.Paused, q.Closed, q.AtOnce, q.Deleting, q.Purged))
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.calls)) {
 		lines = append(lines, c.calls[id].dump())
@@ -66,8 +66,8 @@ func (t *task) dump() string {
 		add(" lastError %+v", *s.LastError)
 	}
 	if o := s.Outcome; o != nil {
-		add(" | outcome %v end %d result %d:%x attempts %d worker %s token %d started %d finished %d spooled %v",
-			o.State, o.End, o.Result.Encoding, o.Result.Data, o.Attempts, o.Worker, o.Token, o.StartedAt, o.FinishedAt, o.Spooled)
+		add(" | outcome %v end %d result %d:%x attempts %d worker %s token %d started %d finished %d spooled %v taken %v",
+			o.State, o.End, o.Result.Encoding, o.Result.Data, o.Attempts, o.Worker, o.Token, o.StartedAt, o.FinishedAt, o.Spooled, o.Taken)
 		if o.Error != nil {
 			add(" error %+v", *o.Error)
 		}

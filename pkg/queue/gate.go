@@ -21,6 +21,12 @@ func (q *queue) size() (n uint64) {
 // unfinished is how many tasks have not ended.
 func (q *queue) unfinished() uint64 { return q.size() + q.running() }
 
+// spent tells whether a queue has nothing more to hand out: it takes nothing, and nothing that it has may still become
+// ready. What somebody holds may, as leases end; who closed it at once does not wait for that.
+func (q *queue) spent() bool {
+	return q.Closed && q.size() == 0 && (q.AtOnce || q.running() == 0)
+}
+
 // limited tells whether a queue runs as many tasks as it may.
 func (q *queue) limited() bool { return q.MaxRunning > 0 && q.running() >= uint64(q.MaxRunning) }
 

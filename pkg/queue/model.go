@@ -65,6 +65,7 @@ const (
 
 	RetentionUnacknowledged = time.Hour          // of an outcome that its call did not acknowledge
 	RetentionSubmitted      = 24 * time.Hour     // of a task that belongs to no call
+	RetentionTaken          = time.Minute        // of such a one that somebody got and has ended
 	RetentionFailed         = 7 * 24 * time.Hour // of a failed task that nobody acknowledged
 
 	CallTasksMax  = 100_000  // unacknowledged tasks of a call
@@ -113,7 +114,8 @@ type Options struct {
 	Multiplier       float64
 	BackoffMax       time.Duration
 	Jitter           float64
-	Retention        time.Duration // of the outcome; -1 is not asked for
+	Retention        time.Duration // of the outcome, unless it failed; -1 is not asked for
+	FailedRetention  time.Duration // if it did; likewise
 	Daemon           bool
 	FailOnWorkerLost bool
 	Labels           []string // keys and values in turn, by key
@@ -129,7 +131,7 @@ type Options struct {
 }
 
 // DefaultOptions are those of a task that asks for nothing.
-var DefaultOptions = &Options{Grace: GraceDefault, Retention: -1}
+var DefaultOptions = &Options{Grace: GraceDefault, Retention: -1, FailedRetention: -1}
 
 // Spec is what was asked for. It is never changed once made.
 type Spec struct {
@@ -151,6 +153,7 @@ type Outcome struct {
 	StartedAt  pure.Wall
 	FinishedAt pure.Wall
 	Spooled    bool // the worker has more of the output than Result
+	Taken      bool // by the word of whoever got the task: its submitter put it for somebody, and waits for nothing
 }
 
 // TaskState is what of a task is durable.
@@ -247,6 +250,7 @@ type QueueState struct {
 	Settings
 	Paused   bool // hands out nothing
 	Closed   bool // takes nothing
+	AtOnce   bool // and was closed at once: nobody waits for what others hold
 	Deleting bool // goes when its tasks have
 
 	Purged Purged

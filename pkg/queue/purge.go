@@ -190,7 +190,7 @@ func (c *Core) DeleteQueue(step *pure.Step, namespace, queueName string, force b
 			"tasks", q.unfinished())
 	}
 	c.changeQueue(step, q, func(s *QueueState) {
-		s.Deleting, s.Closed, s.Paused = true, true, false
+		s.Deleting, s.Closed, s.AtOnce, s.Paused = true, true, true, false
 		s.Purged.purge(waitingStates|finalStates, *step.Counter)
 	})
 	c.beginPurge(q)

@@ -355,6 +355,9 @@ func (q *queue) options(o *Options) *Options {
 	if o.Retention < 0 {
 		merged.Retention = d.Retention
 	}
+	if o.FailedRetention < 0 {
+		merged.FailedRetention = d.FailedRetention
+	}
 	return q.intern(&merged)
 }
 
@@ -434,6 +437,9 @@ func (o *Options) answers(asked *Options) bool {
 	}
 	if a.Retention < 0 {
 		a.Retention = o.Retention
+	}
+	if a.FailedRetention < 0 {
+		a.FailedRetention = o.FailedRetention
 	}
 	if o.Deadline == 0 {
 		a.Deadline = 0

@@ -218,14 +218,15 @@ func (c *Core) PauseQueue(step *pure.Step, namespace, queueName string, paused b
 	return nil
 }
 
-// CloseQueue has a queue take no more tasks; immediate purges those that wait.
+// CloseQueue has a queue take no more tasks; immediate purges those that wait, and lets nobody wait for what
+// others hold.
 func (c *Core) CloseQueue(step *pure.Step, namespace, queueName string, immediate bool) error {
 	q, err := c.findQueue(step, namespace, queueName)
 	if err != nil {
 		return err
 	}
-	if !q.Closed {
-		c.changeQueue(step, q, func(s *QueueState) { s.Closed = true })
+	if !q.Closed || immediate && !q.AtOnce {
+		c.changeQueue(step, q, func(s *QueueState) { s.Closed, s.AtOnce = true, s.AtOnce || immediate })
 	}
 	if immediate {
 		c.purge(step, q, waitingStates)
@@ -240,7 +241,7 @@ func (c *Core) ReopenQueue(step *pure.Step, namespace, queueName string) error {
 		return err
 	}
 	if q.Closed {
-		c.changeQueue(step, q, func(s *QueueState) { s.Closed = false })
+		c.changeQueue(step, q, func(s *QueueState) { s.Closed, s.AtOnce = false, false })
 	}
 	return nil
 }

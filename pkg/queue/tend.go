@@ -30,7 +30,7 @@ func (c *Core) tend(step *pure.Step, q *queue) bool {
 		}
 		q.joiners = nil
 	}
-	if q.Closed && q.size() == 0 && q.waiting > 0 && !c.refuseWaiters(step, q) {
+	if q.spent() && q.waiting > 0 && !c.refuseWaiters(step, q) {
 		return false
 	}
 	if q.Deleting && q.unfinished() == 0 && q.tasks() == 0 && c.queues[q.ID] == q {
@@ -50,7 +50,7 @@ func (q *queue) tasks() (n uint64) {
 	return n
 }
 
-// refuseWaiters tells the reservations at a closed queue that nothing will come, and tells whether it came to the
+// refuseWaiters tells the reservations at a spent queue that nothing will come, and tells whether it came to the
 // end.
 func (c *Core) refuseWaiters(step *pure.Step, q *queue) bool {
 	for _, p := range slices.Clone(q.inOrder) {

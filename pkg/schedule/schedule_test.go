@@ -138,7 +138,7 @@ func TestDefinitionsAreCompared(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Task.Spec.Payload.Data = nil
-	d.Task.Spec.Options = &queue.Options{Grace: queue.GraceDefault, Retention: -1}
+	d.Task.Spec.Options = &queue.Options{Grace: queue.GraceDefault, Retention: -1, FailedRetention: -1}
 	if again, err := b.Create(b.at(2), "n", "s", d, true); again != first || err != nil || again.Paused {
 		t.Errorf("an equal one: %v, %v", again, err)
 	}
@@ -198,7 +198,8 @@ func TestANamespaceIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.Create(b.at(0), "n", "more", definition("10", CatchUpSkip), true); !refusedAs(err, pure.StateFull) {
+	_, err := b.Create(b.at(0), "n", "more", definition("10", CatchUpSkip), true)
+	if r, _ := errors.AsType[*pure.Refusal](err); r == nil || r.Reason != pure.StateFull || !slices.Equal(r.Meta, []string{"limit", fmt.Sprint(SchedulesMax)}) {
 		t.Errorf("one more: %v", err)
 	}
 	if _, err := b.Create(b.at(0), "m", "more", definition("10", CatchUpSkip), true); err != nil {

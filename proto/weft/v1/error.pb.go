@@ -63,7 +63,8 @@ const (
 	ErrorReason_ERROR_REASON_TERM_ENDED ErrorReason = 13
 	// [RESOURCE_EXHAUSTED] The stream did not read what was sent to it; reconnect and resume.
 	ErrorReason_ERROR_REASON_SLOW_STREAM ErrorReason = 14
-	// [INVALID_ARGUMENT] A frame that does not fit the stream's protocol; metadata: field.
+	// [INVALID_ARGUMENT] A frame that does not fit the stream's protocol, or a first one that does not come; metadata: field,
+	// rule.
 	ErrorReason_ERROR_REASON_BAD_FRAME ErrorReason = 15
 	// [ABORTED] Another stream took over this session or call, or another request with the same id this one.
 	ErrorReason_ERROR_REASON_SUPERSEDED ErrorReason = 16
@@ -83,7 +84,7 @@ const (
 	ErrorReason_ERROR_REASON_CALL_SPARSE ErrorReason = 22
 	// [RESOURCE_EXHAUSTED] As many tasks wait in the queue as may; metadata: queue, limit.
 	ErrorReason_ERROR_REASON_QUEUE_FULL ErrorReason = 23
-	// [FAILED_PRECONDITION] The queue takes no more tasks, or has none left to hand out; metadata: queue.
+	// [FAILED_PRECONDITION] The queue takes no more tasks, or none is left that it could hand out; metadata: queue.
 	ErrorReason_ERROR_REASON_QUEUE_CLOSED ErrorReason = 24
 	// [FAILED_PRECONDITION] The queue has tasks that have not ended, or that are ready; metadata: queue, tasks.
 	ErrorReason_ERROR_REASON_QUEUE_NOT_EMPTY ErrorReason = 25

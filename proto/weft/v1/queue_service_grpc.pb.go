@@ -57,9 +57,11 @@ type QueueServiceClient interface {
 	// ResumeQueue undoes PauseQueue. Idempotent.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	ResumeQueue(ctx context.Context, in *ResumeQueueRequest, opts ...grpc.CallOption) (*ResumeQueueResponse, error)
-	// CloseQueue is Python's shutdown: the queue takes no more tasks, and hands out those that wait until
-	// there are none; submissions and reservations are refused QUEUE_CLOSED then, also those that wait.
-	// `immediate` cancels the tasks that wait. It may be repeated.
+	// CloseQueue is Python's shutdown: the queue takes no more tasks; submissions are refused QUEUE_CLOSED, also
+	// those that wait for room. What it has it hands out, also what comes back from whoever holds it;
+	// reservations are refused QUEUE_CLOSED once no task is left that could come: none waits or is held.
+	// `immediate` cancels the tasks that wait, and reservations are refused without regard to those that are
+	// held. It may be repeated.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	CloseQueue(ctx context.Context, in *CloseQueueRequest, opts ...grpc.CallOption) (*CloseQueueResponse, error)
 	// ReopenQueue undoes CloseQueue. Idempotent.
@@ -237,9 +239,11 @@ type QueueServiceServer interface {
 	// ResumeQueue undoes PauseQueue. Idempotent.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	ResumeQueue(context.Context, *ResumeQueueRequest) (*ResumeQueueResponse, error)
-	// CloseQueue is Python's shutdown: the queue takes no more tasks, and hands out those that wait until
-	// there are none; submissions and reservations are refused QUEUE_CLOSED then, also those that wait.
-	// `immediate` cancels the tasks that wait. It may be repeated.
+	// CloseQueue is Python's shutdown: the queue takes no more tasks; submissions are refused QUEUE_CLOSED, also
+	// those that wait for room. What it has it hands out, also what comes back from whoever holds it;
+	// reservations are refused QUEUE_CLOSED once no task is left that could come: none waits or is held.
+	// `immediate` cancels the tasks that wait, and reservations are refused without regard to those that are
+	// held. It may be repeated.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	CloseQueue(context.Context, *CloseQueueRequest) (*CloseQueueResponse, error)
 	// ReopenQueue undoes CloseQueue. Idempotent.

@@ -51,13 +51,14 @@ type TaskServiceClient interface {
 	// Execute is a call: one client's group of tasks. It submits in batches and receives acceptance,
 	// state changes and outcomes. It may be cut at any moment: a new stream that attaches with the
 	// same call_id and says what it has acknowledged gets the current state of the rest.
+	// The first frame has to come within 10 s.
 	// Both sides send a heartbeat at least every third of the session's TTL. A client that closes its side
 	// goes on hearing of outcomes for as long as its session lives.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
 	// ABORTED / SUPERSEDED, RESOURCE_EXHAUSTED / SLOW_STREAM; of single tasks see ExecuteRejection.
 	Execute(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecuteRequest, ExecuteResponse], error)
-	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
-	// says otherwise. Idempotent by request_id for as long as the task is known.
+	// SubmitTask submits one task that belongs to no call; its outcome stays as TaskSpec.retention
+	// says. Idempotent by request_id for as long as the task is known.
 	// With `wait` it waits for room in a queue that is full; the same request again takes over its place.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
 	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,
@@ -90,9 +91,11 @@ type TaskServiceClient interface {
 	// Errors: NOT_FOUND / CALL_NOT_FOUND.
 	CancelCall(ctx context.Context, in *CancelCallRequest, opts ...grpc.CallOption) (*CancelCallResponse, error)
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
-	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
+	// own, independent of the connection, that lives for `lease`, is renewed by RenewTask, and ends when the
+	// last task that it holds is completed, failed or released.
 	// Idempotent by request_id for as long as that session lives.
-	// A queue that is closed and has no task left that waits says so at once.
+	// At a queue that is closed it is refused QUEUE_CLOSED once no task can come any more, as CloseQueue says; a
+	// reservation that waits does so until then, and one that does not is answered without tasks.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
 	// FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(ctx context.Context, in *ReserveTasksRequest, opts ...grpc.CallOption) (*ReserveTasksResponse, error)
@@ -348,13 +351,14 @@ type TaskServiceServer interface {
 	// Execute is a call: one client's group of tasks. It submits in batches and receives acceptance,
 	// state changes and outcomes. It may be cut at any moment: a new stream that attaches with the
 	// same call_id and says what it has acknowledged gets the current state of the rest.
+	// The first frame has to come within 10 s.
 	// Both sides send a heartbeat at least every third of the session's TTL. A client that closes its side
 	// goes on hearing of outcomes for as long as its session lives.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
 	// ABORTED / SUPERSEDED, RESOURCE_EXHAUSTED / SLOW_STREAM; of single tasks see ExecuteRejection.
 	Execute(grpc.BidiStreamingServer[ExecuteRequest, ExecuteResponse]) error
-	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
-	// says otherwise. Idempotent by request_id for as long as the task is known.
+	// SubmitTask submits one task that belongs to no call; its outcome stays as TaskSpec.retention
+	// says. Idempotent by request_id for as long as the task is known.
 	// With `wait` it waits for room in a queue that is full; the same request again takes over its place.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
 	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,
@@ -387,9 +391,11 @@ type TaskServiceServer interface {
 	// Errors: NOT_FOUND / CALL_NOT_FOUND.
 	CancelCall(context.Context, *CancelCallRequest) (*CancelCallResponse, error)
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
-	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
+	// own, independent of the connection, that lives for `lease`, is renewed by RenewTask, and ends when the
+	// last task that it holds is completed, failed or released.
 	// Idempotent by request_id for as long as that session lives.
-	// A queue that is closed and has no task left that waits says so at once.
+	// At a queue that is closed it is refused QUEUE_CLOSED once no task can come any more, as CloseQueue says; a
+	// reservation that waits does so until then, and one that does not is answered without tasks.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
 	// FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(context.Context, *ReserveTasksRequest) (*ReserveTasksResponse, error)

@@ -605,7 +605,9 @@ type QueuePut struct {
 	Deleting bool `protobuf:"varint,14,opt,name=deleting,proto3" json:"deleting,omitempty"`
 	// By state, as numbered there: tasks with ids up to this one are purged, or count as such, unless they came to the
 	// state later: see TaskPut's since. Empty is that nothing is purged.
-	Purged        []uint64 `protobuf:"varint,15,rep,packed,name=purged,proto3" json:"purged,omitempty"`
+	Purged []uint64 `protobuf:"varint,15,rep,packed,name=purged,proto3" json:"purged,omitempty"`
+	// Closed at once: nobody waits for what others hold.
+	AtOnce        bool `protobuf:"varint,16,opt,name=at_once,json=atOnce,proto3" json:"at_once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -743,6 +745,13 @@ func (x *QueuePut) GetPurged() []uint64 {
 		return x.Purged
 	}
 	return nil
+}
+
+func (x *QueuePut) GetAtOnce() bool {
+	if x != nil {
+		return x.AtOnce
+	}
+	return false
 }
 
 // QueueDropped ends a queue.
@@ -2022,8 +2031,8 @@ type Options struct {
 	BackoffMax int64 `protobuf:"varint,6,opt,name=backoff_max,json=backoffMax,proto3" json:"backoff_max,omitempty"`
 	// The random share.
 	Jitter float64 `protobuf:"fixed64,7,opt,name=jitter,proto3" json:"jitter,omitempty"`
-	// Of the outcome; -1 is not asked for.
-	Retention int64 `protobuf:"varint,8,opt,name=retention,proto3" json:"retention,omitempty"`
+	// Of the outcome, unless it failed; -1 is not asked for.
+	Retention int64 `protobuf:"zigzag64,8,opt,name=retention,proto3" json:"retention,omitempty"`
 	// Ends with its session.
 	Daemon bool `protobuf:"varint,9,opt,name=daemon,proto3" json:"daemon,omitempty"`
 	// Fails when its worker is lost.
@@ -2045,9 +2054,11 @@ type Options struct {
 	// Tasks that have to end first, as asked.
 	After []uint64 `protobuf:"varint,18,rep,packed,name=after,proto3" json:"after,omitempty"`
 	// And runs although they fail.
-	RunOnFailure  bool `protobuf:"varint,19,opt,name=run_on_failure,json=runOnFailure,proto3" json:"run_on_failure,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RunOnFailure bool `protobuf:"varint,19,opt,name=run_on_failure,json=runOnFailure,proto3" json:"run_on_failure,omitempty"`
+	// Of the outcome if it failed; -1 is not asked for.
+	FailedRetention int64 `protobuf:"zigzag64,20,opt,name=failed_retention,json=failedRetention,proto3" json:"failed_retention,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
@@ -2211,6 +2222,13 @@ func (x *Options) GetRunOnFailure() bool {
 		return x.RunOnFailure
 	}
 	return false
+}
+
+func (x *Options) GetFailedRetention() int64 {
+	if x != nil {
+		return x.FailedRetention
+	}
+	return 0
 }
 
 // Attempt is one that ended.
@@ -3050,7 +3068,9 @@ type TaskFinished struct {
 	// The last one's token.
 	Token uint64 `protobuf:"varint,12,opt,name=token,proto3" json:"token,omitempty"`
 	// And when it began.
-	StartedAt     int64 `protobuf:"varint,13,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	StartedAt int64 `protobuf:"varint,13,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// By the word of whoever got the task.
+	Taken         bool `protobuf:"varint,14,opt,name=taken,proto3" json:"taken,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3174,6 +3194,13 @@ func (x *TaskFinished) GetStartedAt() int64 {
 		return x.StartedAt
 	}
 	return 0
+}
+
+func (x *TaskFinished) GetTaken() bool {
+	if x != nil {
+		return x.Taken
+	}
+	return false
 }
 
 // TaskDropped forgets a task.
@@ -3652,7 +3679,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xb0\x03\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xc9\x03\n" +
 	"\bQueuePut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -3671,7 +3698,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06paused\x18\f \x01(\bR\x06paused\x12\x16\n" +
 	"\x06closed\x18\r \x01(\bR\x06closed\x12\x1a\n" +
 	"\bdeleting\x18\x0e \x01(\bR\bdeleting\x12\x16\n" +
-	"\x06purged\x18\x0f \x03(\x04R\x06purged\"\x1e\n" +
+	"\x06purged\x18\x0f \x03(\x04R\x06purged\x12\x17\n" +
+	"\aat_once\x18\x10 \x01(\bR\x06atOnce\"\x1e\n" +
 	"\fQueueDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x7f\n" +
 	"\rTaskUnblocked\x12\x0e\n" +
@@ -3769,7 +3797,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05stack\x18\x03 \x01(\tR\x05stack\x12\x1c\n" +
-	"\tpermanent\x18\x04 \x01(\bR\tpermanent\"\xd4\x04\n" +
+	"\tpermanent\x18\x04 \x01(\bR\tpermanent\"\xff\x04\n" +
 	"\aOptions\x12\x18\n" +
 	"\atimeout\x18\x01 \x01(\x03R\atimeout\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12!\n" +
@@ -3781,7 +3809,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\vbackoff_max\x18\x06 \x01(\x03R\n" +
 	"backoffMax\x12\x16\n" +
 	"\x06jitter\x18\a \x01(\x01R\x06jitter\x12\x1c\n" +
-	"\tretention\x18\b \x01(\x03R\tretention\x12\x16\n" +
+	"\tretention\x18\b \x01(\x12R\tretention\x12\x16\n" +
 	"\x06daemon\x18\t \x01(\bR\x06daemon\x12-\n" +
 	"\x13fail_on_worker_lost\x18\n" +
 	" \x01(\bR\x10failOnWorkerLost\x12\x16\n" +
@@ -3794,7 +3822,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\rworker_labels\x18\x10 \x03(\tR\fworkerLabels\x12\x1c\n" +
 	"\texclusive\x18\x11 \x01(\bR\texclusive\x12\x14\n" +
 	"\x05after\x18\x12 \x03(\x04R\x05after\x12$\n" +
-	"\x0erun_on_failure\x18\x13 \x01(\bR\frunOnFailure\"\xb1\x01\n" +
+	"\x0erun_on_failure\x18\x13 \x01(\bR\frunOnFailure\x12)\n" +
+	"\x10failed_retention\x18\x14 \x01(\x12R\x0ffailedRetention\"\xb1\x01\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x1d\n" +
@@ -3875,7 +3904,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x0eTaskCancelling\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12\x1a\n" +
-	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\xf6\x02\n" +
+	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\x8c\x03\n" +
 	"\fTaskFinished\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x10\n" +
@@ -3892,7 +3921,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\battempts\x18\v \x01(\rR\battempts\x12\x14\n" +
 	"\x05token\x18\f \x01(\x04R\x05token\x12\x1d\n" +
 	"\n" +
-	"started_at\x18\r \x01(\x03R\tstartedAt\"\x1d\n" +
+	"started_at\x18\r \x01(\x03R\tstartedAt\x12\x14\n" +
+	"\x05taken\x18\x0e \x01(\bR\x05taken\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xad\x03\n" +
 	"\vSchedulePut\x12\x0e\n" +
