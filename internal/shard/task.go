@@ -147,11 +147,10 @@ type WatchTask struct {
 }
 
 func (c *WatchTask) run(m *Machine, _ *pure.Step) (any, error) {
-	t, err := m.queue.Task(c.Namespace, c.ID)
+	t, err := m.queue.Watch(c.Namespace, c.ID)
 	if err != nil || t.State.Final() {
 		return t, err
 	}
-	m.queue.Watch(c.ID)
 	m.watchers[c.ID] = append(m.watchers[c.ID], c.Stream)
 	return t, nil
 }

@@ -92,7 +92,9 @@ func (c *Core) advance(step *pure.Step, t *task, a *Advance) *pure.Refusal {
 			Call: k.ID, Index: t.Index, ID: t.ID, Token: t.Token, Progress: a.Progress, Partials: fresh, Offset: offset,
 		})
 	}
-	c.tellWatchers(step, t)
+	if len(fresh) > 0 || a.Progress != nil { // watchers are told no checkpoints
+		c.tellWatchers(step, t)
+	}
 	return nil
 }
 
