@@ -85,12 +85,16 @@ func (c *Core) advance(step *pure.Step, t *task, a *Advance) *pure.Refusal {
 	if a.Progress != nil {
 		t.progress = a.Progress
 	}
-	k := t.call
-	listens := k != nil && k.attached && (len(fresh) > 0 || k.updates && a.Progress != nil)
-	if listens {
-		step.Tell(&Advanced{
-			Call: k.ID, Index: t.Index, ID: t.ID, Token: t.Token, Progress: a.Progress, Partials: fresh, Offset: offset,
-		})
+	if k := t.call; k != nil && k.attached {
+		progress := a.Progress
+		if !k.updates {
+			progress = nil
+		}
+		if len(fresh) > 0 || progress != nil {
+			step.Tell(&Advanced{
+				Call: k.ID, Index: t.Index, ID: t.ID, Token: t.Token, Progress: progress, Partials: fresh, Offset: offset,
+			})
+		}
 	}
 	if len(fresh) > 0 || a.Progress != nil { // watchers are told no checkpoints
 		c.tellWatchers(step, t)
