@@ -240,7 +240,7 @@ func specMessage(s *queue.Snapshot, full bool) *weftv1.TaskSpec {
 }
 
 func retryMessage(o *queue.Options) *weftv1.RetryPolicy {
-	if o.AttemptsMax == 0 {
+	if o.AttemptsMax == 0 && o.InitialBackoff == 0 && o.Multiplier == 0 && o.BackoffMax == 0 && o.Jitter == 0 {
 		return nil
 	}
 	return &weftv1.RetryPolicy{

@@ -135,7 +135,7 @@ func (*scheduleService) readPaused(m *weftv1.Schedule, change *schedule.Change) 
 func scheduleMessage(st *schedule.State, full bool) *weftv1.Schedule {
 	m := &weftv1.Schedule{
 		Name: st.Name, Cron: st.Cron, TimeZone: st.Zone, Paused: st.Paused,
-		Task:    specMessage(&queue.Snapshot{TaskState: queue.TaskState{Spec: st.Task.Spec, Extra: queue.NoExtra}, QueueName: st.Task.Queue}, full),
+		Task:    scheduledTask(&st.Task, full),
 		CatchUp: weftv1.CatchUpPolicy(st.CatchUp), Overlap: weftv1.OverlapPolicy(st.Overlap),
 		CreatedAt: timestamp(st.CreatedAt), UpdatedAt: timestamp(st.UpdatedAt),
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/weftq/weft/internal/cron"
 	"github.com/weftq/weft/internal/pure"
@@ -73,15 +74,30 @@ func (s *scheduleService) ListSchedules(ctx context.Context, req *weftv1.ListSch
 
 // UpdateSchedule implements ScheduleService.
 func (s *scheduleService) UpdateSchedule(ctx context.Context, req *weftv1.UpdateScheduleRequest) (*weftv1.UpdateScheduleResponse, error) {
-	change, refusal := s.change(req.GetSchedule(), req.GetUpdateMask())
+	mask, edits, refusal := taskEdits(req.GetUpdateMask())
 	if refusal != nil {
 		return nil, statusError(refusal)
 	}
-	st, err := s.update(ctx, req.GetNamespace(), req.GetSchedule().GetName(), change)
+	var st *weftv1.Schedule
+	var err error
+	if len(edits) > 0 {
+		st, err = s.editTask(ctx, req, mask, edits)
+	} else {
+		st, err = s.updateWhole(ctx, req, mask)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &weftv1.UpdateScheduleResponse{Schedule: st}, nil
+}
+
+// updateWhole sets whole fields of a schedule.
+func (s *scheduleService) updateWhole(ctx context.Context, req *weftv1.UpdateScheduleRequest, mask *fieldmaskpb.FieldMask) (*weftv1.Schedule, error) {
+	change, refusal := s.change(req.GetSchedule(), mask)
+	if refusal != nil {
+		return nil, statusError(refusal)
+	}
+	return s.update(ctx, req.GetNamespace(), req.GetSchedule().GetName(), change)
 }
 
 func (s *scheduleService) update(ctx context.Context, namespace, name string, change *schedule.Change) (*weftv1.Schedule, error) {

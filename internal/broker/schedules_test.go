@@ -197,6 +197,69 @@ func TestScheduleUpdates(t *testing.T) {
 	}
 }
 
+// A field of a schedule's task is set alone, also when others are set at the same time.
+func TestScheduleTaskFields(t *testing.T) {
+	h := newHarness(t)
+	s := yearly("s")
+	s.Task.Retry = &weftv1.RetryPolicy{AttemptsMax: 3, InitialBackoff: durationpb.New(time.Minute)}
+	s.Task.Labels = map[string]string{"a": "b"}
+	was := h.createSchedule(s)
+	update := func(spec *weftv1.TaskSpec, paths ...string) (*weftv1.Schedule, error) {
+		r, err := h.schedules().UpdateSchedule(h.ctx(), &weftv1.UpdateScheduleRequest{
+			Schedule: &weftv1.Schedule{Name: "s", Task: spec}, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths},
+		})
+		return r.GetSchedule(), err
+	}
+	same := proto.CloneOf(was.GetTask())
+	if now, err := update(&weftv1.TaskSpec{Grace: same.GetGrace()}, "task.grace"); err != nil || !proto.Equal(now, was) {
+		t.Errorf("%v, %v, was %v", now, err, was)
+	}
+	const rounds = 30
+	done := make(chan error)
+	for path, spec := range map[string]func(i int) *weftv1.TaskSpec{
+		"task.queue":    func(i int) *weftv1.TaskSpec { return &weftv1.TaskSpec{Queue: fmt.Sprint("q", i)} },
+		"task.priority": func(i int) *weftv1.TaskSpec { return &weftv1.TaskSpec{Priority: int32(i)} },
+		"task.timeout": func(i int) *weftv1.TaskSpec {
+			return &weftv1.TaskSpec{Timeout: durationpb.New(time.Duration(i) * time.Second)}
+		},
+	} {
+		go func() {
+			var err error
+			for i := 1; i <= rounds && err == nil; i++ {
+				_, err = update(spec(i), path)
+			}
+			done <- err
+		}()
+	}
+	for range 3 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	same.Queue, same.Priority, same.Timeout = fmt.Sprint("q", rounds), rounds, durationpb.New(rounds*time.Second)
+	now, err := update(nil, "task.labels")
+	same.Labels = nil
+	if err != nil || !proto.Equal(now.GetTask(), same) {
+		t.Errorf("%v, %v, want %v", now.GetTask(), err, same)
+	}
+	command := &weftv1.TaskSpec{Work: &weftv1.TaskSpec_Command{Command: &weftv1.Command{Argv: []string{"true"}}}}
+	if now, err = update(command, "task.command", "task.kind"); err != nil || now.GetTask().GetKind() != "command" || now.GetTask().GetPayload() != nil {
+		t.Errorf("a command in place of a payload: %v, %v", now, err)
+	}
+	for path, field := range map[string]string{
+		"task.nothing": "update_mask", "task.": "update_mask", "task.retry.jitter": "update_mask", "task.payload": "schedule.task.command",
+		"task.run_at": "schedule.task.run_at", "task.daemon": "schedule.task.daemon",
+	} {
+		_, err := update(&weftv1.TaskSpec{RunAt: timestamppb.Now(), Daemon: true, Work: &weftv1.TaskSpec_Payload{Payload: text("x")}}, path)
+		wantField(t, path, err, field)
+	}
+	if _, err := h.schedules().UpdateSchedule(h.ctx(), &weftv1.UpdateScheduleRequest{
+		Schedule: &weftv1.Schedule{Name: "none"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"task.queue"}},
+	}); infoOf(err).GetReason() != "SCHEDULE_NOT_FOUND" {
+		t.Error(err)
+	}
+}
+
 func TestSchedulesThatAreNot(t *testing.T) {
 	h := newHarness(t)
 	svc, ctx := h.schedules(), h.ctx()

@@ -83,7 +83,15 @@ func newTask(spec *weftv1.TaskSpec, index uint64) (queue.NewTask, *pure.Refusal)
 			return n, err
 		}
 	}
+	if neverRuns(spec) {
+		return n, invalid("spec.deadline", "must be after run_at: the task could never run")
+	}
 	return n, nil
+}
+
+// neverRuns tells whether a deadline has passed by the time that a task may begin.
+func neverRuns(spec *weftv1.TaskSpec) bool {
+	return spec.GetRunAt() != nil && spec.GetDeadline() != nil && !spec.GetDeadline().AsTime().After(spec.GetRunAt().AsTime())
 }
 
 func work(spec *weftv1.TaskSpec) (kind string, p queue.Payload, err *pure.Refusal) {

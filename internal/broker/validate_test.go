@@ -28,6 +28,9 @@ func beyondAnnotations(spec *weftv1.TaskSpec) bool {
 	if spec.GetRunAt() != nil && spec.GetRunAt().CheckValid() != nil {
 		return true
 	}
+	if spec.GetDeadline() != nil && spec.GetDeadline().CheckValid() != nil || neverRuns(spec) {
+		return true
+	}
 	for _, d := range []*durationpb.Duration{
 		spec.GetTimeout(), spec.GetGrace(), spec.GetRetention(), spec.GetRetry().GetInitialBackoff(), spec.GetRetry().GetBackoffMax(),
 	} {
@@ -165,6 +168,9 @@ func (r *specMaker) spec() *weftv1.TaskSpec {
 	}
 	if r.odd() {
 		s.RunAt = r.moment()
+	}
+	if r.odd() {
+		s.Deadline = r.moment()
 	}
 	if r.odd() {
 		s.Labels = r.labels()

@@ -59,7 +59,7 @@ func (a *App) MakeRoot(root *cobra.Command) {
 	flags.StringVar(&a.broker, "broker", "", "the broker's `address` (default $"+client.EnvBroker+", else "+client.DefaultBroker+")")
 	flags.StringVarP(&a.namespace, "namespace", "n", os.Getenv(client.EnvNamespace), "the `namespace` (default $"+client.EnvNamespace+", else \"default\")")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "tell about lost connections")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usage("%w", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 }
 
 // version is what the build knows of itself.

@@ -17,12 +17,10 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// retriesMax leaves room for the first attempt.
-const retriesMax = 999
-
 // commandFlags are the flags of everything that runs commands on workers.
 type commandFlags struct {
 	taskFlags
+	retryFlags
 	queue   string
 	timeout time.Duration
 	grace   time.Duration
@@ -30,7 +28,6 @@ type commandFlags struct {
 	env     []string
 	labels  []string
 	shell   bool
-	retries int
 }
 
 // add defines the flags.
@@ -44,16 +41,19 @@ func (f *commandFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "`NAME=VALUE` for the command's environment; NAME alone takes the value from here")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "`NAME=VALUE` for people and filters")
 	flags.BoolVar(&f.shell, "shell", false, "run the first argument as a line of /bin/sh; the worker must allow it")
-	flags.IntVar(&f.retries, "retries", 0, "try again so often after a failure")
+	f.retryFlags.add(cmd, retriesUsage)
 	f.taskFlags.add(cmd)
 }
 
+// retriesUsage is what --retries does to a task.
+const retriesUsage = "try again so often after a failure"
+
 // spec is the task without its arguments and input.
-func (f *commandFlags) spec() (client.Spec, error) {
-	if f.retries < 0 || f.retries > retriesMax {
-		return client.Spec{}, Usage("--retries %d: 0 to %d are possible", f.retries, retriesMax)
-	}
-	if err := cmp.Or(checkText("--dir", f.dir), checkName("--queue", f.queue)); err != nil {
+func (f *commandFlags) spec() (client.Spec, error) { return f.specFrom(client.Retry{}) }
+
+// specFrom is that with a policy of tries in place of none, where the flags say nothing else.
+func (f *commandFlags) specFrom(retry client.Retry) (client.Spec, error) {
+	if err := cmp.Or(f.retryFlags.check(), f.times(), checkText("--dir", f.dir), checkName("--queue", f.queue)); err != nil {
 		return client.Spec{}, err
 	}
 	env, err := f.environment()
@@ -66,12 +66,23 @@ func (f *commandFlags) spec() (client.Spec, error) {
 	}
 	spec := client.Spec{
 		Queue: f.queue, Kind: "command", Timeout: f.timeout, Grace: f.grace, Labels: labels,
-		Command: &weftv1.Command{Shell: f.shell, Dir: f.dir, Env: env},
+		Command: &weftv1.Command{Shell: f.shell, Dir: f.dir, Env: env}, Retry: retry,
 	}
-	if f.retries > 0 {
-		spec.Retry.Attempts = f.retries + 1
+	if err := f.change(&spec.Retry); err != nil {
+		return client.Spec{}, err
 	}
 	return spec, f.fill(&spec)
+}
+
+// times checks the durations.
+func (f *commandFlags) times() error {
+	if f.timeout < 0 || f.timeout > timeoutMax {
+		return Usage("--timeout %v: 0s to %v are possible", f.timeout, timeoutMax)
+	}
+	if f.grace < 0 || f.grace > graceMax {
+		return Usage("--grace %v: 0s to %v are possible", f.grace, graceMax)
+	}
+	return nil
 }
 
 // environment reads --env.

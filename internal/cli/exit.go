@@ -53,7 +53,8 @@ func exit(code int) error {
 	return &ExitError{Code: code}
 }
 
-// ExitCode is the code that an error ends the process with: 125 unless it has its own.
+// ExitCode is the code that an error ends the process with: 125 unless it has its own, or the broker refused a
+// value that the command line gave.
 func ExitCode(err error) int {
 	var e *ExitError
 	switch {
@@ -61,9 +62,17 @@ func ExitCode(err error) int {
 		return 0
 	case errors.As(err, &e):
 		return e.Code
+	case refusedField(err):
+		return ExitUsage
 	default:
 		return ExitWeft
 	}
+}
+
+// refusedField tells whether the broker refused a value, which is then one of the command line.
+func refusedField(err error) bool {
+	reason, _ := reasonOf(err)
+	return reason == weftv1.ErrorReason_ERROR_REASON_INVALID_FIELD
 }
 
 // outcomeExit is the code of a task that has ended: the command's own if it has one.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -39,7 +40,7 @@ func (f *format) Set(s string) error {
 		*f = v
 		return nil
 	default:
-		return fmt.Errorf("%q is none of table, json, name", s)
+		return errors.New("none of table, json, name")
 	}
 }
 

@@ -94,6 +94,11 @@ func (a *App) tasksCommand() *cobra.Command {
 				return err
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				if filter.Queue != "" { // else a slip of the pen is an empty list
+					if _, err := c.Queue(filter.Queue).Info(ctx); err != nil {
+						return err
+					}
+				}
 				return taskListing(time.Now()).print(a, format, c.List(ctx, filter))
 			})
 		},

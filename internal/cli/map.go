@@ -50,6 +50,7 @@ func (a *App) mapCommand() *cobra.Command {
 	a.localFlag(cmd, &flags.local)
 	f := cmd.Flags()
 	f.IntVarP(&flags.inFlight, "jobs", "j", inFlightDefault, "at most `N` tasks at a time")
+	bounded(f, "jobs", "1 to 100000")
 	f.BoolP("keep-order", "k", true, "output in the order of the inputs, which is the default")
 	f.Lookup("keep-order").DefValue = "false" // not to be shown: it says so itself
 	f.BoolVar(&flags.unordered, "unordered", false, "output as tasks end")

@@ -112,10 +112,15 @@ func (a *App) queueCommand() *cobra.Command {
 
 // withQueue acts on a queue of the command line.
 func (a *App) withQueue(cmd *cobra.Command, name string, fn func(context.Context, *client.Queue) error) error {
+	return a.withQueueOf(cmd, name, func(ctx context.Context, _ *client.Client, q *client.Queue) error { return fn(ctx, q) })
+}
+
+// withQueueOf is that, with the client.
+func (a *App) withQueueOf(cmd *cobra.Command, name string, fn func(context.Context, *client.Client, *client.Queue) error) error {
 	if !plainName(name) {
 		return Usage("queue %s: a name is 1 to 256 bytes of [A-Za-z0-9._/-]", shorten(name))
 	}
-	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error { return fn(ctx, c.Queue(name)) })
+	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error { return fn(ctx, c, c.Queue(name)) })
 }
 
 // turnQueue acts on a queue and says what it is then.
@@ -184,7 +189,7 @@ func (a *App) queuePurgeCommand() *cobra.Command {
 			return a.withQueue(cmd, args[0], func(ctx context.Context, q *client.Queue) error {
 				n, err := q.Purge(ctx, states...)
 				if err == nil {
-					fmt.Fprintf(a.Out, "%d tasks purged\n", n)
+					fmt.Fprintln(a.Out, plural(n, "task", "tasks")+" purged")
 				}
 				return err
 			})

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,6 +28,7 @@ type getFlags struct {
 	labels []string
 	count  int
 	format format
+	want   wanted
 }
 
 func (a *App) queueGetCommand() *cobra.Command {
@@ -47,8 +49,16 @@ func (a *App) queueGetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withQueue(cmd, args[0], func(ctx context.Context, q *client.Queue) error {
-				return a.queueEnd(a.get(ctx, q, &flags, opts), q.Name())
+			return a.withQueueOf(cmd, args[0], func(ctx context.Context, c *client.Client, q *client.Queue) error {
+				stop := a.noteWaiting(ctx, func(ctx context.Context) (obstacle, bool) {
+					return nothing(ctx, c, q, flags.want), true
+				}, a.Say)
+				err := a.get(ctx, q, &flags, opts)
+				stop()
+				if errors.Is(err, client.ErrEmpty) && ctx.Err() == nil {
+					return emptyEnd(q.Name(), nothing(ctx, c, q, flags.want))
+				}
+				return a.queueEnd(err, q.Name())
 			})
 		},
 	}
@@ -86,7 +96,16 @@ func (f *getFlags) options(cmd *cobra.Command) ([]client.GetOption, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.want = wanted{f.kinds, labels}
 	return append(opts, client.Kinds(f.kinds...), client.WithLabels(labels)), nil
+}
+
+// emptyEnd is the end of a get that got nothing, and why.
+func emptyEnd(queue string, why obstacle) error {
+	if why.text == "" {
+		return &ExitError{Code: ExitTimeout, Err: fmt.Errorf("queue %s hands out no task now", queue)}
+	}
+	return &ExitError{Code: ExitTimeout, Err: fmt.Errorf("queue %s hands out no task now. %s", queue, why.text)}
 }
 
 // get takes the tasks one after the other: what was written is done, whatever becomes of the next.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,10 +19,10 @@ import (
 // putFlags are the flags of `queue put`.
 type putFlags struct {
 	taskFlags
+	retryFlags
 	wait      waitFlag
 	kind      string
 	labels    []string
-	retries   int
 	timeout   time.Duration
 	retention time.Duration
 	nul       bool
@@ -50,7 +51,8 @@ func (a *App) queuePutCommand() *cobra.Command {
 				return Usage("queue put: data, or - for standard input: one of them")
 			}
 			return a.withQueue(cmd, name, func(ctx context.Context, q *client.Queue) error {
-				p := &putting{app: a, queue: q, spec: spec, wait: &flags.wait}
+				p := &putting{app: a, queue: q, spec: spec, wait: &flags.wait, several: len(data) > 1 || data[0] == "-"}
+				defer a.noteWaiting(ctx, p.obstacle, a.Say)()
 				if data[0] == "-" {
 					return p.lines(ctx, a.In, flags.nul)
 				}
@@ -59,12 +61,12 @@ func (a *App) queuePutCommand() *cobra.Command {
 		},
 	}
 	flags.taskFlags.add(cmd)
+	flags.retryFlags.add(cmd, retriesUsage)
 	flags.addWhen(cmd)
 	flags.wait.add(cmd, "wait for room so long at most (exit code 124); 0s is not at all")
 	f := cmd.Flags()
 	f.StringVar(&flags.kind, "kind", client.DataKind, "the tasks' `kind`")
 	f.StringArrayVarP(&flags.labels, "label", "l", nil, "`NAME=VALUE` for people and filters")
-	f.IntVar(&flags.retries, "retries", 0, "try again so often after a failure")
 	f.DurationVar(&flags.timeout, "timeout", 0, "stop an attempt that takes longer")
 	f.DurationVar(&flags.retention, "retention", 0, "keep the outcome so long (default the queue's, else 24h)")
 	f.BoolVarP(&flags.nul, "null", "0", false, "data of standard input ends with a NUL byte")
@@ -73,8 +75,8 @@ func (a *App) queuePutCommand() *cobra.Command {
 
 // spec is a task without its data.
 func (f *putFlags) spec() (spec client.Spec, err error) {
-	if f.retries < 0 || f.retries > retriesMax {
-		return spec, Usage("--retries %d: 0 to %d are possible", f.retries, retriesMax)
+	if err := f.retryFlags.check(); err != nil {
+		return spec, err
 	}
 	if f.timeout < 0 || f.timeout > timeoutMax {
 		return spec, Usage("--timeout %v: 0s to %v are possible", f.timeout, timeoutMax)
@@ -92,18 +94,30 @@ func (f *putFlags) spec() (spec client.Spec, err error) {
 		return spec, err
 	}
 	spec.Kind, spec.Timeout, spec.Retention = f.kind, f.timeout, f.retention
-	if f.retries > 0 {
-		spec.Retry.Attempts = f.retries + 1
+	if err := f.change(&spec.Retry); err != nil {
+		return spec, err
 	}
 	return spec, f.fill(&spec)
 }
 
 // putting is one `queue put`.
 type putting struct {
-	app   *App
-	queue *client.Queue
-	spec  client.Spec
-	wait  *waitFlag
+	app     *App
+	queue   *client.Queue
+	spec    client.Spec
+	wait    *waitFlag
+	several bool
+	full    string      // what is said of a full queue
+	done    int         // data of which it is known what became of them
+	waits   atomic.Bool // for the queue, and not for data
+}
+
+// obstacle is why what is put is not in the queue yet.
+func (p *putting) obstacle(ctx context.Context) (obstacle, bool) {
+	if !p.waits.Load() {
+		return obstacle{}, true
+	}
+	return roomObstacle(ctx, p.queue), true
 }
 
 // putBatchMax is how many lines go together.
@@ -167,12 +181,12 @@ func gather(ctx context.Context, lineC <-chan string) (batch []string, more bool
 	return batch, true
 }
 
-// all puts tasks and prints their names, in order up to the first that is refused.
+// all puts tasks and prints their names, in order, without those that are refused.
 func (p *putting) all(ctx context.Context, data iter.Seq[string]) error {
 	var specs []client.Spec
 	for text := range data {
 		if len(text) > task.PayloadBytesMax {
-			return fmt.Errorf("data %d (%s) %w", len(specs)+1, shorten(text), errTooLarge)
+			return fmt.Errorf("data %d (%s) %w", p.done+len(specs)+1, shorten(text), errTooLarge)
 		}
 		spec := p.spec
 		spec.Payload = task.Text(text)
@@ -185,14 +199,61 @@ func (p *putting) all(ctx context.Context, data iter.Seq[string]) error {
 	if bound, set := p.wait.bound(); set {
 		bounds = append(bounds, bound)
 	}
+	p.waits.Store(true)
 	out, err := p.queue.PutBatch(ctx, specs, bounds...)
-	for _, s := range out {
-		if s.Err != nil {
-			return p.app.queueEnd(s.Err, p.queue.Name())
-		}
-		fmt.Fprintln(p.app.Out, s.TaskID)
+	p.waits.Store(false)
+	return p.tell(ctx, specs, out, err)
+}
+
+// refusedSaid is how many of the data that are refused together are named.
+const refusedSaid = 10
+
+// tell prints the names of what was put, and names what was not, where it is one of several.
+func (p *putting) tell(ctx context.Context, specs []client.Spec, out []client.Submitted, err error) error {
+	if n := len(out); err != nil && n > 0 && out[n-1].Err != nil {
+		out = out[:n-1] // it waited when the end came
 	}
-	return p.app.queueEnd(err, p.queue.Name())
+	var first error
+	refused := 0
+	for i, s := range out {
+		if s.Err == nil {
+			p.done++
+			fmt.Fprintln(p.app.Out, s.TaskID)
+			continue
+		}
+		end := p.end(ctx, s.Err)
+		p.done++
+		if refused++; first == nil {
+			first = end
+		}
+		if p.several && refused <= refusedSaid {
+			p.app.Say("data %d (%s): %s", p.done, shorten(specs[i].Payload.String()), p.app.words(end))
+		}
+	}
+	if err != nil && p.several && len(out) < len(specs) {
+		p.app.Say("data %d (%s) and what follows: not confirmed", p.done+1, shorten(specs[len(out)].Payload.String()))
+	}
+	switch {
+	case err != nil:
+		return p.end(ctx, err)
+	case refused > 0 && p.several:
+		return &ExitError{Code: ExitCode(first), Err: fmt.Errorf("%d of %d data are not in queue %s", refused, len(specs), p.queue.Name())}
+	}
+	return first
+}
+
+// end gives the end of a put its exit code.
+func (p *putting) end(ctx context.Context, err error) error {
+	if !errors.Is(err, client.ErrFull) {
+		return p.app.queueEnd(err, p.queue.Name())
+	}
+	if p.full == "" {
+		p.full = "queue " + p.queue.Name() + " is full"
+		if info, err := p.queue.Info(ctx); err == nil && info.GetMaxSize() > 0 {
+			p.full += fmt.Sprintf(": its max size is %d", info.GetMaxSize())
+		}
+	}
+	return &ExitError{Code: ExitTimeout, Err: errors.New(p.full)}
 }
 
 // queueEnd gives the ends of puts and gets their exit codes.
@@ -202,10 +263,6 @@ func (a *App) queueEnd(err error, queue string) error {
 		return nil
 	case errors.Is(err, errInterrupted):
 		return errInterrupted
-	case errors.Is(err, client.ErrFull):
-		return &ExitError{Code: ExitTimeout, Err: fmt.Errorf("queue %s is full", queue)}
-	case errors.Is(err, client.ErrEmpty):
-		return &ExitError{Code: ExitTimeout, Err: fmt.Errorf("queue %s hands out no task now (weft queue show %s)", queue, queue)}
 	case errors.Is(err, client.ErrQueueClosed):
 		return &ExitError{Code: ExitClosed, Err: fmt.Errorf("queue %s is closed", queue)}
 	default:

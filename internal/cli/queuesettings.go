@@ -21,6 +21,7 @@ import (
 const (
 	rateMax      = 1_000_000
 	timeoutMax   = 30 * 24 * time.Hour
+	graceMax     = time.Hour
 	retentionMax = 90 * 24 * time.Hour
 )
 
@@ -38,11 +39,11 @@ func orderWord(o weftv1.QueueOrder) string {
 
 // queueFlags are the settings of a queue.
 type queueFlags struct {
+	retryFlags
 	order                        string
 	maxSize                      int
 	maxRunning, maxPerKey, burst int64
 	rate                         float64
-	retries                      int
 	timeout, retention           time.Duration
 	changed                      func(name string) bool
 }
@@ -56,7 +57,7 @@ func (f *queueFlags) add(cmd *cobra.Command) {
 	flags.Int64Var(&f.maxPerKey, "max-running-per-key", 0, "how many tasks of one fairness key may run at a time; 0 is without limit")
 	flags.Float64Var(&f.rate, "rate", 0, "how many attempts may begin per second; 0 is without limit")
 	flags.Int64Var(&f.burst, "burst", 1, "how many may begin at once after a pause")
-	flags.IntVar(&f.retries, "retries", 0, "for tasks that do not say otherwise: try again so often")
+	f.retryFlags.add(cmd, "for tasks that do not say otherwise: try again so often")
 	flags.DurationVar(&f.timeout, "timeout", 0, "likewise: stop an attempt that takes longer; 0 is without limit")
 	flags.DurationVar(&f.retention, "retention", 0, "likewise: keep the outcome so long; 0 is the broker's default")
 	f.changed = flags.Changed
@@ -87,7 +88,7 @@ func (f *queueFlags) check() error {
 		between("max-running", f.maxRunning, 0, math.MaxUint32),
 		between("max-running-per-key", f.maxPerKey, 0, math.MaxUint32),
 		between("burst", f.burst, 1, rateMax),
-		between("retries", int64(f.retries), 0, retriesMax),
+		f.retryFlags.check(),
 		span("timeout", f.timeout, timeoutMax), span("retention", f.retention, retentionMax),
 	)
 }
@@ -116,27 +117,22 @@ func (f *queueFlags) settings(now *weftv1.Queue) (out []client.Setting) {
 		}
 		out = append(out, client.Rate(rate, burst))
 	}
-	if f.changed("retries") || f.changed("timeout") || f.changed("retention") {
+	if f.changesRetry() || f.changed("timeout") || f.changed("retention") {
 		out = append(out, client.Defaults(f.defaults(now.GetDefaults())))
 	}
 	return out
 }
 
-// defaults are those of tasks, the given ones and what the queue has.
+// changesRetry tells whether anything is given about tries.
+func (f *queueFlags) changesRetry() bool {
+	return f.changed("retries") || slices.ContainsFunc(backoffFlags, f.changed)
+}
+
+// defaults are those of tasks, the given ones and what the queue has. The caller has had the policy checked.
 func (f *queueFlags) defaults(now *weftv1.TaskDefaults) client.TaskDefaults {
 	d := client.TaskDefaults{Timeout: now.GetTimeout().AsDuration(), Retention: now.GetRetention().AsDuration()}
-	if r := now.GetRetry(); r != nil {
-		d.Retry = client.Retry{
-			Attempts: int(r.GetAttemptsMax()), Backoff: r.GetInitialBackoff().AsDuration(), Multiplier: r.GetMultiplier(),
-			BackoffMax: r.GetBackoffMax().AsDuration(), Jitter: r.GetJitter(),
-		}
-	}
-	if f.changed("retries") {
-		d.Retry = client.Retry{}
-		if f.retries > 0 {
-			d.Retry.Attempts = f.retries + 1
-		}
-	}
+	d.Retry = retryOf(now.GetRetry())
+	_ = f.change(&d.Retry)
 	if f.changed("timeout") {
 		d.Timeout = f.timeout
 	}
@@ -144,6 +140,14 @@ func (f *queueFlags) defaults(now *weftv1.TaskDefaults) client.TaskDefaults {
 		d.Retention = f.retention
 	}
 	return d
+}
+
+// retryOf is a policy of the broker's.
+func retryOf(r *weftv1.RetryPolicy) client.Retry {
+	return client.Retry{
+		Attempts: int(r.GetAttemptsMax()), Backoff: r.GetInitialBackoff().AsDuration(), Multiplier: r.GetMultiplier(),
+		BackoffMax: r.GetBackoffMax().AsDuration(), Jitter: r.GetJitter(),
+	}
 }
 
 func (a *App) queueCreateCommand() *cobra.Command {
@@ -158,6 +162,9 @@ func (a *App) queueCreateCommand() *cobra.Command {
 			}
 			if flags.changed("burst") && !flags.changed("rate") {
 				return Usage("--burst needs --rate")
+			}
+			if err := flags.change(&client.Retry{}); err != nil {
+				return err
 			}
 			return a.withQueue(cmd, args[0], func(ctx context.Context, q *client.Queue) error {
 				err := q.Create(ctx, flags.settings(nil)...)
@@ -192,6 +199,10 @@ func (a *App) queueUpdateCommand() *cobra.Command {
 				}
 				if flags.changed("burst") && !flags.changed("rate") && now.GetRateLimit() == nil {
 					return Usage("--burst: queue %s has no rate; give --rate too", q.Name())
+				}
+				retry := retryOf(now.GetDefaults().GetRetry())
+				if err := flags.change(&retry); err != nil {
+					return err
 				}
 				if err := q.Update(ctx, flags.settings(now)...); err != nil {
 					return err
@@ -248,9 +259,7 @@ func (a *App) showQueue(q *weftv1.Queue) error {
 		s.line("rate", rateText(r))
 	}
 	if d := q.GetDefaults(); d != nil {
-		if n := d.GetRetry().GetAttemptsMax(); n > 1 {
-			number("retries", uint64(n-1))
-		}
+		s.retries(d.GetRetry())
 		if d.GetTimeout() != nil {
 			s.line("timeout", d.GetTimeout().AsDuration().String())
 		}

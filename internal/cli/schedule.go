@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -34,11 +36,12 @@ func (a *App) schedulesCommand() *cobra.Command {
 // scheduleListing is how schedules are listed.
 func scheduleListing() *listing[*weftv1.Schedule] {
 	return &listing[*weftv1.Schedule]{
-		head: []string{"SCHEDULE", "CRON", "ZONE", "STATE", "NEXT", "LAST", "TASK"},
+		head: []string{"SCHEDULE", "CRON", "ZONE", "STATE", "NEXT", "LAST", "TASK", "REFUSED"},
 		row: func(s *weftv1.Schedule) []string {
 			return []string{
 				s.GetName(), s.GetCron(), s.GetTimeZone(), scheduleState(s), moment(s.GetNextRunAt()),
 				moment(s.GetLastRun().GetScheduledAt()), s.GetLastRun().GetTaskId(),
+				refusedRun(s),
 			}
 		},
 		name: (*weftv1.Schedule).GetName,
@@ -50,12 +53,55 @@ func scheduleState(s *weftv1.Schedule) string {
 	switch {
 	case s.GetPaused():
 		return "paused"
-	case s.GetLastError() != nil:
-		return "refused"
 	case s.GetNextRunAt() == nil:
 		return "over"
 	}
 	return "active"
+}
+
+// refusedRun is when the last run was refused, and why; empty if it was not. What was in its way may be gone: only
+// the next run tells.
+func refusedRun(s *weftv1.Schedule) string {
+	e := s.GetLastError()
+	if e == nil {
+		return ""
+	}
+	return moment(e.GetScheduledAt()) + " " + policyWord(e.GetReason().String(), "ERROR_REASON_")
+}
+
+// tellSchedule says what became of a schedule: as a line for people, or as it is now.
+func (a *App) tellSchedule(s *weftv1.Schedule, format format, line string) error {
+	if format != formatTable {
+		return scheduleListing().print(a, format, one(s))
+	}
+	_, err := fmt.Fprintln(a.Out, line)
+	return err
+}
+
+// warnNobody warns of a schedule whose runs nobody takes as things are.
+func (a *App) warnNobody(ctx context.Context, c *client.Client, s *weftv1.Schedule) {
+	queue, kind := orDefault(s.GetTask().GetQueue()), orCommand(s.GetTask().GetKind())
+	if _, err := c.Queue(queue).Info(ctx); errors.Is(err, client.ErrQueueNotFound) {
+		a.Say("there is no queue %s: every run is refused until there is%s", queue, a.advice(err))
+		return
+	}
+	serves := false
+	for w, err := range c.Workers(ctx) {
+		switch {
+		case err != nil:
+			return // it was made all the same
+		case !slices.Contains(w.GetQueues(), queue):
+		case len(w.GetKinds()) == 0 || slices.Contains(w.GetKinds(), kind):
+			return
+		default:
+			serves = true
+		}
+	}
+	if serves {
+		a.Say("no worker of queue %s handles kind %s now: the runs wait for one", queue, kind)
+		return
+	}
+	a.Say("no worker serves queue %s now: the runs wait for one", queue)
 }
 
 // scheduleCommand is `schedule`.
@@ -63,16 +109,14 @@ func (a *App) scheduleCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "schedule", Short: "Act on one schedule: tasks by the clock", Args: cobra.NoArgs}
 	cmd.AddCommand(
 		a.scheduleCreateCommand(), a.scheduleUpdateCommand(), a.scheduleShowCommand(), a.scheduleNextCommand(),
-		a.oneSchedule("pause", "Stop its runs; tasks of earlier ones go on", func(ctx context.Context, c *client.Client, name string) error {
-			_, err := c.PauseSchedule(ctx, name)
-			return err
-		}),
-		a.oneSchedule("resume", "Go on, at its next time from now", func(ctx context.Context, c *client.Client, name string) error {
-			_, err := c.ResumeSchedule(ctx, name)
-			return err
-		}),
+		a.turnSchedule("pause", "Stop its runs; tasks of earlier ones go on", "paused", (*client.Client).PauseSchedule),
+		a.turnSchedule("resume", "Go on, at its next time from now", "resumed", (*client.Client).ResumeSchedule),
 		a.oneSchedule("delete", "Forget it; tasks of its runs go on", func(ctx context.Context, c *client.Client, name string) error {
-			return c.DeleteSchedule(ctx, name)
+			err := c.DeleteSchedule(ctx, name)
+			if err == nil {
+				fmt.Fprintf(a.Out, "%s is deleted\n", name)
+			}
+			return err
 		}),
 		a.oneSchedule("run", "Run it now, beside its times, and print the task", func(ctx context.Context, c *client.Client, name string) error {
 			task, err := c.RunSchedule(ctx, name)
@@ -95,6 +139,20 @@ func (a *App) oneSchedule(verb, short string, do func(context.Context, *client.C
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error { return do(ctx, c, args[0]) })
 		},
 	}
+}
+
+// turnSchedule is one of those that says what the schedule is then.
+func (a *App) turnSchedule(verb, short, done string, do func(*client.Client, context.Context, string) (*weftv1.Schedule, error)) *cobra.Command {
+	var format format
+	cmd := a.oneSchedule(verb, short, func(ctx context.Context, c *client.Client, name string) error {
+		s, err := do(c, ctx, name)
+		if err != nil {
+			return err
+		}
+		return a.tellSchedule(s, format, name+" is "+done)
+	})
+	formatFlag(cmd, &format)
+	return cmd
 }
 
 // scheduleShowCommand is `schedule show`.
@@ -136,6 +194,7 @@ func (a *App) showSchedule(m *weftv1.Schedule) error {
 	s.line("queue", orDefault(m.GetTask().GetQueue()))
 	s.line("kind", orCommand(m.GetTask().GetKind()))
 	s.work(m.GetTask())
+	s.retries(m.GetTask().GetRetry())
 	for _, k := range sortedKeys(m.GetTask().GetLabels()) {
 		s.line("label", k+"="+m.GetTask().GetLabels()[k])
 	}

@@ -1,19 +1,21 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/task"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
+
+// windowMax is how late a missed run may be made up at most.
+const windowMax = 366 * 24 * time.Hour
 
 // scheduleFlags are the flags of what makes or changes a schedule.
 type scheduleFlags struct {
@@ -30,11 +32,6 @@ type scheduleFlags struct {
 	paused  bool
 }
 
-// scheduleFields are the fields of the API that flags set; the other flags are about the task.
-var scheduleFields = map[string]string{
-	"cron": "cron", "zone": "time_zone", "catch-up": "catch_up", "catch-up-window": "catch_up_window", "overlap": "overlap",
-}
-
 func (f *scheduleFlags) add(cmd *cobra.Command) {
 	f.commandFlags.add(cmd)
 	flags := cmd.Flags()
@@ -49,30 +46,29 @@ func (f *scheduleFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.overlap, "overlap", "", "`policy` for a run while the last one goes on: allow or skip (default allow)")
 }
 
-// schedule reads a command line: the name, and a command behind two dashes. whole says that a task is wanted.
-func (f *scheduleFlags) schedule(cmd *cobra.Command, args []string, whole bool) (s client.Schedule, err error) {
-	names, argv := args, []string(nil)
+// schedule reads a command line: the schedule without its task, and the command behind two dashes.
+func (f *scheduleFlags) schedule(cmd *cobra.Command, args []string) (s client.Schedule, argv []string, err error) {
+	names := args
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 		names, argv = args[:dash], args[dash:]
 	}
 	if len(names) != 1 {
-		return s, Usage("%s: one name, and the command behind --", cmd.CommandPath())
+		return s, nil, Usage("%s: one name, and the command behind --", cmd.CommandPath())
+	}
+	if !plainName(names[0]) {
+		return s, nil, Usage("schedule %s: a name is 1 to 256 bytes of [A-Za-z0-9._/-]", shorten(names[0]))
 	}
 	s = client.Schedule{Name: names[0], Cron: f.cron, TimeZone: f.zone, CatchUpWindow: f.window, Paused: f.paused}
 	catchUp, err := parsePolicy("--catch-up", f.catchUp, "CATCH_UP_POLICY_", weftv1.CatchUpPolicy_value)
 	if err != nil {
-		return s, err
+		return s, nil, err
 	}
 	overlap, err := parsePolicy("--overlap", f.overlap, "OVERLAP_POLICY_", weftv1.OverlapPolicy_value)
 	if err != nil {
-		return s, err
+		return s, nil, err
 	}
 	s.CatchUp, s.Overlap = weftv1.CatchUpPolicy(catchUp), weftv1.OverlapPolicy(overlap)
-	if !whole && f.kind == "" && len(argv) == 0 {
-		return s, nil
-	}
-	s.Task, err = f.task(cmd, argv)
-	return s, err
+	return s, argv, nil
 }
 
 // task is what to submit.
@@ -81,18 +77,32 @@ func (f *scheduleFlags) task(cmd *cobra.Command, argv []string) (client.Spec, er
 	if err != nil {
 		return spec, err
 	}
+	if err := f.checkWork(); err != nil {
+		return spec, err
+	}
 	spec.Retention = f.retention
 	switch {
 	case f.kind == "" && f.payload != "":
 		return spec, Usage("%s: --payload needs --kind", cmd.CommandPath())
 	case f.kind == "":
 		spec.Command = withArgs(spec.Command, argv, nil)
-		return spec, commandArgs(cmd, argv)
+		return spec, cmp.Or(commandArgs(cmd, argv), checkArgs(argv), checkSize(spec.Command))
 	case len(argv) > 0:
 		return spec, Usage("%s: --kind takes no command", cmd.CommandPath())
 	}
 	spec.Kind, spec.Command, spec.Payload = f.kind, nil, task.Text(f.payload)
 	return spec, nil
+}
+
+// checkWork refuses what no task can have.
+func (f *scheduleFlags) checkWork() error {
+	if f.given("catch-up-window") && (f.window <= 0 || f.window > windowMax) {
+		return Usage("--catch-up-window %v: more than 0s and at most %v is possible", f.window, windowMax)
+	}
+	if f.retention < 0 || f.retention > retentionMax {
+		return Usage("--retention %v: 0s to %v are possible", f.retention, retentionMax)
+	}
+	return cmp.Or(checkText("--payload", f.payload), checkName("--kind", f.kind))
 }
 
 // parsePolicy reads a policy; empty is the default one.
@@ -120,6 +130,7 @@ func policyWord(name, prefix string) string { return strings.ToLower(strings.Tri
 // scheduleCreateCommand is `schedule create`.
 func (a *App) scheduleCreateCommand() *cobra.Command {
 	var flags scheduleFlags
+	var format format
 	cmd := &cobra.Command{
 		Use:   "create SCHEDULE --cron LINE [flags] -- COMMAND ARG...",
 		Short: "Make a schedule; doing so again with equal words changes nothing",
@@ -127,8 +138,11 @@ func (a *App) scheduleCreateCommand() *cobra.Command {
 			"has one run at most. The task's labels weft.schedule and weft.scheduled_at say which run it is.",
 		Example: "  " + a.Name + " schedule create backup --cron '30 2 * * *' --zone Europe/Berlin -- backup.sh /srv",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := flags.schedule(cmd, args, true)
+			s, argv, err := flags.schedule(cmd, args)
 			if err != nil {
+				return err
+			}
+			if s.Task, err = flags.task(cmd, argv); err != nil {
 				return err
 			}
 			if s.Cron == "" {
@@ -136,64 +150,16 @@ func (a *App) scheduleCreateCommand() *cobra.Command {
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				made, err := c.CreateSchedule(ctx, s)
-				if err == nil {
-					fmt.Fprintln(a.Out, made.GetName())
+				if err != nil {
+					return err
 				}
-				return err
+				a.warnNobody(ctx, c, made)
+				return a.tellSchedule(made, format, made.GetName())
 			})
 		},
 	}
 	flags.add(cmd)
+	formatFlag(cmd, &format)
 	cmd.Flags().BoolVar(&flags.paused, "paused", false, "without runs until it is resumed")
 	return cmd
-}
-
-// scheduleUpdateCommand is `schedule update`.
-func (a *App) scheduleUpdateCommand() *cobra.Command {
-	var flags scheduleFlags
-	cmd := &cobra.Command{
-		Use:   "update SCHEDULE [flags] [-- COMMAND ARG...]",
-		Short: "Change what the flags say; a command or --kind replaces the task",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := flags.schedule(cmd, args, false)
-			if err != nil {
-				return err
-			}
-			fields, err := flags.changed(cmd, s.Task.Kind != "")
-			if err != nil {
-				return err
-			}
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				_, err := c.UpdateSchedule(ctx, s, fields...)
-				return err
-			})
-		},
-	}
-	flags.add(cmd)
-	return cmd
-}
-
-// changed are the fields that a command line sets.
-func (f *scheduleFlags) changed(cmd *cobra.Command, withTask bool) (fields []string, err error) {
-	if withTask {
-		fields = append(fields, "task")
-	}
-	cmd.Flags().Visit(func(flag *pflag.Flag) {
-		field, ok := scheduleFields[flag.Name]
-		switch {
-		case cmd.InheritedFlags().Lookup(flag.Name) != nil: // about the program
-		case ok:
-			fields = append(fields, field)
-		case !withTask && err == nil:
-			err = Usage("%s: --%s is about the task, which is replaced whole: give its command or --kind too",
-				cmd.CommandPath(), flag.Name)
-		}
-	})
-	if f.catchUp == "skip" && !slices.Contains(fields, "catch_up_window") {
-		fields = append(fields, "catch_up_window") // which this policy does not have
-	}
-	if err == nil && len(fields) == 0 {
-		err = Usage("%s: nothing to change", cmd.CommandPath())
-	}
-	return fields, err
 }

@@ -36,10 +36,6 @@ func (a *App) showTask(t *weftv1.Task) error {
 	if n := t.GetWorkersLost(); n > 0 {
 		s.line("workers lost", fmt.Sprint(n))
 	}
-	if x := t.GetAttempt(); x != nil {
-		s.line("worker", x.GetWorker())
-		s.line("started", moment(x.GetStartedAt()))
-	}
 	s.attempts(t)
 	if len(t.GetEarlierAttempts()) == 0 {
 		s.line("last error", errorText(t.GetLastError()))
@@ -86,23 +82,56 @@ func (s *sheet) dispatch(t *weftv1.Task) {
 	for _, k := range sortedKeys(spec.GetWorkerLabels()) {
 		s.line("worker label", k+"="+spec.GetWorkerLabels()[k])
 	}
+	s.retries(spec.GetRetry())
 	if spec.GetExclusive() {
 		s.line("exclusive", "yes")
 	}
 }
 
-// attempts prints the earlier attempts, each with its end and its error.
+// attempts prints the attempts that are known, each with its end and its error, and the one that runs.
 func (s *sheet) attempts(t *weftv1.Task) {
 	first := int(t.GetAttempts()) - len(t.GetEarlierAttempts()) + 1
 	if t.GetAttempt() != nil || t.GetOutcome().GetToken() != 0 {
 		first-- // the last one is not among them
 	}
 	for i, x := range t.GetEarlierAttempts() {
-		text := fmt.Sprintf("%s on %s, %s", endWord(x.GetEnd()), x.GetWorker(), moment(x.GetStartedAt()))
-		if e := errorText(x.GetError()); e != "" {
-			text += ": " + e
-		}
-		s.line(fmt.Sprintf("attempt %d", first+i), text)
+		s.attempt(first+i, endWord(x.GetEnd()), x.GetWorker(), x.GetStartedAt(), x.GetError())
+	}
+	last := int(t.GetAttempts())
+	if x := t.GetAttempt(); x != nil {
+		s.attempt(last, stateWord(t.GetState()), x.GetWorker(), x.GetStartedAt(), nil)
+	} else if o := t.GetOutcome(); o.GetToken() != 0 {
+		s.attempt(last, endWord(o.GetEnd()), o.GetWorker(), o.GetStartedAt(), o.GetError())
+	}
+}
+
+// attempt prints one.
+func (s *sheet) attempt(number int, end, worker string, started *timestamppb.Timestamp, err *weftv1.TaskError) {
+	text := fmt.Sprintf("%s on %s, %s", end, worker, moment(started))
+	if e := errorText(err); e != "" {
+		text += ": " + e
+	}
+	s.line(fmt.Sprintf("attempt %d", number), text)
+}
+
+// retries prints how often and when something is tried again. The broker's defaults are not given.
+func (s *sheet) retries(r *weftv1.RetryPolicy) {
+	if r.GetAttemptsMax() <= 1 {
+		return
+	}
+	s.line("retries", fmt.Sprint(r.GetAttemptsMax()-1))
+	if d := r.GetInitialBackoff(); d != nil {
+		s.line("backoff", d.AsDuration().String())
+	}
+	if d := r.GetBackoffMax(); d != nil {
+		s.line("backoff max", d.AsDuration().String())
+	}
+	if m := r.GetMultiplier(); m != 0 {
+		s.line("multiplier", fmt.Sprint(m))
+	}
+	const jitterDefault = 0.2
+	if j := r.GetJitter(); j != 0 && j != jitterDefault {
+		s.line("jitter", fmt.Sprint(j))
 	}
 }
 
@@ -113,17 +142,14 @@ func (s *sheet) work(spec *weftv1.TaskSpec) {
 		s.line("directory", c.GetDir())
 		return
 	}
-	if p, err := task.PayloadFromProto(spec.GetPayload()); err == nil {
+	if p, err := task.PayloadFromProto(spec.GetPayload()); err == nil && spec.GetPayload() != nil {
 		s.line("payload", payloadText(p))
 	}
 }
 
 // outcome prints how a task ended.
 func (s *sheet) outcome(o *weftv1.Outcome) {
-	s.line("ended", endWord(o.GetEnd()))
 	s.line("error", errorText(o.GetError()))
-	s.line("worker", o.GetWorker())
-	s.line("started", moment(o.GetStartedAt()))
 	s.line("finished", moment(o.GetFinishedAt()))
 	if r := o.GetCommand(); r != nil {
 		s.line("exit code", fmt.Sprint(r.GetExitCode()))
@@ -131,7 +157,7 @@ func (s *sheet) outcome(o *weftv1.Outcome) {
 		s.line("cpu time", (r.GetUserTime().AsDuration() + r.GetSystemTime().AsDuration()).String())
 		return
 	}
-	if p, err := task.PayloadFromProto(o.GetPayload()); err == nil {
+	if p, err := task.PayloadFromProto(o.GetPayload()); err == nil && o.GetPayload() != nil {
 		s.line("result", payloadText(p))
 	}
 }
@@ -149,7 +175,7 @@ func (a *App) showOutput(r *weftv1.CommandResult) error {
 		if o.from.GetTruncated() {
 			more = fmt.Sprintf(", the first %d", len(capturedBytes(o.from)))
 		}
-		fmt.Fprintf(a.Out, "--- %s, %d bytes%s\n", o.name, o.from.GetBytesTotal(), more)
+		fmt.Fprintf(a.Out, "--- %s, %s%s\n", o.name, plural(o.from.GetBytesTotal(), "byte", "bytes"), more)
 		if _, err := a.Out.Write(capturedBytes(o.from)); err != nil {
 			return err
 		}
@@ -170,7 +196,7 @@ func payloadText(p task.Payload) string {
 	const bytesMax = 2000
 	switch {
 	case !p.IsText():
-		return fmt.Sprintf("%d bytes", p.Len())
+		return plural(p.Len(), "byte", "bytes")
 	case p.Len() > bytesMax:
 		return strings.ToValidUTF8(p.String()[:bytesMax], "") + " …"
 	default:

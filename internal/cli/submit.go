@@ -20,6 +20,7 @@ type submitFlags struct {
 	commandFlags
 	kind      string
 	payload   string
+	wait      bool
 	delay     time.Duration
 	retention time.Duration
 }
@@ -31,14 +32,27 @@ func (a *App) submitCommand() *cobra.Command {
 		Use:   "submit [flags] -- COMMAND ARG...",
 		Short: "Submit a task and print its name, without waiting for it",
 		Long: "Submit a task and print its name, without waiting for it. The task goes on by itself; its outcome\n" +
-			"stays for 24 h. With --kind it is a task for a handler in place of a command.",
-		Example: "  " + a.Name + " wait $(" + a.Name + " submit -- sleep 10)",
+			"stays for 24 h. With --kind it is a task for a handler in place of a command.\n\n" +
+			"With --wait it waits for the end, as the command wait does: a handler's result is printed, and the exit\n" +
+			"code is the command's, as with run. The name goes to standard error then; an interrupt leaves the task.",
+		Example: "  " + a.Name + " wait $(" + a.Name + " submit -- sleep 10)\n  " + a.Name + " submit --wait --kind count --payload 'a b'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := flags.task(cmd, args)
 			if err != nil {
 				return err
 			}
-			return a.submit(cmd.Context(), spec)
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				taskID, err := c.Submit(ctx, spec)
+				if err != nil {
+					return err
+				}
+				if flags.wait {
+					a.Say("%s is submitted", taskID)
+					return a.waitAll(ctx, c, []string{taskID}, formatNone)
+				}
+				fmt.Fprintln(a.Out, taskID)
+				return nil
+			})
 		},
 	}
 	flags.add(cmd)
@@ -46,6 +60,7 @@ func (a *App) submitCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&flags.kind, "kind", "", "a task of this `kind`, for a worker's handler")
 	f.StringVar(&flags.payload, "payload", "", "the handler's input, `text`")
+	f.BoolVar(&flags.wait, "wait", false, "wait for the end: its result is printed, its exit code becomes this one's")
 	f.DurationVar(&flags.delay, "delay", 0, "not before so much time has passed")
 	f.DurationVar(&flags.retention, "retention", 0, "keep the outcome so long (default 24h)")
 	return cmd
@@ -59,12 +74,17 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 	}
 	spec.Retention = f.retention
 	switch {
+	case f.retention < 0 || f.retention > retentionMax:
+		return spec, Usage("--retention %v: 0s to %v are possible", f.retention, retentionMax)
 	case f.delay < 0:
 		return spec, Usage("--delay %v: 0s or more is possible", f.delay)
 	case f.delay > 0 && f.at != "":
 		return spec, Usage("--delay and --at: one of them")
 	case f.delay > 0:
 		spec.RunAt = time.Now().Add(f.delay)
+		if err := checkDeadline(&spec, f.deadline, "--delay"); err != nil {
+			return spec, err
+		}
 	}
 	switch {
 	case f.kind == "" && f.payload == "":
@@ -80,23 +100,6 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 	}
 	spec.Kind, spec.Command, spec.Payload = f.kind, nil, task.Text(f.payload)
 	return spec, nil
-}
-
-// submit submits one task.
-func (a *App) submit(parent context.Context, spec client.Spec) error {
-	ctx, cancel := a.Interruptible(parent)
-	defer cancel()
-	c, err := a.Dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close() }()
-	taskID, err := c.Submit(ctx, spec)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(a.Out, taskID)
-	return nil
 }
 
 // waitCommand is `wait`.
@@ -115,6 +118,9 @@ func (a *App) waitCommand() *cobra.Command {
 				if err := checkTaskID(arg); err != nil {
 					return err
 				}
+			}
+			if timeout < 0 {
+				return Usage("--timeout %v: 0s or more is possible", timeout)
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				if timeout > 0 {
@@ -253,6 +259,9 @@ func (a *App) cancelCommand() *cobra.Command {
 			"and killed after the grace.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if grace < 0 || grace > graceMax {
+				return Usage("--grace %v: 0s to %v are possible", grace, graceMax)
+			}
 			if now {
 				grace = client.KillNow
 			}
@@ -291,7 +300,7 @@ func (a *App) cancelOne(ctx context.Context, c *client.Client, name string, grac
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.Out, "%s: %d tasks cancelled\n", name, tasks)
+	fmt.Fprintf(a.Out, "%s: %s cancelled\n", name, plural(tasks, "task", "tasks"))
 	return nil
 }
 

@@ -37,6 +37,7 @@ type taskFlags struct {
 func (f *taskFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVar(&f.priority, "priority", 0, "the least runs first, from -32768 to 32767")
+	bounded(flags, "priority", "-32768 to 32767")
 	flags.StringVar(&f.unique, "unique", "", "join a task of the same `key`, kind and payload that has not ended")
 	flags.StringVar(&f.key, "key", "", "the fairness `key`: tasks of different keys take turns")
 	flags.StringArrayVar(&f.workerLabels, "worker-label", nil, "`NAME=VALUE` that the worker must have")
@@ -73,6 +74,9 @@ func (f *taskFlags) fill(spec *client.Spec) (err error) {
 		if !spec.Deadline.After(now) {
 			return Usage("--deadline %s: that is over", shorten(f.deadline))
 		}
+		if err := checkDeadline(spec, f.deadline, "--at"); err != nil {
+			return err
+		}
 	}
 	if len(f.after) > afterMax {
 		return Usage("--after: %d tasks, at most %d are possible", len(f.after), afterMax)
@@ -94,6 +98,14 @@ func (f *taskFlags) fill(spec *client.Spec) (err error) {
 		return err
 	}
 	return checkKey("--key", f.key)
+}
+
+// checkDeadline refuses a deadline by which a task could not have begun; flag says when it may.
+func checkDeadline(spec *client.Spec, deadline, flag string) error {
+	if spec.RunAt.IsZero() || spec.Deadline.IsZero() || spec.Deadline.After(spec.RunAt) {
+		return nil
+	}
+	return Usage("--deadline %s: that is not after %s, and the task could never run", shorten(deadline), flag)
 }
 
 func (f *taskFlags) labels() (map[string]string, error) {

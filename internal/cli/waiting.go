@@ -103,13 +103,20 @@ func (a *App) callObstacle(c *client.Client, callID, queue string) look {
 			}
 			return obstacle{e.Reason, sentence(e)}, true
 		}
-		info, err := c.Queue(queue).Info(ctx)
-		n := info.GetCounts()
-		size := n.GetScheduled() + n.GetBlocked() + n.GetReady()
-		if err != nil || info.GetMaxSize() == 0 || size < info.GetMaxSize() {
-			return obstacle{}, true
-		}
-		return obstacle{"queue_full", fmt.Sprintf("Queue %s is full: %d tasks wait in it. Try: weft queue update %s --max-size N",
-			info.GetName(), size, info.GetName())}, true
+		return roomObstacle(ctx, c.Queue(queue)), true
 	}
+}
+
+// roomObstacle is why a queue takes no task.
+func roomObstacle(ctx context.Context, q *client.Queue) obstacle {
+	info, err := q.Info(ctx)
+	if err != nil || info.GetMaxSize() == 0 || queueSize(info) < info.GetMaxSize() {
+		return obstacle{}
+	}
+	paused := ""
+	if info.GetPaused() {
+		paused = ", and it is paused"
+	}
+	return obstacle{"queue_full", fmt.Sprintf("Queue %s is full: %s in it, its max size is %d%s. Try: weft queue update %s --max-size N",
+		info.GetName(), plural(queueSize(info), "task waits", "tasks wait"), info.GetMaxSize(), paused, info.GetName())}
 }

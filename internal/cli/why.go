@@ -49,17 +49,24 @@ func (a *App) whyCommand() *cobra.Command {
 // retryCommand is `retry`.
 func (a *App) retryCommand() *cobra.Command {
 	var queue, kind string
+	var dependents bool
 	cmd := &cobra.Command{
-		Use:   "retry TASK... | --queue QUEUE [--kind KIND]",
+		Use:   "retry TASK... [--dependents] | --queue QUEUE [--kind KIND]",
 		Short: "Try tasks again that failed, were cancelled or expired",
 		Long: "Try tasks again that failed, were cancelled or expired: those named, or the failed ones of a queue.\n" +
-			"They have all their tries again. Of several named ones all are tried again, or none.",
+			"They have all their tries again. Of several named ones all are tried again, or none.\n\n" +
+			"A task that was cancelled because one that it is after did not succeed is tried again with that one, by\n" +
+			"--queue if it is of the same queue, by --dependents whatever its queue: it runs once that has succeeded.\n" +
+			"Alone, by its name, it runs at once.",
+		Example: "  " + a.Name + " retry t7 --dependents\n  " + a.Name + " retry --queue orders",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 && queue == "":
 				return Usage("retry: which tasks? Name them, or the queue whose failed ones are meant: --queue")
 			case len(args) > 0 && queue != "":
 				return Usage("retry: tasks by their names, or those of a --queue: one of them")
+			case dependents && queue != "":
+				return Usage("retry: --dependents is for tasks by their names; --queue has those of its queue")
 			case kind != "" && queue == "":
 				return Usage("retry: --kind needs --queue")
 			case len(args) > retryMax:
@@ -75,20 +82,24 @@ func (a *App) retryCommand() *cobra.Command {
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) (err error) {
 				n := len(args)
-				if queue != "" {
+				switch {
+				case queue != "":
 					n, err = c.Queue(queue).RetryFailed(ctx, kind)
-				} else {
+				case dependents:
+					n, err = c.RetryWithDependents(ctx, args...)
+				default:
 					err = c.Retry(ctx, args...)
 				}
 				if err == nil {
-					fmt.Fprintf(a.Out, "%d tasks are tried again\n", n)
+					fmt.Fprintln(a.Out, plural(n, "task is", "tasks are")+" tried again")
 				}
 				return err
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&queue, "queue", "q", "", "the failed tasks of this `queue`")
+	cmd.Flags().StringVarP(&queue, "queue", "q", "", "the failed tasks of this `queue`, and those that were cancelled because of them")
 	cmd.Flags().StringVar(&kind, "kind", "", "with --queue: only of this `kind`")
+	cmd.Flags().BoolVar(&dependents, "dependents", false, "also those that were cancelled because of these tasks, to run after them")
 	return cmd
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -64,6 +65,14 @@ func reasonOf(err error) (weftv1.ErrorReason, map[string]string) {
 		}
 	}
 	return 0, nil
+}
+
+// plural is a number with the word for one, or for several.
+func plural[T int | int64 | uint32 | uint64](n T, one, more string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, one)
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // shortMax is how much of what a person gave is shown again, in characters.

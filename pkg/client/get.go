@@ -30,8 +30,8 @@ type getOptionFunc func(*getConfig)
 
 func (f getOptionFunc) applyGet(c *getConfig) { f(c) }
 
-// WithLease holds what is got for so long, 1 s to 24 h, also if this client is gone; nothing renews it but
-// [Held.Renew]. Without it the lease is renewed until the task is done, failed or released, and ends with the
+// WithLease holds what is got for so long, 1 s to 24 h, also if this client is gone. It turns the renewal in the
+// background off: once the time is over somebody else gets the task, unless [Held.Renew] was called. Without it the lease is renewed until the task is done, failed or released, and ends with the
 // client.
 func WithLease(d time.Duration) GetOption {
 	return getOptionFunc(func(c *getConfig) { c.lease = d })

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -66,10 +67,11 @@ func (c *Client) CreateSchedule(ctx context.Context, s Schedule) (created *weftv
 }
 
 // UpdateSchedule sets fields of a schedule, by their names in the API: cron, time_zone, task, catch_up,
-// catch_up_window, overlap, paused; without any of them, all.
+// catch_up_window, overlap, paused; without any of them, all. A field of the task is named as task.queue, and
+// changes nothing else of it.
 func (c *Client) UpdateSchedule(ctx context.Context, s Schedule, fields ...string) (updated *weftv1.Schedule, err error) {
 	request := &weftv1.UpdateScheduleRequest{
-		Namespace: c.namespace, Schedule: s.proto(len(fields) == 0 || slices.Contains(fields, "task")),
+		Namespace: c.namespace, Schedule: s.proto(len(fields) == 0 || slices.ContainsFunc(fields, ofTask)),
 	}
 	if len(fields) > 0 {
 		request.UpdateMask = &fieldmaskpb.FieldMask{Paths: fields}
@@ -81,6 +83,9 @@ func (c *Client) UpdateSchedule(ctx context.Context, s Schedule, fields ...strin
 	})
 	return updated, err
 }
+
+// ofTask tells whether a field is the task or one of its own.
+func ofTask(field string) bool { return field == "task" || strings.HasPrefix(field, "task.") }
 
 // Schedule returns a schedule as it is now.
 func (c *Client) Schedule(ctx context.Context, name string) (s *weftv1.Schedule, err error) {

@@ -44,7 +44,8 @@ type Spec struct {
 	// Priority orders the tasks of a queue of that order: the least first, as in Python's PriorityQueue.
 	// From -32,768 to 32,767.
 	Priority int
-	// Deadline expires the task if it has not ended by then; zero is none.
+	// Deadline expires the task if it has not ended by then; zero is none. It is after RunAt, or the task is
+	// refused.
 	Deadline time.Time
 	// After are tasks that have to end first; at most 100. See [After] and [AfterTasks].
 	After []Dependency

@@ -40,8 +40,33 @@ func (c *Core) dependencies(namespace string, o *Options) (d dependencies, err *
 	return d, nil
 }
 
+// dependencyFailed is the reason of what is cancelled because of another task.
+const dependencyFailed = "dependency_failed"
+
 func dependencyError(t *task) *Error {
-	return &Error{Reason: "dependency_failed", Message: "it is after task " + FormatID(t.ID) + ", which " + endWord(t.State)}
+	return &Error{Reason: dependencyFailed, Message: "it is after task " + FormatID(t.ID) + ", which " + endWord(t.State)}
+}
+
+// forsaken tells whether a task was cancelled because one that it is after did not succeed.
+func (t *task) forsaken() bool {
+	return t.State == Cancelled && t.Joined == 0 && t.Outcome.End == 0 && t.Outcome.Error != nil && t.Outcome.Error.Reason == dependencyFailed
+}
+
+// mended tells whether those that a forsaken task is after have succeeded meanwhile, or may still. Of one that is
+// forgotten nobody knows; what is to run again decides then.
+func (c *Core) mended(t *task) bool {
+	live, unknown := false, false
+	for _, id := range t.Options.After {
+		switch on := c.tasks[id]; {
+		case on == nil:
+			unknown = true
+		case !on.State.Final():
+			live = true
+		case on.State != Succeeded:
+			return false
+		}
+	}
+	return live || !unknown
 }
 
 func endWord(s State) string {

@@ -365,7 +365,7 @@ func (t *task) dropAt() pure.Wall {
 		return end.Add(t.Options.Retention)
 	case t.Options.Retention >= 0:
 		return end.Add(max(t.Options.Retention, RetentionUnacknowledged))
-	case t.State == Failed:
+	case t.State == Failed, t.forsaken(): // so that a chain is there whole to be tried again
 		return end.Add(RetentionFailed)
 	case t.call == nil:
 		return end.Add(RetentionSubmitted)

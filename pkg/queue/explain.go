@@ -140,7 +140,7 @@ func (c *Core) explainReady(t *task, lease pure.Lease) Explanation {
 	case paced && at > lease:
 		return Explanation{
 			Reason:  "rate_limit",
-			Message: fmt.Sprintf("Queue %s begins at most %g tasks per second.", q.Name, q.Rate),
+			Message: fmt.Sprintf("Queue %s begins at most %s per second.", q.Name, count(q.Rate, "task", "tasks")),
 			Advice:  "weft queue update " + q.Name + " --rate N",
 		}
 	}
@@ -215,10 +215,18 @@ func (q *queue) explainTurn(t *task) Explanation {
 	}
 	return Explanation{
 		Reason: "workers_busy",
-		Message: fmt.Sprintf("The workers that run it are busy: %d slots of %d workers; %d tasks of queue %s are ready.",
-			slots, workers, q.counts[Ready], q.Name),
+		Message: fmt.Sprintf("The workers that run it are busy: %s of %s; %s ready in queue %s.",
+			count(slots, "slot", "slots"), count(workers, "worker", "workers"), count(q.counts[Ready], "task is", "tasks are"), q.Name),
 		Advice: "start more workers, or give them more slots",
 	}
+}
+
+// count is a number with the word for one, or for several.
+func count[T int | uint32 | uint64 | float64](n T, one, more string) string {
+	if n == 1 {
+		return fmt.Sprintf("%v %s", n, one)
+	}
+	return fmt.Sprintf("%v %s", n, more)
 }
 
 // few joins a list, cut to its beginning.

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
@@ -139,7 +138,7 @@ func (c *Core) DeleteQueue(step *pure.Step, namespace, queueName string, force b
 	case q.Name == DefaultQueue:
 		return pure.Refuse(pure.InvalidField, "name: must not be "+DefaultQueue+", which is in every namespace", "field", "name")
 	case q.unfinished() > 0 && !force:
-		return pure.Refuse(pure.QueueNotEmpty, fmt.Sprintf("%d tasks of the queue have not ended", q.unfinished()), "queue", q.Name,
+		return pure.Refuse(pure.QueueNotEmpty, count(q.unfinished(), "task of the queue has", "tasks of the queue have")+" not ended", "queue", q.Name,
 			"tasks", q.unfinished())
 	}
 	c.changeQueue(step, q, func(s *QueueState) {

@@ -3,6 +3,7 @@ package queue
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/weftq/weft/internal/pure"
 )
@@ -124,8 +125,9 @@ func (c *Core) CreateQueue(step *pure.Step, namespace, queueName string, s Setti
 	}
 	if q := c.queueNames[name{namespace, queueName}]; q != nil {
 		if !q.Settings.equal(&s) {
-			return pure.Refuse(pure.QueueExists, "there is a queue "+queueName+" with other settings: update it",
-				"queue", queueName)
+			fields := q.Settings.differ(&s)
+			return pure.Refuse(pure.QueueExists, "there is a queue "+queueName+" with another "+strings.Join(fields, ", ")+": update it",
+				"queue", queueName, "settings", strings.Join(fields, ","))
 		}
 		return nil
 	}
@@ -144,14 +146,27 @@ func (c *Core) makeQueue(step *pure.Step, namespace, queueName string, s Setting
 	return c.queues[id]
 }
 
-func (s *Settings) equal(o *Settings) bool {
-	a, b := *s, *o
-	a.Defaults, b.Defaults = nil, nil
-	if s.Defaults == nil || o.Defaults == nil {
-		return a == b && s.Defaults == o.Defaults
+// differ names the settings that are not the same, as the API does.
+func (s *Settings) differ(o *Settings) (names []string) {
+	for _, d := range []struct {
+		name string
+		same bool
+	}{
+		{"order", s.Order == o.Order},
+		{"max_size", s.MaxSize == o.MaxSize},
+		{"max_running", s.MaxRunning == o.MaxRunning},
+		{"max_running_per_key", s.MaxRunningPerKey == o.MaxRunningPerKey},
+		{"rate_limit", s.Rate == o.Rate && s.Burst == o.Burst},
+		{"defaults", s.Defaults == o.Defaults || s.Defaults != nil && o.Defaults != nil && s.Defaults.equal(o.Defaults)},
+	} {
+		if !d.same {
+			names = append(names, d.name)
+		}
 	}
-	return a == b && s.Defaults.equal(o.Defaults)
+	return names
 }
+
+func (s *Settings) equal(o *Settings) bool { return len(s.differ(o)) == 0 }
 
 // findQueue finds a queue, and makes the default one.
 func (c *Core) findQueue(step *pure.Step, namespace, queueName string) (*queue, *pure.Refusal) {

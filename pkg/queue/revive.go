@@ -66,8 +66,10 @@ const (
 	retryBytesMax = 4 << 20
 )
 
-// RetryQueue makes the failed tasks of a queue ready again, those with ids above after, a page at a time, and
-// returns how many and the id to go on from, 0 at the end.
+// RetryQueue makes the failed tasks of a queue ready again, and has those that were cancelled because of one of
+// them wait for it again, as far as what they are after may still succeed. It takes those with ids above after, a
+// page at a time, and returns how many and the id to go on from, 0 at the end. What others are after has a lower
+// id, and so is ready again before them.
 func (c *Core) RetryQueue(step *pure.Step, namespace, queueName, kind string, after uint64) (tasks int, next uint64, err error) {
 	q, refusal := c.findQueue(step, namespace, queueName)
 	if refusal != nil {
@@ -81,7 +83,8 @@ func (c *Core) RetryQueue(step *pure.Step, namespace, queueName, kind string, af
 			return tasks, id - 1, nil
 		}
 		t := c.tasks[id]
-		if t == nil || t.queue != q || t.State != Failed || kind != "" && t.Kind != kind || c.revivable(t) != nil {
+		if t == nil || t.queue != q || kind != "" && t.Kind != kind || c.revivable(t) != nil ||
+			t.State != Failed && !(t.forsaken() && c.mended(t)) {
 			continue
 		}
 		if bytes += weight(&t.TaskState); bytes > retryBytesMax && tasks > 0 {

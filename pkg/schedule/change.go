@@ -46,6 +46,10 @@ type Change struct {
 	Overlap *Overlap
 	Task    *queue.NewTask
 	Paused  *bool
+
+	// Was is the task that Task was made of, nil if it does not matter: when the schedule has another one by now,
+	// the change is refused as SUPERSEDED.
+	Was *queue.NewTask
 }
 
 // Update changes a schedule. When its times change, or it was paused before, its next run is at its first time
@@ -54,6 +58,9 @@ func (c *Core) Update(step *pure.Step, namespace, scheduleName string, change *C
 	s, err := c.Get(namespace, scheduleName)
 	if err != nil {
 		return nil, err
+	}
+	if change.Was != nil && !reflect.DeepEqual(*change.Was, s.Task) {
+		return nil, pure.Refuse(pure.Superseded, "another request changed the task of the schedule meanwhile", "schedule", scheduleName)
 	}
 	st := s.State
 	change.apply(&st)

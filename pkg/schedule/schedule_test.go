@@ -173,6 +173,23 @@ func refusedAs(err error, reason pure.Reason) bool {
 	return ok && r.Reason == reason
 }
 
+// A change that was made of one task is refused once the schedule has another.
+func TestAnUpdateOfWhatWasRead(t *testing.T) {
+	b := newBench()
+	s, err := b.Create(b.at(1), "n", "s", definition("10", CatchUpSkip), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, other := s.Task, s.Task
+	other.Queue = "other"
+	for i, want := range []pure.Reason{"", pure.Superseded} {
+		_, err := b.Update(b.at(2), "n", "s", &Change{Task: &other, Was: &was})
+		if refused := refusedAs(err, pure.Superseded); refused != (want != "") || s.Task.Queue != "other" {
+			t.Errorf("update %d: %v", i, err)
+		}
+	}
+}
+
 func TestANamespaceIsBounded(t *testing.T) {
 	b := newBench()
 	for i := range SchedulesMax {

@@ -1,11 +1,13 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -20,9 +22,12 @@ const (
 	slotsMax = 100_000
 )
 
-// Config is what a worker is made of. Broker or Conn is needed, the rest has defaults.
+// Config is what a worker is made of. Everything has a default.
 type Config struct {
-	// Broker is the broker's address, host:port.
+	// Broker is the broker's address, host:port, or a gRPC target. As with [client.Dial], empty is WEFT_BROKER, else
+	// 127.0.0.1:9338, whose port a host alone has too. Not with Conn.
+	//
+	// [client.Dial]: https://pkg.go.dev/github.com/weftq/weft/pkg/client#Dial
 	Broker string
 	// DialOptions are added to the worker's own; the last one wins. Without any, the connection is not
 	// encrypted.
@@ -31,7 +36,7 @@ type Config struct {
 	// then as dead as its keepalive allows: with Broker the worker dials again instead.
 	Conn *grpc.ClientConn
 
-	// Namespace to serve. Default "default".
+	// Namespace to serve. Empty is WEFT_NAMESPACE, else "default".
 	Namespace string
 	// Queues to serve, 1 to 100. Default "default".
 	Queues []string
@@ -72,6 +77,10 @@ type OutputConfig struct {
 }
 
 func (c Config) withDefaults() Config {
+	if c.Conn == nil {
+		c.Broker = brokerAddr(c.Broker)
+	}
+	c.Namespace = cmp.Or(c.Namespace, os.Getenv("WEFT_NAMESPACE"))
 	if len(c.Queues) == 0 {
 		c.Queues = []string{"default"}
 	}
@@ -98,10 +107,22 @@ func setDefault[T int64 | time.Duration](value *T, otherwise T) {
 	}
 }
 
+// brokerAddr is where the broker is, found as [client.Dial] does: the two packages do not import each other.
+//
+// [client.Dial]: https://pkg.go.dev/github.com/weftq/weft/pkg/client#Dial
+func brokerAddr(addr string) string {
+	const host, port = "127.0.0.1", ":9338"
+	addr = cmp.Or(addr, os.Getenv("WEFT_BROKER"), host)
+	if !strings.Contains(addr, ":") {
+		addr += port
+	}
+	return addr
+}
+
 func (c Config) validate() error {
 	switch {
-	case (c.Broker == "") == (c.Conn == nil):
-		return errors.New("worker: exactly one of Broker and Conn is needed")
+	case c.Broker != "" && c.Conn != nil:
+		return errors.New("worker: Broker or Conn, one of them")
 	case c.Slots < 1 || c.Slots > slotsMax:
 		return fmt.Errorf("worker: %d slots; 1 to %d are possible", c.Slots, slotsMax)
 	case c.SessionTTL < time.Second || c.SessionTTL > time.Hour:

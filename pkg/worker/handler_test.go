@@ -158,7 +158,6 @@ func TestCommandsThroughTheStream(t *testing.T) {
 func TestMisuse(t *testing.T) {
 	b := newFakeBroker(t)
 	for name, cfg := range map[string]Config{
-		"no broker":      {},
 		"negative slots": {Broker: "x", Slots: -1},
 		"too many slots": {Broker: "x", Slots: slotsMax + 1},
 		"a short TTL":    {Broker: "x", SessionTTL: 1},

@@ -38,7 +38,7 @@ func TestQueueCommands(t *testing.T) {
 	w := start(t)
 	w.want(run{0, "orders\n", ""}, "queue", "create", "orders", "--order", "fifo", "--max-size", "2", "--rate", "100", "--retries", "2")
 	w.want(run{0, "orders\n", ""}, "queue", "create", "orders", "--order", "fifo", "--max-size", "2", "--rate", "100", "--retries", "2")
-	w.has(125, []string{"QUEUE_EXISTS"}, "queue", "create", "orders")
+	w.has(125, []string{"QUEUE_EXISTS: there is a queue orders with another order, max_size, rate_limit, defaults: update it"}, "queue", "create", "orders")
 	w.has(0, []string{"order:", "fifo", "max size:", "100/s, burst 1", "retries:"}, "queue", "show", "orders")
 	w.want(run{0, "orders\n", ""}, "queue", "update", "orders", "--burst", "7", "--timeout", "1m")
 	w.has(0, []string{"100/s, burst 7", "retries:     2", "timeout:     1m0s"}, "queue", "show", "orders")
@@ -46,11 +46,11 @@ func TestQueueCommands(t *testing.T) {
 	w.want(run{0, "orders\n", ""}, "queue", "update", "orders", "--rate", "0")
 
 	w.has(0, nil, "queue", "put", "orders", "tea", "milk")
-	w.want(run{124, "", "weft: queue orders is full\n"}, "queue", "put", "orders", "sugar", "--wait", "10ms")
+	w.want(run{124, "", "weft: queue orders is full: its max size is 2\n"}, "queue", "put", "orders", "sugar", "--wait", "10ms")
 	w.has(0, []string{"PAYLOAD", "tea", "milk"}, "queue", "peek", "orders")
 	w.has(0, []string{"fifo", "open", "size 2"}, "queues")
 	w.want(run{0, "orders is paused\n", ""}, "queue", "pause", "orders")
-	w.want(run{124, "", "weft: queue orders hands out no task now (weft queue show orders)\n"}, "queue", "get", "orders", "--wait", "0s")
+	w.want(run{124, "", "weft: queue orders hands out no task now. Queue orders is paused. Try: weft queue resume orders\n"}, "queue", "get", "orders", "--wait", "0s")
 	w.want(run{0, "orders is resumed\n", ""}, "queue", "resume", "orders")
 	w.want(run{0, "tea\nmilk\n", ""}, "queue", "get", "orders", "-c", "2")
 	w.want(run{0, "", ""}, "queue", "join", "orders", "--wait", "10s")
@@ -68,11 +68,29 @@ func TestQueueCommands(t *testing.T) {
 	w.want(run{0, "orders is open\n", ""}, "queue", "reopen", "orders")
 	w.id("queue", "put", "orders", "x")
 	w.has(125, []string{"QUEUE_NOT_EMPTY"}, "queue", "delete", "orders")
-	w.want(run{0, "1 tasks purged\n", ""}, "queue", "purge", "orders")
+	w.want(run{0, "1 task purged\n", ""}, "queue", "purge", "orders")
 	w.id("queue", "put", "orders", "x")
 	w.want(run{0, "orders is closed\n", ""}, "queue", "close", "orders", "--immediate")
 	w.want(run{0, "orders is deleted\n", ""}, "queue", "delete", "orders", "--force")
 	w.has(125, []string{"QUEUE_NOT_FOUND"}, "queue", "show", "orders")
+}
+
+// Of several data those that are refused are named; the others are put.
+func TestQueuePutNamesWhatItRefuses(t *testing.T) {
+	w := start(t)
+	w.want(run{0, "q\n", ""}, "queue", "create", "q", "--max-size", "2")
+	held := w.id("queue", "put", "q", "x", "--unique", "u")
+	r := w.run("queue", "put", "q", "x", "other", "x", "--unique", "u")
+	if r.code != 125 || r.stdout != held+"\n"+held+"\n" || !strings.HasPrefix(r.stderr, "weft: data 2 (other): UNIQUE_MISMATCH: ") ||
+		!strings.HasSuffix(r.stderr, "\nweft: 1 of 3 data are not in queue q\n") {
+		t.Errorf("%+v", r)
+	}
+	w.stdin = strings.Repeat("y\n", 13)
+	r = w.run("queue", "put", "q", "-", "--wait", "0s")
+	if r.code != 124 || strings.Count(r.stdout, "\n") != 1 || !strings.Contains(r.stderr, "weft: data 2 (y): queue q is full: its max size is 2\n") ||
+		strings.Count(r.stderr, "data ") > 11 {
+		t.Errorf("%+v", r)
+	}
 }
 
 // What is got with a lease is ended by its token.
@@ -99,7 +117,7 @@ func TestQueueGetWithLease(t *testing.T) {
 	w.has(0, []string{"state:", "failed", "attempt 1:", "released", "no_stock: sold out"}, "task", "show", id)
 	w.want(run{0, id + "\n", ""}, "tasks", "--state", "failed", "--kind", "data", "--since", "1h", "-o", "name")
 	w.want(run{0, "", ""}, "tasks", "--until", "1h", "-o", "name")
-	w.want(run{0, "1 tasks are tried again\n", ""}, "retry", "--queue", "q", "--kind", "data")
+	w.want(run{0, "1 task is tried again\n", ""}, "retry", "--queue", "q", "--kind", "data")
 	get("tea")
 	w.want(run{0, id + " is done\n", ""}, "task", "done", id, fmt.Sprint(token), "all well")
 	w.want(run{0, "all well\n", ""}, "wait", id)
@@ -117,7 +135,7 @@ func TestTaskFlags(t *testing.T) {
 	w.has(0, []string{"priority:", "-5", "waits for:", "fairness key:  tenant", "exclusive:", "deadline:"}, "task", "show", second)
 	w.want(run{0, first + " is cancelled\n", ""}, "cancel", first)
 	w.has(130, []string{"dependency_failed"}, "wait", second)
-	w.want(run{0, "1 tasks are tried again\n", ""}, "retry", first)
+	w.want(run{0, "1 task is tried again\n", ""}, "retry", first)
 	w.want(run{0, "", ""}, "wait", first)
 	w.want(run{0, "after\n", ""}, "run", "--after", first, "--", "echo", "after")
 	w.want(run{0, "x\n", ""}, "map", "--after", second, "--after-failure", "--", "echo", ":::", "x")
@@ -138,7 +156,7 @@ func TestWaitingForRoom(t *testing.T) {
 	w.want(run{0, "small\n", ""}, "queue", "create", "small", "--max-size", "1")
 	w.id("queue", "put", "small", "x", "--kind", "other")
 	w.interruptOnce()
-	w.want(run{130, "", "weft: Queue small is full: 1 tasks wait in it. Try: weft queue update small --max-size N\n" +
+	w.want(run{130, "", "weft: Queue small is full: 1 task waits in it, its max size is 1. Try: weft queue update small --max-size N\n" +
 		"weft: cancelling the task, which no worker has begun; interrupt again to leave it\n" +
 		"weft: task: cancelled: the task was cancelled\n"}, "run", "-q", "small", "--", "true")
 }

@@ -86,7 +86,8 @@ const (
 	ErrorReason_ERROR_REASON_QUEUE_CLOSED ErrorReason = 24
 	// [FAILED_PRECONDITION] The queue has tasks that have not ended, or that are ready; metadata: queue, tasks.
 	ErrorReason_ERROR_REASON_QUEUE_NOT_EMPTY ErrorReason = 25
-	// [ALREADY_EXISTS] A queue of this name has other settings; metadata: queue.
+	// [ALREADY_EXISTS] A queue of this name has other settings; metadata: queue, settings (those that differ,
+	// named as in an update_mask and separated by commas).
 	ErrorReason_ERROR_REASON_QUEUE_EXISTS ErrorReason = 26
 	// [ALREADY_EXISTS] A live task of this unique key has another kind or payload; metadata: task_id,
 	// unique_key.

@@ -869,8 +869,10 @@ type UpdateScheduleRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Its name says which one it is; the other fields are what to set.
 	Schedule *Schedule `protobuf:"bytes,2,opt,name=schedule,proto3" json:"schedule,omitempty"`
-	// Which fields to set: cron, time_zone, task, catch_up, catch_up_window, overlap, paused. A task is replaced
-	// whole. Unset is all of them. Errors: INVALID_ARGUMENT / INVALID_FIELD for any other path.
+	// Which fields to set: cron, time_zone, task, catch_up, catch_up_window, overlap, paused. Unset is all of
+	// them. With task the task is replaced whole; with a field of it, such as task.queue or task.retry, that field
+	// is, or it is unset if the request does not have it. Errors: INVALID_ARGUMENT / INVALID_FIELD for any other
+	// path.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

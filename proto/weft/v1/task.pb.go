@@ -365,7 +365,7 @@ type TaskSpec struct {
 	Labels map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How long the outcome stays after it is final, even if acknowledged. Unset: dropped once the
 	// call has acknowledged it, 1 h if it never does; 24 h for a task of SubmitTask; failed tasks
-	// that nobody acknowledged stay 7 days. At most 90 days.
+	// that nobody acknowledged, and those that were cancelled because of them, stay 7 days. At most 90 days.
 	Retention *durationpb.Duration `protobuf:"bytes,11,opt,name=retention,proto3" json:"retention,omitempty"`
 	// What happens when the worker is lost during an attempt.
 	OnWorkerLost OnWorkerLost `protobuf:"varint,12,opt,name=on_worker_lost,json=onWorkerLost,proto3,enum=weft.v1.OnWorkerLost" json:"on_worker_lost,omitempty"`
@@ -375,6 +375,7 @@ type TaskSpec struct {
 	Priority int32 `protobuf:"varint,13,opt,name=priority,proto3" json:"priority,omitempty"`
 	// Not after this moment: a task that waits ends EXPIRED, one that runs is told to stop, as if it
 	// were cancelled, and ends EXPIRED. Unset is none.
+	// Errors: INVALID_ARGUMENT / INVALID_FIELD if it is not after run_at: the task could never run.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Tasks of the namespace that have to end first, by their ids; at most 100. They must be known.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.

@@ -471,7 +471,8 @@ type RetryTasksRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Which tasks, at most 1,000.
 	TaskIds []string `protobuf:"bytes,2,rep,name=task_ids,json=taskIds,proto3" json:"task_ids,omitempty"`
-	// Instead of task_ids: the failed tasks of this queue, oldest first.
+	// Instead of task_ids: the failed tasks of this queue, and those that were cancelled because of them, oldest
+	// first.
 	Queue string `protobuf:"bytes,3,opt,name=queue,proto3" json:"queue,omitempty"`
 	// With queue: only of this kind.
 	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`

@@ -122,7 +122,10 @@ type TaskServiceClient interface {
 	// Errors: as CompleteTask.
 	ReleaseTask(ctx context.Context, in *ReleaseTaskRequest, opts ...grpc.CallOption) (*ReleaseTaskResponse, error)
 	// RetryTasks makes tasks that failed, were cancelled or expired ready again, with all their tries: the
-	// ones named, or the failed ones of a queue. A task that was one of a call belongs to none from then on.
+	// ones named, or the failed ones of a queue. One that is after others waits for those that are ready again
+	// or have not ended, and runs whatever became of the others. With the failed ones of a queue come those of it
+	// that were cancelled because a task that they are after did not succeed (dependency_failed), unless such a
+	// task still stands as failed, cancelled or expired. A task that was one of a call belongs to none from then on.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
 	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks of more than
 	// 4 MiB together). Of several named tasks none is changed then.
@@ -415,7 +418,10 @@ type TaskServiceServer interface {
 	// Errors: as CompleteTask.
 	ReleaseTask(context.Context, *ReleaseTaskRequest) (*ReleaseTaskResponse, error)
 	// RetryTasks makes tasks that failed, were cancelled or expired ready again, with all their tries: the
-	// ones named, or the failed ones of a queue. A task that was one of a call belongs to none from then on.
+	// ones named, or the failed ones of a queue. One that is after others waits for those that are ready again
+	// or have not ended, and runs whatever became of the others. With the failed ones of a queue come those of it
+	// that were cancelled because a task that they are after did not succeed (dependency_failed), unless such a
+	// task still stands as failed, cancelled or expired. A task that was one of a call belongs to none from then on.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
 	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks of more than
 	// 4 MiB together). Of several named tasks none is changed then.
