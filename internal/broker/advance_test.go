@@ -217,27 +217,33 @@ func TestAdvancesThatDoNotFit(t *testing.T) {
 		"foreign task": {advance(&weftv1.AdvanceTaskRequest{Namespace: "other", Checkpoint: news}), pure.TaskNotFound, []string{"task_id", id}},
 		"a gap": {
 			advance(&weftv1.AdvanceTaskRequest{Partials: texts("d"), PartialsOffset: 3, Checkpoint: news}),
-			pure.PartialsGap, []string{"task_id", id, "partials_count", "2"},
+			pure.PartialsGap,
+			[]string{"task_id", id, "partials_count", "2"},
 		},
 		"a checkpoint ahead": {
 			advance(&weftv1.AdvanceTaskRequest{Partials: texts("c"), PartialsOffset: 2, Checkpoint: &weftv1.Checkpoint{PartialsCount: 4}}),
-			pure.PartialsGap, []string{"task_id", id, "partials_count", "2"},
+			pure.PartialsGap,
+			[]string{"task_id", id, "partials_count", "2"},
 		},
 		"too many": {
 			advance(&weftv1.AdvanceTaskRequest{Partials: many(queue.PartialsMax, text("")), PartialsOffset: 2, Checkpoint: news}),
-			pure.PartialsFull, []string{"task_id", id, "limit", "1000"},
+			pure.PartialsFull,
+			[]string{"task_id", id, "limit", "1000"},
 		},
 		"too many bytes": {
 			advance(&weftv1.AdvanceTaskRequest{Partials: texts(long, long), PartialsOffset: 2, Checkpoint: news}),
-			pure.PartialsFull, []string{"task_id", id, "limit", "1048576"},
+			pure.PartialsFull,
+			[]string{"task_id", id, "limit", "1048576"},
 		},
 		"a large one": {
 			advance(&weftv1.AdvanceTaskRequest{Partials: texts("c", long+"x"), PartialsOffset: 2, Checkpoint: news}),
-			pure.PayloadTooLarge, []string{"field", "partials[1]", "limit", "524288", "actual", "524289"},
+			pure.PayloadTooLarge,
+			[]string{"field", "partials[1]", "limit", "524288", "actual", "524289"},
 		},
 		"a large checkpoint": {
 			advance(&weftv1.AdvanceTaskRequest{Checkpoint: &weftv1.Checkpoint{State: text(long + "x")}}),
-			pure.PayloadTooLarge, []string{"field", "checkpoint.state", "limit", "524288", "actual", "524289"},
+			pure.PayloadTooLarge,
+			[]string{"field", "checkpoint.state", "limit", "524288", "actual", "524289"},
 		},
 		"interrupt with an old token": {
 			&weftv1.InterruptSubmitterRequest{TaskId: id, Token: token - 1}, pure.LeaseLost, []string{"task_id", id},
