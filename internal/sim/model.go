@@ -369,7 +369,7 @@ func (m *model) acknowledged(r *journalv1.CallAcknowledged) {
 				k.acked[i], t.acked = true, true
 				kept := slices.Contains(r.Kept, i)
 				// Kept may be one that nobody waits for by the journal: a submission that waits for room may be after it.
-				if !kept && (m.awaited(t.id) || t.requested) {
+				if !kept && !t.dropped && (m.awaited(t.id) || t.requested) { // unless its retention is over
 					m.fail("task %d is not kept, and somebody waits for it", t.id)
 				}
 				t.dropped = t.dropped || !kept && (t.opts == nil || t.opts.Retention < 0)
