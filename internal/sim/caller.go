@@ -374,7 +374,8 @@ func (c *caller) cancel(f *shard.CallFrame) {
 		c.ask(shard.CallCancel{Range: pure.Range{First: first, Last: min(first+c.s.r.Uint64N(5), c.sent-1)}, Grace: grace})
 	}
 	for i := range c.cancels {
-		if c.cancels[i].beat == 0 && len(c.resend) == 0 { // not ahead of the tasks that are meant
+		// Not ahead of the tasks that are meant; but in the end one that hangs may be why there is no room for others.
+		if c.cancels[i].beat == 0 && (len(c.resend) == 0 || c.s.calm) {
 			c.cancels[i].beat = c.beat + 1
 			f.Cancels = append(f.Cancels, c.cancels[i].what)
 		}
