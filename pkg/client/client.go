@@ -52,11 +52,11 @@ type Client struct {
 	ctx    context.Context // ends with the client
 	cancel context.CancelCauseFunc
 
-	mu      sync.Mutex
-	conn    *grpc.ClientConn
-	calls   map[*Call]struct{}
-	leases  map[*lease]struct{} // those that are renewed here
-	closed  bool
+	mu     sync.Mutex
+	conn   *grpc.ClientConn
+	calls  map[*Call]struct{}
+	leases map[*lease]struct{} // those that are renewed here
+	closed bool
 
 	background sync.WaitGroup // what nobody waits for but Close
 
