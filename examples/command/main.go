@@ -29,8 +29,9 @@ import (
 func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, "", os.Stdout, flag.Args()); err != nil {
+	err := run(ctx, "", os.Stdout, flag.Args())
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -175,11 +175,11 @@ func (n *never) echoed(ctx context.Context, call *client.Call, text string) func
 		if err != nil {
 			return err
 		}
-		for f, err := range client.AsCompleted(ctx, f) {
+		defer f.Ack()
+		for _, err := range client.AsCompleted(ctx, f) {
 			if err != nil {
 				return err
 			}
-			defer f.Ack()
 		}
 		if out, err := f.Wait(ctx); !lostTooOften(err) && (err != nil || out != text) {
 			return fmt.Errorf("result %q, %w", out, err)
