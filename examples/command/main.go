@@ -6,7 +6,7 @@
 //	    sys.exit(err)
 //
 // Here the program runs on whichever worker is free, its output comes as it is written, and its exit code is durable:
-// a broker that restarts meanwhile loses nothing. Try it beside `weft dev --allow-any`:
+// a broker that restarts meanwhile loses nothing. Try it beside `weft dev`:
 //
 //	go run ./examples/command -- rsync -a ~/photos/ /tmp/backup/
 package main
