@@ -48,6 +48,8 @@ type Config struct {
 	// Limits replace those of what is kept, where not 0: half of the memory for all tasks and for those of one
 	// namespace, and 10 million tasks of a namespace.
 	Limits Limits
+	// InProcess, if set, is a broker inside of a test, which then has neither directory nor addresses.
+	InProcess *InProcess
 	// Logger is where the broker tells what it does; nil is nowhere.
 	Logger *slog.Logger
 	// StopNow, if set, ends the patience of a broker that stops with calls that go on, when it is closed.
@@ -55,6 +57,19 @@ type Config struct {
 	// Ready, if set, is called once, when the broker serves.
 	Ready func(Addresses)
 }
+
+// InProcess is what a broker has in place of a disk and a network.
+type InProcess struct {
+	Journal  journal.Stream // in place of the embedded one in a directory; a broker's end does not lose it
+	Listener net.Listener   // whose connections do not die without a word: nothing keeps them alive
+	// FakeTime says that the clock is one that stands still while somebody works, as a synctest bubble's: a broker
+	// that was not heard for long was not stopped.
+	FakeTime bool
+}
+
+// fakeLeaseStepMax is how far lease time advances at once where time is fake: so often the loop looks at the time
+// while nothing happens.
+const fakeLeaseStepMax = 24 * time.Hour
 
 // Limits bound what a broker keeps.
 type Limits struct {
@@ -99,15 +114,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer closeListeners(grpcL, httpL) // the servers have closed them, unless they never began
-	dir, err := datadir.Open(cfg.DataDir)
-	if err != nil {
-		return err
+	if cfg.InProcess == nil {
+		dir, err := datadir.Open(cfg.DataDir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, dir.Close()) }()
+		cfg.DataDir = dir.Path()
 	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
-	cfg.DataDir = dir.Path()
 	times := &cron.Table{}
 	loop := cfg.loop(times)
-	server, err := newServer(loop, times, cfg.Logger)
+	server, err := newServer(loop, times, &cfg)
 	if err != nil {
 		return err
 	}
@@ -138,6 +155,9 @@ func (e *ListenError) Unwrap() error { return e.Err }
 
 // listen takes the addresses; the second listener is nil if there is to be none.
 func (cfg *Config) listen() (grpcL, httpL net.Listener, err error) {
+	if cfg.InProcess != nil {
+		return cfg.InProcess.Listener, nil, nil
+	}
 	if grpcL, err = net.Listen(network(cfg.Listen)); err != nil {
 		return nil, nil, &ListenError{Addr: cfg.Listen, Err: err}
 	}
@@ -199,7 +219,7 @@ func (cfg *Config) defaults() (err error) {
 	default:
 		return fmt.Errorf("broker: durability %q is neither %q nor %q", cfg.Durability, jetstream.Always, jetstream.Interval)
 	}
-	if cfg.DataDir == "" {
+	if cfg.DataDir == "" && cfg.InProcess == nil {
 		cfg.DataDir, err = DefaultDataDir()
 	}
 	return err
@@ -207,7 +227,7 @@ func (cfg *Config) defaults() (err error) {
 
 // loop returns the shard's loop over the embedded journal in the data directory.
 func (cfg *Config) loop(times *cron.Table) *shard.Loop {
-	return shard.NewLoop(shard.LoopConfig{
+	lc := shard.LoopConfig{
 		Machine: shard.Config{NextRun: times.Next, Limits: queue.Limits{
 			Bytes: cfg.Limits.Bytes, Tasks: cfg.Limits.Tasks,
 			NamespaceBytes: cfg.Limits.NamespaceBytes, NamespaceTasks: cfg.Limits.NamespaceTasks,
@@ -223,7 +243,14 @@ func (cfg *Config) loop(times *cron.Table) *shard.Loop {
 			}
 			return &ownedStream{store.Stream(0), store}, nil
 		},
-	})
+	}
+	if in := cfg.InProcess; in != nil {
+		lc.Open = func(context.Context) (journal.Stream, error) { return in.Journal, nil }
+		if in.FakeTime {
+			lc.Machine.LeaseStepMax = fakeLeaseStepMax
+		}
+	}
+	return shard.NewLoop(lc)
 }
 
 // ownedStream is a stream that closes its store: a term has one of its own, so that a store which failed

@@ -3,7 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"math"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -35,13 +35,13 @@ type server struct {
 }
 
 // newServer returns a server of every service, not serving yet.
-func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, error) {
+func newServer(loop *shard.Loop, times *cron.Table, cfg *Config) (*server, error) {
 	validator, err := protovalidate.New()
 	if err != nil {
 		return nil, fmt.Errorf("broker: validation: %w", err)
 	}
 	onPanic := recovery.WithRecoveryHandler(func(p any) error {
-		log.Error("panic in a handler", "panic", p, "stack", string(debug.Stack()))
+		cfg.Logger.Error("panic in a handler", "panic", p, "stack", string(debug.Stack()))
 		return statusError(ownBug("its log tells more"))
 	})
 	over := make(chan struct{})
@@ -49,7 +49,7 @@ func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, 
 		grpc: grpc.NewServer(
 			grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(onPanic), validateUnary(validator)),
 			grpc.ChainStreamInterceptor(
-				endReflection(over), recovery.StreamServerInterceptor(onPanic), awaitFirst(over, firstFrameMax, log), validateFirst(validator),
+				endReflection(over), recovery.StreamServerInterceptor(onPanic), awaitFirst(over, firstFrameMax, cfg.Logger), validateFirst(validator),
 			),
 			grpc.ForceServerCodecV2(newFrameCodec()),
 			grpc.MaxRecvMsgSize(messageBytesMax),
@@ -58,15 +58,15 @@ func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, 
 			grpc.InitialWindowSize(windowBytes),
 			grpc.InitialConnWindowSize(4*windowBytes),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
+			grpc.KeepaliveParams(cfg.keepalive()),
 		),
 		health: health.NewServer(),
 		over:   over,
 	}
 	outputs := newOutputs()
 	waiters := new(atomic.Uint64)
-	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, log: log, outputs: outputs, waiters: waiters})
-	weftv1.RegisterWorkerServiceServer(s.grpc, &workerService{loop: loop, log: log, outputs: outputs})
+	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, log: cfg.Logger, outputs: outputs, waiters: waiters})
+	weftv1.RegisterWorkerServiceServer(s.grpc, &workerService{loop: loop, log: cfg.Logger, outputs: outputs})
 	weftv1.RegisterQueueServiceServer(s.grpc, &queueService{loop: loop, waiters: waiters})
 	weftv1.RegisterScheduleServiceServer(s.grpc, &scheduleService{loop: loop, times: times})
 	weftv1.RegisterSessionServiceServer(s.grpc, &sessionService{loop: loop, validator: validator})
@@ -74,6 +74,14 @@ func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, 
 	reflection.Register(s.grpc)
 	s.setServing(false)
 	return s, nil
+}
+
+// keepalive says when gRPC looks after a connection that is silent. Those within a process need none.
+func (cfg *Config) keepalive() keepalive.ServerParameters {
+	if cfg.InProcess != nil {
+		return keepalive.ServerParameters{Time: math.MaxInt64}
+	}
+	return keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}
 }
 
 // validateFirst validates the request of a server-streaming RPC. The frames of the other streams are

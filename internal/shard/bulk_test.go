@@ -133,7 +133,7 @@ func TestTheEndOfASessionOutlivesARestart(t *testing.T) {
 				b.do(&CloseSession{Namespace: "n", ID: id})
 			} else {
 				for range 2 * 3600 {
-					b.m.Tick(bulkWall, passLeaseMax)
+					b.m.Tick(bulkWall, leaseStepMax)
 				}
 				want = "40 ready lost 1"
 			}
@@ -149,7 +149,7 @@ func TestTheEndOfASessionOutlivesARestart(t *testing.T) {
 			b.restart()
 			if !closed && cut == 0 {
 				for range 2 * 3600 {
-					b.m.Tick(bulkWall, passLeaseMax)
+					b.m.Tick(bulkWall, leaseStepMax)
 				}
 			}
 			b.finish()

@@ -17,9 +17,9 @@ import (
 // work after it, stay below the journal's largest entry.
 const batchBytesMax = 2 << 20
 
-// passLeaseMax is the most that lease time advances in one pass of the loop: a broker that stood still
+// leaseStepMax is the most that lease time advances in one pass of the loop: a broker that stood still
 // expires nobody.
-const passLeaseMax = 500 * time.Millisecond
+const leaseStepMax = 500 * time.Millisecond
 
 // Command is something to be decided. run changes the state through the cores; what it returns is the
 // reply, told once everything that it has seen is durable.
@@ -38,6 +38,8 @@ type Config struct {
 	StepRecordsMax int
 	// Seed begins the sequence of pseudo-random numbers for jitter.
 	Seed uint64
+	// LeaseStepMax is the most that lease time advances in one pass of the loop; 0 is 500 ms.
+	LeaseStepMax time.Duration
 	// Limits bound what is kept.
 	Limits queue.Limits
 	// CompactAfter is how far the journal may outgrow the live state before old entities are written
@@ -112,6 +114,9 @@ func NewMachine(cfg Config) *Machine {
 	if cfg.PurgeStep == 0 {
 		cfg.PurgeStep = 64 << 20
 	}
+	if cfg.LeaseStepMax == 0 {
+		cfg.LeaseStepMax = leaseStepMax
+	}
 	if cfg.BatchBytesMax == 0 {
 		cfg.BatchBytesMax = batchBytesMax
 	}
@@ -151,10 +156,10 @@ func newFrame(old []byte) []byte {
 }
 
 // Tick tells the time: the wall clock's, and how much monotonic time has passed since the last Tick.
-// Lease time advances by that, but no more than half a second.
+// Lease time advances by that, but no more than Config.LeaseStepMax.
 func (m *Machine) Tick(wall pure.Wall, passed time.Duration) {
 	m.wall = wall
-	m.lease = m.lease.Add(min(max(passed, 0), passLeaseMax))
+	m.lease = m.lease.Add(min(max(passed, 0), m.cfg.LeaseStepMax))
 }
 
 // SetDiskLow says whether the journal's disk is below its reserve.

@@ -147,7 +147,7 @@ func (s *script) advance(d *datadriven.TestData) {
 		d.Fatalf(s.t, "%v", err)
 	}
 	for total > 0 {
-		pass := min(total, passLeaseMax)
+		pass := min(total, leaseStepMax)
 		total -= pass
 		s.wall = s.wall.Add(pass)
 		for _, name := range sortedNames(s.workers) { // those that are here are heard

@@ -12,9 +12,8 @@ import (
 const (
 	drainMax     = 512 // commands that one pass decides before it looks at the time again
 	housekeeping = time.Second
-	lazyMax      = 5 * time.Millisecond   // that records which nobody waits for are not appended
-	crowdedMax   = 10 * time.Millisecond  // that lease time advances in a pass that has not seen all that waits
-	passMax      = 250 * time.Millisecond // between passes: lease time advances by at most twice that in one
+	lazyMax      = 5 * time.Millisecond  // that records which nobody waits for are not appended
+	crowdedMax   = 10 * time.Millisecond // that lease time advances in a pass that has not seen all that waits
 )
 
 // termLoop is the loop while it serves.
@@ -251,7 +250,7 @@ func (t *termLoop) appendAll(ctx context.Context) {
 
 // sleep sets the timer for what is due next.
 func (t *termLoop) sleep(timer *time.Timer) {
-	wait := passMax
+	wait := t.machine.cfg.LeaseStepMax / 2 // lease time advances by at most twice that in a pass
 	if !t.lazySince.IsZero() {
 		wait = lazyMax
 	}

@@ -108,7 +108,7 @@ func (a *Attempt) Load(v any) (found bool, err error) {
 }
 
 // Emit brings a partial result: it reaches who waits for the task now, in order and durably. At most 1,000 of
-// them a task, and 1 MiB together; what is more belongs into a queue. An attempt that begins anew emits from the
+// them a task, of 512 KiB each and 1 MiB together; what is more belongs into a queue. An attempt that begins anew emits from the
 // beginning again, one that has loaded a checkpoint from there on, and what the task has already is passed over:
 // so each partial result counts once, if the handler emits the same ones each time. v is encoded as by
 // [PayloadOf].
@@ -117,6 +117,8 @@ func (a *Attempt) Emit(v any) error {
 	switch {
 	case err != nil:
 		return err
+	case p.Len() > PayloadBytesMax:
+		return tooLarge("the partial result", p.Len())
 	case a.Runtime == nil:
 		return nil
 	}

@@ -86,3 +86,70 @@ func TestContextIsFollowedWithoutAGoroutine(t *testing.T) {
 		}
 	})
 }
+
+// A process that was stopped for longer than its lease finds its context done before any timer has fired, and before a
+// heartbeat could tell: at the first look, and for those that follow it too.
+func TestContextAfterTheLeaseWithoutATimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorker(t, Config{Broker: "nowhere", SessionTTL: time.Minute})
+		c := &attemptContext{leaseEnd: &w.leaseEnd}
+		if c.Err() != nil {
+			t.Error("it is done before there was a lease")
+		}
+		w.mu.Lock()
+		w.renewed(now())
+		w.mu.Unlock()
+		time.Sleep(time.Minute - 1)
+		child, cancel := context.WithCancel(c)
+		defer cancel()
+		if c.Err() != nil || child.Err() != nil {
+			t.Error("it is done before the lease is over")
+		}
+		time.Sleep(time.Nanosecond)
+		select {
+		case <-c.Done():
+			t.Error("a timer has fired")
+		default:
+		}
+		if !errors.Is(c.Err(), context.Canceled) || !errors.Is(c.stopped(), task.ErrLeaseLost) {
+			t.Errorf("err %v, cause %v", c.Err(), c.stopped())
+		}
+		<-child.Done()
+		if !errors.Is(context.Cause(child), task.ErrLeaseLost) {
+			t.Errorf("the child's cause is %v", context.Cause(child))
+		}
+	})
+}
+
+// A lease that is renewed goes on, and one of an attempt that has ended does not matter.
+func TestContextOfALeaseThatGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorker(t, Config{Broker: "nowhere", SessionTTL: time.Minute})
+		c, ended := &attemptContext{leaseEnd: &w.leaseEnd}, &attemptContext{leaseEnd: &w.leaseEnd}
+		ended.cancel(nil)
+		for range 10 {
+			w.mu.Lock()
+			w.renewed(now())
+			w.mu.Unlock()
+			time.Sleep(time.Minute - 1)
+			if c.Err() != nil {
+				t.Fatal("it is done")
+			}
+		}
+		time.Sleep(time.Hour)
+		if !errors.Is(ended.Err(), context.Canceled) || ended.stopped() != nil {
+			t.Errorf("err %v, cause %v", ended.Err(), ended.stopped())
+		}
+	})
+}
+
+// The machine's sleep is all that the two clocks differ by.
+func TestBootTime(t *testing.T) {
+	before, beforeBoot := time.Now(), bootTime()
+	for range 1000 {
+		passed, boot := time.Since(before), bootTime()-beforeBoot
+		if boot < passed-time.Second || boot > time.Since(before)+time.Second {
+			t.Fatalf("%v have passed, and %v", passed, boot)
+		}
+	}
+}

@@ -34,19 +34,18 @@ func (a *attempt) usable() error {
 func (c control) Progress(done, total int64, message string) {
 	a, w := c.a, c.a.worker
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.attempts[a.Token] != a || a.report != nil {
+		return // nobody waits for it
+	}
 	v := &a.advance
 	v.progress, v.untold = &weftv1.Progress{Done: done, Total: total, Message: message}, true
-	wait := progressEvery - time.Since(v.toldAt)
-	now := wait <= 0 && !v.queued && a.usable() == nil
-	switch {
-	case now:
+	switch wait := progressEvery - time.Since(v.toldAt); {
+	case wait <= 0:
 		w.tellAdvance(a)
-	case wait > 0 && v.timer == nil && a.report == nil:
-		v.timer = time.AfterFunc(wait, c.progressDue)
-	}
-	w.mu.Unlock()
-	if now {
 		w.wakeSender()
+	case v.timer == nil:
+		v.timer = time.AfterFunc(wait, c.progressDue)
 	}
 }
 
@@ -147,7 +146,10 @@ func (c control) Interrupt(ctx context.Context, message string) error {
 	for attempt := 0; ; attempt++ {
 		if conn := w.connection(); conn != nil {
 			_, err := weftv1.NewTaskServiceClient(conn).InterruptSubmitter(ctx, req)
-			if status.Code(err) != codes.Unavailable && status.Code(err) != codes.Canceled || ctx.Err() != nil {
+			switch code := status.Code(err); {
+			case err != nil && ctx.Err() != nil:
+				return context.Cause(ctx)
+			case code != codes.Unavailable && code != codes.Canceled:
 				return err
 			}
 		}

@@ -33,9 +33,25 @@ type fakeBroker struct {
 	listener *bufconn.Listener
 	down     chan struct{} // the test is over
 
-	mu     sync.Mutex
-	refuse error // instead of a stream
-	opened int
+	mu        sync.Mutex
+	refuse    error // instead of a stream
+	opened    int
+	interrupt func(*weftv1.InterruptSubmitterRequest) error
+}
+
+// fakeTasks are the broker's requests that a worker makes.
+type fakeTasks struct {
+	weftv1.UnimplementedTaskServiceServer
+	broker *fakeBroker
+}
+
+func (f fakeTasks) InterruptSubmitter(
+	_ context.Context, req *weftv1.InterruptSubmitterRequest,
+) (*weftv1.InterruptSubmitterResponse, error) {
+	f.broker.mu.Lock()
+	interrupt := f.broker.interrupt
+	f.broker.mu.Unlock()
+	return &weftv1.InterruptSubmitterResponse{}, interrupt(req)
 }
 
 func newFakeBroker(t testing.TB) *fakeBroker {
@@ -46,6 +62,7 @@ func newFakeBroker(t testing.TB) *fakeBroker {
 	}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(16<<20), grpc.MaxSendMsgSize(16<<20))
 	weftv1.RegisterWorkerServiceServer(server, b)
+	weftv1.RegisterTaskServiceServer(server, fakeTasks{broker: b})
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
