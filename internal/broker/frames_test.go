@@ -86,8 +86,20 @@ func TestBadFirstFramesOfWorkers(t *testing.T) {
 		"many queues":       {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Queues: many(101, "default")})}, pure.InvalidField, []string{"field", "hello.queues"}},
 		"a queue's name":    {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Queues: many(1, "")})}, pure.InvalidField, []string{"field", "hello.queues"}},
 		"unknown queue":     {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Queues: []string{"default", "nope"}})}, pure.QueueNotFound, []string{"queue", "nope"}},
-		"no kinds":          {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: []string{}})}, pure.InvalidField, []string{"field", "hello.kinds"}},
-		"many kinds":        {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: many(1001, "k")})}, pure.InvalidField, []string{"field", "hello.kinds"}},
+		"a weight of another queue": {
+			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{QueueWeights: map[string]uint32{"other": 1}})}, pure.InvalidField,
+			[]string{"field", "hello.queue_weights"},
+		},
+		"no weight": {
+			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{QueueWeights: map[string]uint32{"default": 0}})}, pure.InvalidField,
+			[]string{"field", "hello.queue_weights"},
+		},
+		"a large weight": {
+			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{QueueWeights: map[string]uint32{"default": 101}})}, pure.InvalidField,
+			[]string{"field", "hello.queue_weights"},
+		},
+		"no kinds":   {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: []string{}})}, pure.InvalidField, []string{"field", "hello.kinds"}},
+		"many kinds": {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: many(1001, "k")})}, pure.InvalidField, []string{"field", "hello.kinds"}},
 		"kinds × queues": {
 			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Kinds: many(1000, "k"), Queues: many(11, "default")})},
 			pure.InvalidField,

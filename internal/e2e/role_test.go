@@ -35,6 +35,7 @@ const (
 //	echo   returns its payload
 //	hold   returns its payload once the ledger says so
 //	sleep  returns its payload after the duration that this begins with, up to a slash
+//	spin   looks at its context until that is done, and is hold on a later attempt
 //	flaky  fails the first time, and is sleep after that
 //	fail   fails
 //	grow   returns as many bytes as its payload says
@@ -82,17 +83,19 @@ func work(ctx context.Context, signals <-chan os.Signal) error {
 	}
 	for kind, run := range map[string]workload{
 		"echo": func(context.Context, string) error { return nil }, "hold": r.hold, "sleep": sleep,
-		"flaky": flaky, "fail": func(context.Context, string) error { return errFails },
+		"spin": r.spin, "flaky": flaky, "fail": func(context.Context, string) error { return errFails },
 	} {
 		worker.Handle(w, task.DefineWith(kind, task.TextCodec(), task.TextCodec()), r.recorded(run))
 	}
 	worker.Handle(w, task.DefineWith("grow", task.TextCodec(), task.TextCodec()), grow)
 	worker.Handle(w, stepsKind, steps)
+	quietC, stop := workercmd.QuietSignal()
+	defer stop()
 	if err := procs.PrintReady(os.Stdout, workercmd.Ready{Worker: cfg.Name, Broker: cfg.Broker}); err != nil {
 		return err
 	}
 	app := &cli.App{Name: cfg.Name, Out: io.Discard, Err: os.Stderr, Signal: signals}
-	return workercmd.Serve(ctx, app, w)
+	return workercmd.Serve(ctx, app, w, quietC)
 }
 
 // recorder writes into the ledger and hears from it.
@@ -165,6 +168,31 @@ func (r *recorder) hold(ctx context.Context, _ string) error {
 		return context.Cause(ctx)
 	}
 }
+
+// errAlive is what spin says of a context that was not done at the first look after a long stop.
+var errAlive = errors.New("the context lives")
+
+// spin looks at its context all the time, and whether that was done as soon as a stop of the process was over which
+// outlasted its lease.
+func (r *recorder) spin(ctx context.Context, in string) error {
+	if task.Current(ctx).Number > 1 {
+		return r.hold(ctx, in)
+	}
+	for last := time.Now(); ; {
+		now := time.Now()
+		err := ctx.Err()
+		switch {
+		case err == nil && now.Sub(last) > stoppedMin:
+			return errAlive
+		case err != nil:
+			return context.Cause(ctx)
+		}
+		last = now
+	}
+}
+
+// stoppedMin is longer than the lease of a worker that is stopped.
+const stoppedMin = 1500 * time.Millisecond
 
 // sleep is work that takes its time.
 func sleep(ctx context.Context, in string) error {

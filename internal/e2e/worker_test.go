@@ -113,6 +113,42 @@ func TestLateResult(t *testing.T) {
 	}
 }
 
+// A worker that was stopped for longer than its session lives knows at its first look: its handler's context is done
+// before anything else has happened. What it brings is refused, and the task runs once more.
+func TestStoppedWorkersContext(t *testing.T) {
+	w := newWorld(t)
+	ctx, b, l := w.context(), w.broker(), w.ledger()
+	north := l.worker(workerConfig{Name: "north", Broker: b.addr, Slots: 1, TTL: time.Second})
+	c := w.client(b.addr)
+	f := w.submit(c, "spin", "round")[0]
+	first := l.await(ctx, 1, begins("north"))[0]
+	l.worker(workerConfig{Name: "south", Broker: b.addr, Slots: 1, TTL: time.Second})
+	w.connected(c, 2)
+
+	send(t, north, syscall.SIGSTOP)
+	over := time.After(2 * stoppedMin) // this is the stop
+	second := l.await(ctx, 1, begins("south"))[0]
+	<-over
+	send(t, north, syscall.SIGCONT)
+	ended := l.await(ctx, 1, func(e *event) bool { return e.Worker == "north" && e.Phase == end })[0]
+	if ended.Error != task.ErrLeaseLost.Error() {
+		t.Errorf("the handler that was stopped ended by %q", ended.Error)
+	}
+	w.connected(c, 2) // it has come back
+	_, err := weftv1.NewTaskServiceClient(c.Conn()).CompleteTask(ctx, &weftv1.CompleteTaskRequest{TaskId: f.TaskID(), Token: first.Token})
+	if status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("a result with the old token: %v", err)
+	}
+	l.release(&second)
+	o, err := f.Wait(ctx)
+	if err != nil || o.Err() != nil || o.Worker != "south" || o.Token != second.Token || o.Attempts != 2 {
+		t.Errorf("outcome %+v, %v; the second run %+v", o, err, second)
+	}
+	if runs := l.await(ctx, 0, begins("")); len(runs) != 2 {
+		t.Errorf("runs: %+v", runs)
+	}
+}
+
 // A task that is longer than its worker's session lives keeps its lease.
 func TestLongTaskKeepsLease(t *testing.T) {
 	w := newWorld(t)

@@ -205,6 +205,10 @@ func (s *script) hello(d *datadriven.TestData) {
 		Namespace: scriptNamespace, Session: idOf(name), Name: name, Queues: w.list("queues", ""), Kinds: w.list("kinds", "k"), Labels: w.list("labels"),
 		Slots: uint32(slots), Credits: uint32(w.number("credits", slots)),
 	}}
+	for _, weight := range w.list("weights") {
+		n, _ := strconv.ParseUint(weight, 10, 32)
+		h.Hello.Weights = append(h.Hello.Weights, uint32(n))
+	}
 	for _, held := range w.list("holds") {
 		n, _ := strconv.ParseUint(held, 10, 64)
 		h.Hello.Attempts = append(h.Hello.Attempts, queue.Held{ID: s.tokens[n], Token: n})

@@ -200,17 +200,29 @@ func (q *queue) orGet(t *task) string {
 }
 
 func (q *queue) explainTurn(t *task) Explanation {
-	slots, workers := uint32(0), 0
+	slots, workers, draining := uint32(0), 0, 0
 	for _, p := range q.inOrder {
 		if p.links[t.group.lane] == nil {
 			continue
 		}
 		for _, s := range p.workers {
+			if s.worker.draining {
+				draining++
+				continue
+			}
 			workers++
 			slots += s.worker.slots
 		}
 	}
-	if workers == 0 {
+	switch {
+	case workers > 0:
+	case draining > 0:
+		return Explanation{
+			Reason:  "workers_draining",
+			Message: fmt.Sprintf("The workers that run it take no more tasks: %s.", count(draining, "worker drains", "workers drain")),
+			Advice:  "start a worker",
+		}
+	default:
 		return Explanation{Reason: "waits_for_turn", Message: "It is about to be handed out."}
 	}
 	return Explanation{

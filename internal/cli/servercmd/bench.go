@@ -106,7 +106,7 @@ func newBenchWorker(app *cli.App) *cobra.Command {
 			if err := procs.PrintReady(app.Out, workercmd.Ready{Broker: app.Broker()}); err != nil {
 				return err
 			}
-			return workercmd.Serve(cmd.Context(), app, w)
+			return workercmd.Serve(cmd.Context(), app, w, nil)
 		},
 	}
 	cmd.Flags().IntVar(&slots, "slots", 1000, "")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +48,7 @@ func New(app *cli.App) *cobra.Command {
 		Short: "Run tasks: the commands that you allow",
 		Long: "Run tasks: the commands that you allow. Whoever reaches the broker can have a worker run what it\n" +
 			"allows, with the rights of the worker's user. Interrupt once and it takes no more tasks and lets\n" +
-			"those that run end; twice and it stops them.",
+			"those that run end; twice and it stops them. SIGUSR1 has it take no more tasks, and stay.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(f.policy.Allow) == 0 && !f.policy.AllowAny && !f.policy.AllowShell {
@@ -101,6 +102,8 @@ func run(parent context.Context, app *cli.App, f *flags) error {
 	if err := w.HandleCommands(f.policy); err != nil {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: err}
 	}
+	quietC, stop := QuietSignal()
+	defer stop()
 	if f.json {
 		if err := procs.PrintReady(app.Out, Ready{Worker: f.name, Broker: addr}); err != nil {
 			return err
@@ -108,7 +111,7 @@ func run(parent context.Context, app *cli.App, f *flags) error {
 	} else {
 		app.Say("worker for %s; allowed: %s", addr, allowed(&f.policy))
 	}
-	return Serve(parent, app, w)
+	return Serve(parent, app, w, quietC)
 }
 
 // weighted reads queues with weights.
@@ -143,15 +146,14 @@ func allowed(p *command.Policy) string {
 	return strings.Join(words, ", ")
 }
 
-// Serve runs a worker until the first signal, after which it drains, or the second, after which it stops.
+// Serve runs a worker until the first signal, after which it drains, or the second, after which it stops. One of quietC
+// has it take no more tasks.
 // When the process that started it is gone, so is the broker, most likely: then it stops at once.
-func Serve(parent context.Context, app *cli.App, w *worker.Worker) error {
+func Serve(parent context.Context, app *cli.App, w *worker.Worker, quietC <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
-	quietC, stop := quietSignal()
-	defer stop()
 	parentC := parent.Done()
 	for interrupts := 0; ; {
 		select {

@@ -672,7 +672,7 @@ type ExplainTaskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where the task is.
 	State TaskState `protobuf:"varint,1,opt,name=state,proto3,enum=weft.v1.TaskState" json:"state,omitempty"`
-	// A word for programs: "no_worker", "no_kind", "no_labels", "workers_busy", "queue_paused",
+	// A word for programs: "no_worker", "no_kind", "no_labels", "workers_busy", "workers_draining", "queue_paused",
 	// "queue_limit", "key_limit", "rate_limit", "waits_for_task", "waits_for_time", "waits_for_turn",
 	// "joined", "worker_suspected", "running", "cancelling", "final".
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
