@@ -79,7 +79,8 @@ func (a *App) AddClient(root *cobra.Command) {
 			root.AddCommand(c)
 		}
 	}
-	add("work", a.runCommand(), a.mapCommand(), a.submitCommand(), a.waitCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand())
+	add("work", a.runCommand(), a.mapCommand(), a.submitCommand(), a.waitCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand(),
+		a.interruptCommand())
 	add("look", a.tasksCommand(), a.taskCommand(), a.whyCommand(), a.queuesCommand(), a.queueCommand(), a.workersCommand(),
 		a.schedulesCommand(), a.scheduleCommand())
 }

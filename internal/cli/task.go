@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,9 +49,9 @@ func (a *App) withHeld(cmd *cobra.Command, args []string, what string, fn func(c
 	if err := checkTaskID(args[0]); err != nil {
 		return err
 	}
-	token, err := strconv.ParseUint(args[1], 10, 64)
-	if err != nil || token == 0 {
-		return Usage("%q is not a token, which is a number, as queue get prints it", shorten(args[1]))
+	token, err := checkToken(args[1])
+	if err != nil {
+		return err
 	}
 	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 		if err := fn(ctx, c.Held(args[0], token)); err != nil {

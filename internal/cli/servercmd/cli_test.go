@@ -20,10 +20,13 @@ import (
 	"github.com/weftq/weft/internal/cli"
 )
 
+// asProgram makes the test binary the program, for commands that call it.
+const asProgram = "WEFT_TEST_AS_PROGRAM"
+
 // The tests run the commands of cmd/weft in this process against a broker and a worker of their own. The
 // test binary is also the program that demo and bench start.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Getenv("WEFT_PARENT_FD") != "" {
+	if len(os.Args) > 1 && (os.Getenv("WEFT_PARENT_FD") != "" || os.Getenv(asProgram) != "") {
 		app := cli.NewApp("weft")
 		os.Exit(app.Main(weft(app), os.Args[1:]))
 	}
