@@ -22,6 +22,8 @@ func weigh(effects []any) int {
 			bytes += cap(e.Ranges) * int(unsafe.Sizeof(e.Ranges[0]))
 		case *queue.Changed:
 			bytes += int(unsafe.Sizeof(*e))
+		case *queue.CallChange:
+			bytes += int(unsafe.Sizeof(*e)) + e.Weight()
 		}
 	}
 	return bytes

@@ -93,6 +93,9 @@ func (c *Core) advance(step *pure.Step, t *task, a *Advance) *pure.Refusal {
 		})
 	}
 	c.tellWatchers(step, t)
+	if len(fresh) > 0 || a.Progress != nil {
+		c.noteTask(t, t.State)
+	}
 	return nil
 }
 

@@ -103,6 +103,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 	if t.Call != 0 {
 		t.call = c.callOf(t.Call)
 		t.call.add(t)
+		c.noteTask(t, 0)
 	}
 	c.account(q, weight(&t.TaskState), 1)
 	q.counts[t.State]++
@@ -258,7 +259,7 @@ func (c *Core) drop(t *task) {
 	c.soilQueueState(t.queue)
 	c.account(t.queue, -weight(&t.TaskState), -1)
 	if t.call != nil {
-		t.call.remove(t)
+		c.leaveCall(t, !t.State.Final())
 	}
 	if t.RequestID != "" {
 		delete(c.requests, name{t.queue.Namespace, t.RequestID})
@@ -272,8 +273,13 @@ func (c *Core) drop(t *task) {
 
 func (c *Core) setState(t *task, s State) {
 	t.queue.counts[t.State]--
-	t.State = s
 	t.queue.counts[s]++
+	if k := t.call; k != nil {
+		k.counts[t.State]--
+		k.counts[s]++
+		c.noteTask(t, t.State)
+	}
+	t.State = s
 	c.soilQueueState(t.queue)
 }
 
