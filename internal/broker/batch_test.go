@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/weftq/weft/internal/pure"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
@@ -46,6 +47,31 @@ func TestSubmitTasks(t *testing.T) {
 		if x.GetTaskId() != r[i].GetTaskId() {
 			t.Errorf("task %d is %s, was %s", i, x.GetTaskId(), r[i].GetTaskId())
 		}
+	}
+}
+
+// The tasks of a batch have ids of their own, whatever ids other requests have.
+func TestRequestIDsOfABatchAreItsOwn(t *testing.T) {
+	h := newHarness(t)
+	batch := &weftv1.SubmitTasksRequest{RequestId: "r", Tasks: []*weftv1.TaskSpec{{Kind: "k"}, {Kind: "l"}}}
+	first, err := h.tasks.SubmitTasks(h.ctx(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := []string{first.GetResults()[0].GetTaskId(), first.GetResults()[1].GetTaskId()}
+	for _, id := range []string{"r", "r/0", "r/1", "r0"} {
+		own, err := h.tasks.SubmitTask(h.ctx(), &weftv1.SubmitTaskRequest{RequestId: id, Task: &weftv1.TaskSpec{Kind: "other"}})
+		if err != nil || slices.Contains(known, own.GetTaskId()) {
+			t.Errorf("request %s: %v, %v", id, own, err)
+		}
+		known = append(known, own.GetTaskId())
+	}
+	_, err = h.tasks.SubmitTask(h.ctx(), &weftv1.SubmitTaskRequest{RequestId: "r\x000", Task: &weftv1.TaskSpec{Kind: "k"}})
+	wantRefusal(t, err, pure.InvalidField, "field", "request_id")
+	batch.Tasks[0] = &weftv1.TaskSpec{Kind: "other"}
+	other, err := h.tasks.SubmitTasks(h.ctx(), batch)
+	if err != nil || other.GetResults()[0].GetMetadata()["request_id"] != "r" || other.GetResults()[1].GetTaskId() != known[1] {
+		t.Errorf("with another body: %v, %v", other, err)
 	}
 }
 

@@ -32,7 +32,7 @@ const (
 	diskReserve = 256 << 20 // free bytes below which what grows the state is refused
 	stopTimeout = 5 * time.Second
 
-	namespaceTasksMax = 10_000_000
+	stateTasksMax = 10_000_000
 )
 
 // Config is what a broker is told.
@@ -59,6 +59,7 @@ type Config struct {
 // Limits bound what a broker keeps.
 type Limits struct {
 	Bytes          int64 // of all tasks, about as encoded
+	Tasks          int   // of all namespaces
 	NamespaceBytes int64
 	NamespaceTasks int
 }
@@ -189,7 +190,8 @@ func (cfg *Config) defaults() (err error) {
 	}
 	cfg.Limits.Bytes = cmp.Or(cfg.Limits.Bytes, stateBytesMax())
 	cfg.Limits.NamespaceBytes = cmp.Or(cfg.Limits.NamespaceBytes, cfg.Limits.Bytes)
-	cfg.Limits.NamespaceTasks = cmp.Or(cfg.Limits.NamespaceTasks, namespaceTasksMax)
+	cfg.Limits.Tasks = cmp.Or(cfg.Limits.Tasks, stateTasksMax)
+	cfg.Limits.NamespaceTasks = cmp.Or(cfg.Limits.NamespaceTasks, cfg.Limits.Tasks)
 	switch jetstream.Durability(cfg.Durability) {
 	case jetstream.Always, jetstream.Interval:
 	case "":
@@ -207,7 +209,8 @@ func (cfg *Config) defaults() (err error) {
 func (cfg *Config) loop(times *cron.Table) *shard.Loop {
 	return shard.NewLoop(shard.LoopConfig{
 		Machine: shard.Config{NextRun: times.Next, Limits: queue.Limits{
-			Bytes: cfg.Limits.Bytes, NamespaceBytes: cfg.Limits.NamespaceBytes, NamespaceTasks: cfg.Limits.NamespaceTasks,
+			Bytes: cfg.Limits.Bytes, Tasks: cfg.Limits.Tasks,
+			NamespaceBytes: cfg.Limits.NamespaceBytes, NamespaceTasks: cfg.Limits.NamespaceTasks,
 		}},
 		DiskReserve: cfg.DiskReserve,
 		Logger:      cfg.Logger,

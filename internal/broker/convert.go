@@ -215,6 +215,9 @@ func specMessage(s *queue.Snapshot, full bool) *weftv1.TaskSpec {
 	if o.Retention >= 0 {
 		m.Retention = durationpb.New(o.Retention)
 	}
+	if o.FailedRetention >= 0 {
+		m.FailedRetention = durationpb.New(o.FailedRetention)
+	}
 	if o.FailOnWorkerLost {
 		m.OnWorkerLost = weftv1.OnWorkerLost_ON_WORKER_LOST_FAIL
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
@@ -51,7 +50,7 @@ func (s *taskService) Execute(stream grpc.BidiStreamingServer[weftv1.ExecuteRequ
 		_ = s.loop.Send(gone, &shard.CallGone{Call: attached.Call, Stream: cmd.Stream}, 0, nil)
 	}()
 	go s.readExecute(stream, attached.Call, cmd.Stream)
-	return serveOutbox(ctx, cmd.Stream, &executeWriter{stream: stream})
+	return serveOutbox(ctx, s.log, cmd.Stream, &executeWriter{stream: stream})
 }
 
 // endOfStream is what a handler returns after a failed Recv: the client went away, or said its last word.
@@ -104,7 +103,7 @@ func attachCommand(first *weftv1.ExecuteRequest) (*shard.CallAttach, *pure.Refus
 // readExecute turns a client's frames into commands until the stream ends. It is ended by the handler's
 // return, which ends Recv.
 func (s *taskService) readExecute(stream grpc.BidiStreamingServer[weftv1.ExecuteRequest, weftv1.ExecuteResponse], call uint64, o *shard.Outbox) {
-	defer closeOnPanic(o)
+	defer closeOnPanic(s.log, o)
 	f := &executeFrame{}
 	for {
 		err := stream.RecvMsg(f)
@@ -126,16 +125,6 @@ func (s *taskService) readExecute(stream grpc.BidiStreamingServer[weftv1.Execute
 	}
 }
 
-// closeOnPanic is deferred by a stream's goroutines: a bug there ends the stream, not the broker.
-func closeOnPanic(o *shard.Outbox) {
-	if v := recover(); v != nil {
-		slog.Error("panic beside a stream's handler", "panic", v, "stack", string(debug.Stack()))
-		o.Close(bugBeside())
-	}
-}
-
-func bugBeside() *pure.Refusal { return ownBug("its log tells more") }
-
 // frameWriter turns effects into responses.
 type frameWriter interface {
 	// add takes an effect into the response under way and returns about how many bytes it adds.
@@ -149,12 +138,12 @@ const lingerMax = 5 * time.Second
 
 // serveOutbox sends what an outbox receives until it is closed or the stream ends. The sending is done
 // beside it, since a client that does not read holds it up: returning from the handler is what ends it.
-func serveOutbox(ctx context.Context, o *shard.Outbox, w frameWriter) error {
+func serveOutbox(ctx context.Context, log *slog.Logger, o *shard.Outbox, w frameWriter) error {
 	sentC := make(chan error, 1)
 	go func() {
 		err := statusError(bugBeside()) // of a pump that panics: nobody sends what waits, so nothing is to linger
 		defer func() { sentC <- err }()
-		defer closeOnPanic(o)
+		defer closeOnPanic(log, o)
 		err = pump(ctx, o, w)
 	}()
 	select {

@@ -93,6 +93,11 @@ func TestBadFirstFramesOfWorkers(t *testing.T) {
 		"ttl":           {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{SessionTtl: durationpb.New(-1)})}, pure.InvalidField, []string{"field", "hello.session_ttl"}},
 		"namespace":     {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Namespace: "a b"})}, pure.InvalidField, []string{"field", "hello.namespace"}},
 		"labels":        {&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Labels: map[string]string{"a b": ""}})}, pure.InvalidField, []string{"field", "hello.labels"}},
+		"many attempts": {
+			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Attempts: many(2*workerSlotsMax+1, &weftv1.HeldAttempt{TaskId: "t1"})})},
+			pure.InvalidField,
+			[]string{"field", "hello.attempts"},
+		},
 		"no task": {
 			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{Attempts: many(1, &weftv1.HeldAttempt{TaskId: "x"})})},
 			pure.BadFrame,

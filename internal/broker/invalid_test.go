@@ -129,7 +129,7 @@ func breakers(t *testing.T, f protoreflect.FieldDescriptor, r *validatev1.FieldR
 	case nil:
 	case *validatev1.FieldRules_String_:
 		if x.String_.HasPattern() {
-			set("no name")
+			set("no\x00name")
 			set(strings.Repeat("n", 300))
 		} else {
 			set(strings.Repeat("n", 40_000))

@@ -224,11 +224,13 @@ func queueSettings(m *weftv1.Queue) (s queue.Settings, err *pure.Refusal) {
 		s.Rate, s.Burst = r.GetPerSecond(), max(r.GetBurst(), 1)
 	}
 	d := m.GetDefaults()
-	if d.GetTimeout() == nil && d.GetRetry() == nil && d.GetRetention() == nil {
+	if d.GetTimeout() == nil && d.GetRetry() == nil && d.GetRetention() == nil && d.GetFailedRetention() == nil {
 		return s, nil
 	}
 	// The annotations have been checked; what is left is to read.
-	if s.Defaults, err = options(&weftv1.TaskSpec{Timeout: d.GetTimeout(), Retry: d.GetRetry(), Retention: d.GetRetention()}); err != nil {
+	if s.Defaults, err = options(&weftv1.TaskSpec{
+		Timeout: d.GetTimeout(), Retry: d.GetRetry(), Retention: d.GetRetention(), FailedRetention: d.GetFailedRetention(),
+	}); err != nil {
 		return s, err
 	}
 	return s, nil
@@ -237,7 +239,7 @@ func queueSettings(m *weftv1.Queue) (s queue.Settings, err *pure.Refusal) {
 func queueMessage(q *queue.QueueView) *weftv1.Queue {
 	m := &weftv1.Queue{
 		Name: q.Name, CreatedAt: timestamp(q.CreatedAt), Order: weftv1.QueueOrder(q.Order), MaxSize: q.MaxSize,
-		MaxRunning: q.MaxRunning, MaxRunningPerKey: q.MaxRunningPerKey, Paused: q.Paused, Closed: q.Closed,
+		MaxRunning: q.MaxRunning, MaxRunningPerKey: q.MaxRunningPerKey, Paused: q.Paused, Closed: q.Closed, ClosedAtOnce: q.AtOnce,
 		Unfinished: q.Unfinished(),
 		Counts: &weftv1.QueueCounts{
 			Scheduled: q.Counts[queue.Scheduled], Blocked: q.Counts[queue.Blocked], Ready: q.Counts[queue.Ready],
@@ -253,6 +255,9 @@ func queueMessage(q *queue.QueueView) *weftv1.Queue {
 		m.Defaults = &weftv1.TaskDefaults{Timeout: durationMessage(d.Timeout), Retry: retryMessage(d)}
 		if d.Retention >= 0 {
 			m.Defaults.Retention = durationpb.New(d.Retention)
+		}
+		if d.FailedRetention >= 0 {
+			m.Defaults.FailedRetention = durationpb.New(d.FailedRetention)
 		}
 	}
 	return m

@@ -126,6 +126,7 @@ func TestScheduleIsTheSameAgain(t *testing.T) {
 	s.Task.Labels, s.Task.WorkerLabels = map[string]string{"a": "1", "b": "2"}, map[string]string{"gpu": "yes"}
 	s.Task.Retry, s.Task.Timeout, s.Task.Priority = &weftv1.RetryPolicy{AttemptsMax: 3}, durationpb.New(time.Hour), -5
 	s.Task.UniqueKey, s.Task.FairnessKey, s.Task.Retention = "u", "f", durationpb.New(time.Hour)
+	s.Task.FailedRetention = durationpb.New(2 * time.Hour)
 	s.Task.Work = &weftv1.TaskSpec_Payload{Payload: &weftv1.Payload{Value: &weftv1.Payload_Json{Json: structpb.NewStructValue(v)}}}
 	first := h.createSchedule(s)
 	if want := time.Date(2028, 2, 28, 23, 0, 0, 0, time.UTC); !first.GetNextRunAt().AsTime().Equal(want) {

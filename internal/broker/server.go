@@ -48,7 +48,9 @@ func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, 
 	s := &server{
 		grpc: grpc.NewServer(
 			grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(onPanic), validateUnary(validator)),
-			grpc.ChainStreamInterceptor(endReflection(over), recovery.StreamServerInterceptor(onPanic), validateFirst(validator)),
+			grpc.ChainStreamInterceptor(
+				endReflection(over), recovery.StreamServerInterceptor(onPanic), awaitFirst(over, firstFrameMax, log), validateFirst(validator),
+			),
 			grpc.ForceServerCodecV2(newFrameCodec()),
 			grpc.MaxRecvMsgSize(messageBytesMax),
 			grpc.MaxSendMsgSize(messageBytesMax),
@@ -63,8 +65,8 @@ func newServer(loop *shard.Loop, times *cron.Table, log *slog.Logger) (*server, 
 	}
 	outputs := newOutputs()
 	waiters := new(atomic.Uint64)
-	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, outputs: outputs, waiters: waiters})
-	weftv1.RegisterWorkerServiceServer(s.grpc, &workerService{loop: loop, outputs: outputs})
+	weftv1.RegisterTaskServiceServer(s.grpc, &taskService{loop: loop, log: log, outputs: outputs, waiters: waiters})
+	weftv1.RegisterWorkerServiceServer(s.grpc, &workerService{loop: loop, log: log, outputs: outputs})
 	weftv1.RegisterQueueServiceServer(s.grpc, &queueService{loop: loop, waiters: waiters})
 	weftv1.RegisterScheduleServiceServer(s.grpc, &scheduleService{loop: loop, times: times})
 	weftv1.RegisterSessionServiceServer(s.grpc, &sessionService{loop: loop, validator: validator})

@@ -162,7 +162,7 @@ func commandPayload(c *weftv1.Command) (queue.Payload, *pure.Refusal) {
 // options returns the shared default when the spec asks for nothing.
 func options(spec *weftv1.TaskSpec) (*queue.Options, *pure.Refusal) {
 	if spec.GetTimeout() == nil && spec.GetGrace() == nil && spec.GetRetry() == nil && !spec.GetDaemon() &&
-		len(spec.GetLabels()) == 0 && spec.GetRetention() == nil && spec.GetOnWorkerLost() == 0 && !dispatchOptions(spec) {
+		len(spec.GetLabels()) == 0 && spec.GetRetention() == nil && spec.GetFailedRetention() == nil && spec.GetOnWorkerLost() == 0 && !dispatchOptions(spec) {
 		return queue.DefaultOptions, nil
 	}
 	o := *queue.DefaultOptions
@@ -179,6 +179,11 @@ func options(spec *weftv1.TaskSpec) (*queue.Options, *pure.Refusal) {
 	}
 	if spec.GetRetention() != nil {
 		if o.Retention, err = duration("spec.retention", spec.GetRetention(), 0, retentionMax); err != nil {
+			return nil, err
+		}
+	}
+	if spec.GetFailedRetention() != nil {
+		if o.FailedRetention, err = duration("spec.failed_retention", spec.GetFailedRetention(), 0, retentionMax); err != nil {
 			return nil, err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ const pageDefault = 100
 type taskService struct {
 	weftv1.UnimplementedTaskServiceServer
 	loop    *shard.Loop
+	log     *slog.Logger
 	outputs *outputs
 	waiters *atomic.Uint64 // names for requests that wait
 }
@@ -174,8 +176,13 @@ func (s *taskService) RetryTasks(ctx context.Context, req *weftv1.RetryTasksRequ
 		return nil, statusError(invalid("task_ids", "or queue must be set, one of them"))
 	case named && (req.GetKind() != "" || after != 0):
 		return nil, statusError(invalid("task_ids", "must not be set beside kind or page_token"))
+	case inQueue && req.GetRequestId() != "":
+		return nil, statusError(invalid("request_id", "must not be set beside queue: what failed again is tried again"))
 	}
-	cmd := &shard.RetryTasks{Namespace: orDefault(req.GetNamespace()), Queue: req.GetQueue(), Kind: req.GetKind(), After: after}
+	cmd := &shard.RetryTasks{
+		Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(),
+		Queue: req.GetQueue(), Kind: req.GetKind(), After: after,
+	}
 	for _, s := range req.GetTaskIds() {
 		id, err := taskID(s)
 		if err != nil {

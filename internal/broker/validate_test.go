@@ -32,7 +32,7 @@ func beyondAnnotations(spec *weftv1.TaskSpec) bool {
 		return true
 	}
 	for _, d := range []*durationpb.Duration{
-		spec.GetTimeout(), spec.GetGrace(), spec.GetRetention(), spec.GetRetry().GetInitialBackoff(), spec.GetRetry().GetBackoffMax(),
+		spec.GetTimeout(), spec.GetGrace(), spec.GetRetention(), spec.GetFailedRetention(), spec.GetRetry().GetInitialBackoff(), spec.GetRetry().GetBackoffMax(),
 	} {
 		if d != nil && d.CheckValid() != nil {
 			return true
@@ -161,7 +161,7 @@ func (r *specMaker) command() *weftv1.Command {
 func (r *specMaker) spec() *weftv1.TaskSpec {
 	s := &weftv1.TaskSpec{
 		Queue: r.name(256), Kind: pick(r, "echo", r.name(256)), RunAt: nil, Timeout: r.duration(timeoutMax), Grace: r.duration(graceMax),
-		Retention: r.duration(retentionMax), Daemon: r.odd(), OnWorkerLost: weftv1.OnWorkerLost(r.IntN(3)),
+		Retention: r.duration(retentionMax), FailedRetention: r.duration(retentionMax), Daemon: r.odd(), OnWorkerLost: weftv1.OnWorkerLost(r.IntN(3)),
 	}
 	if r.odd() {
 		s.OnWorkerLost = pick(r, weftv1.OnWorkerLost(3), weftv1.OnWorkerLost(-1), weftv1.OnWorkerLost(math.MaxInt32))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
 
 	"google.golang.org/grpc"
@@ -29,6 +30,7 @@ const (
 type workerService struct {
 	weftv1.UnimplementedWorkerServiceServer
 	loop    *shard.Loop
+	log     *slog.Logger
 	outputs *outputs
 }
 
@@ -56,7 +58,7 @@ func (s *workerService) Work(stream grpc.BidiStreamingServer[weftv1.WorkRequest,
 		_ = s.loop.Send(gone, &shard.WorkerGone{Session: id, Stream: cmd.Stream}, 0, nil)
 	}()
 	go s.readWork(stream, id, cmd.Stream, link)
-	return serveOutbox(ctx, cmd.Stream, &workWriter{stream: stream})
+	return serveOutbox(ctx, s.log, cmd.Stream, &workWriter{stream: stream})
 }
 
 func helloCommand(first *weftv1.WorkRequest) (*shard.WorkerHello, *pure.Refusal) {
@@ -151,7 +153,7 @@ func checkHello(h *weftv1.WorkHello) *pure.Refusal {
 // readWork turns a worker's frames into commands until the stream ends. It is ended by the handler's
 // return, which ends Recv.
 func (s *workerService) readWork(stream grpc.BidiStreamingServer[weftv1.WorkRequest, weftv1.WorkResponse], id session.ID, o *shard.Outbox, link *workerLink) {
-	defer closeOnPanic(o)
+	defer closeOnPanic(s.log, o)
 	f := &workFrame{}
 	for {
 		err := stream.RecvMsg(f)

@@ -139,8 +139,9 @@ func (a *App) queueCloseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "close QUEUE",
 		Short: "Take no more tasks, and hand out those that wait",
-		Long: "Take no more tasks, and hand out those that wait: Python's shutdown. Then queue get ends with exit code 3,\n" +
-			"also where it waits. With --immediate the tasks that wait are cancelled.",
+		Long: "Take no more tasks, and hand out those that wait: Python's shutdown. When none waits and none is held any\n" +
+			"more, queue get ends with exit code 3, also where it waits. With --immediate the tasks that wait are\n" +
+			"cancelled, and queue get does not wait for those that are held.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			do := (*client.Queue).Close

@@ -37,8 +37,8 @@ func (a *App) queueGetCommand() *cobra.Command {
 		Use:   "get QUEUE",
 		Short: "Take the next task, print its payload and complete it",
 		Long: "Take the next task and print its payload; the task is done once that is written. While there is none it\n" +
-			"waits; --wait bounds that (exit code 124), and --wait 0s does not wait. A queue that is closed and empty\n" +
-			"ends it with exit code 3.\n\n" +
+			"waits; --wait bounds that (exit code 124), and --wait 0s does not wait. At a queue that is closed it waits\n" +
+			"while somebody holds a task that may come back, and ends with exit code 3 when none is left.\n\n" +
 			"With --lease the task is held for so long instead, and its name and its token are printed before the\n" +
 			"payload, separated by tabs: complete it with task done, or fail, release or renew it. When the lease is\n" +
 			"over before, it goes to somebody else.",

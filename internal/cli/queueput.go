@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,13 +20,13 @@ import (
 // putFlags are the flags of `queue put`.
 type putFlags struct {
 	taskFlags
+	keepFlags
 	retryFlags
-	wait      waitFlag
-	kind      string
-	labels    []string
-	timeout   time.Duration
-	retention time.Duration
-	nul       bool
+	wait    waitFlag
+	kind    string
+	labels  []string
+	timeout time.Duration
+	nul     bool
 }
 
 func (a *App) queuePutCommand() *cobra.Command {
@@ -68,7 +69,7 @@ func (a *App) queuePutCommand() *cobra.Command {
 	f.StringVar(&flags.kind, "kind", client.DataKind, "the tasks' `kind`")
 	f.StringArrayVarP(&flags.labels, "label", "l", nil, "`NAME=VALUE` for people and filters")
 	f.DurationVar(&flags.timeout, "timeout", 0, "stop an attempt that takes longer")
-	f.DurationVar(&flags.retention, "retention", 0, "keep the outcome so long (default the queue's, else 24h)")
+	flags.keepFlags.add(cmd, "the queue's, else 1 minute after a consumer has done the task")
 	f.BoolVarP(&flags.nul, "null", "0", false, "data of standard input ends with a NUL byte")
 	return cmd
 }
@@ -78,11 +79,8 @@ func (f *putFlags) spec() (spec client.Spec, err error) {
 	if err := f.retryFlags.check(); err != nil {
 		return spec, err
 	}
-	if f.timeout < 0 || f.timeout > timeoutMax {
-		return spec, Usage("--timeout %v: 0s to %v are possible", f.timeout, timeoutMax)
-	}
-	if f.retention < 0 || f.retention > retentionMax {
-		return spec, Usage("--retention %v: 0s to %v are possible", f.retention, retentionMax)
+	if err := cmp.Or(checkSpan("timeout", f.timeout, timeoutMax), f.keepFlags.check()); err != nil {
+		return spec, err
 	}
 	if !plainName(f.kind) {
 		return spec, Usage("--kind %s: a name is 1 to 256 bytes of [A-Za-z0-9._/-]", shorten(f.kind))
@@ -93,7 +91,8 @@ func (f *putFlags) spec() (spec client.Spec, err error) {
 	if spec.Labels, err = parsePairs("--label", f.labels); err != nil {
 		return spec, err
 	}
-	spec.Kind, spec.Timeout, spec.Retention = f.kind, f.timeout, f.retention
+	spec.Kind, spec.Timeout = f.kind, f.timeout
+	f.keep(&spec)
 	if err := f.change(&spec.Retry); err != nil {
 		return spec, err
 	}

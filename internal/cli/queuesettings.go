@@ -44,8 +44,10 @@ type queueFlags struct {
 	maxSize                      int
 	maxRunning, maxPerKey, burst int64
 	rate                         float64
-	timeout, retention           time.Duration
+	timeout                      time.Duration
 	changed                      func(name string) bool
+
+	keepFlags
 }
 
 // add defines the flags.
@@ -59,7 +61,8 @@ func (f *queueFlags) add(cmd *cobra.Command) {
 	flags.Int64Var(&f.burst, "burst", 1, "how many may begin at once after a pause")
 	f.retryFlags.add(cmd, "for tasks that do not say otherwise: try again so often")
 	flags.DurationVar(&f.timeout, "timeout", 0, "likewise: stop an attempt that takes longer; 0 is without limit")
-	flags.DurationVar(&f.retention, "retention", 0, "likewise: keep the outcome so long; 0 is the broker's default")
+	flags.DurationVar(&f.retention, "retention", 0, "likewise: keep the outcome so long, unless it is a failure; 0 is the broker's default")
+	flags.DurationVar(&f.failedRetention, "failed-retention", 0, "likewise: keep a failure so long; 0 is the broker's default")
 	f.changed = flags.Changed
 }
 
@@ -74,12 +77,6 @@ func (f *queueFlags) check() error {
 		}
 		return nil
 	}
-	span := func(flag string, d, most time.Duration) error {
-		if d < 0 || d > most {
-			return Usage("--%s %v: 0s to %v are possible", flag, d, most)
-		}
-		return nil
-	}
 	if !(f.rate >= 0 && f.rate <= rateMax) {
 		return Usage("--rate %g: 0 to %d are possible", f.rate, rateMax)
 	}
@@ -89,7 +86,7 @@ func (f *queueFlags) check() error {
 		between("max-running-per-key", f.maxPerKey, 0, math.MaxUint32),
 		between("burst", f.burst, 1, rateMax),
 		f.retryFlags.check(),
-		span("timeout", f.timeout, timeoutMax), span("retention", f.retention, retentionMax),
+		checkSpan("timeout", f.timeout, timeoutMax), f.keepFlags.check(),
 	)
 }
 
@@ -117,7 +114,7 @@ func (f *queueFlags) settings(now *weftv1.Queue) (out []client.Setting) {
 		}
 		out = append(out, client.Rate(rate, burst))
 	}
-	if f.changesRetry() || f.changed("timeout") || f.changed("retention") {
+	if f.changesRetry() || f.changed("timeout") || f.changed("retention") || f.changed("failed-retention") {
 		out = append(out, client.Defaults(f.defaults(now.GetDefaults())))
 	}
 	return out
@@ -130,14 +127,19 @@ func (f *queueFlags) changesRetry() bool {
 
 // defaults are those of tasks, the given ones and what the queue has. The caller has had the policy checked.
 func (f *queueFlags) defaults(now *weftv1.TaskDefaults) client.TaskDefaults {
-	d := client.TaskDefaults{Timeout: now.GetTimeout().AsDuration(), Retention: now.GetRetention().AsDuration()}
-	d.Retry = retryOf(now.GetRetry())
+	d := client.TaskDefaults{
+		Timeout: now.GetTimeout().AsDuration(), Retention: now.GetRetention().AsDuration(),
+		FailedRetention: now.GetFailedRetention().AsDuration(), Retry: retryOf(now.GetRetry()),
+	}
 	_ = f.change(&d.Retry)
 	if f.changed("timeout") {
 		d.Timeout = f.timeout
 	}
 	if f.changed("retention") {
 		d.Retention = f.retention
+	}
+	if f.changed("failed-retention") {
+		d.FailedRetention = f.failedRetention
 	}
 	return d
 }
@@ -265,6 +267,9 @@ func (a *App) showQueue(q *weftv1.Queue) error {
 		}
 		if d.GetRetention() != nil {
 			s.line("retention", d.GetRetention().AsDuration().String())
+		}
+		if d.GetFailedRetention() != nil {
+			s.line("failed retention", d.GetFailedRetention().AsDuration().String())
 		}
 	}
 	s.line("unfinished", fmt.Sprint(q.GetUnfinished()))

@@ -20,9 +20,9 @@ const windowMax = 366 * 24 * time.Hour
 // scheduleFlags are the flags of what makes or changes a schedule.
 type scheduleFlags struct {
 	commandFlags
-	kind      string
-	payload   string
-	retention time.Duration
+	keepFlags
+	kind    string
+	payload string
 
 	cron    string
 	zone    string
@@ -38,7 +38,7 @@ func (f *scheduleFlags) add(cmd *cobra.Command) {
 	flags.SetInterspersed(true) // the command is what follows the two dashes
 	flags.StringVar(&f.kind, "kind", "", "tasks of this `kind`, for a worker's handler")
 	flags.StringVar(&f.payload, "payload", "", "the handler's input, `text`")
-	flags.DurationVar(&f.retention, "retention", 0, "keep outcomes so long (default 24h)")
+	f.keepFlags.add(cmd, "the queue's, else 24h")
 	flags.StringVar(&f.cron, "cron", "", "when: a `line` of five fields as in crontab(5), or @daily, \"@every 90s\" and the like")
 	flags.StringVar(&f.zone, "zone", "", "the time `zone`, as Europe/Berlin (default UTC)")
 	flags.StringVar(&f.catchUp, "catch-up", "", "`policy` for missed runs: skip, latest or all (default skip)")
@@ -80,7 +80,7 @@ func (f *scheduleFlags) task(cmd *cobra.Command, argv []string) (client.Spec, er
 	if err := f.checkWork(); err != nil {
 		return spec, err
 	}
-	spec.Retention = f.retention
+	f.keep(&spec)
 	switch {
 	case f.kind == "" && f.payload != "":
 		return spec, Usage("%s: --payload needs --kind", cmd.CommandPath())
@@ -99,10 +99,7 @@ func (f *scheduleFlags) checkWork() error {
 	if f.given("catch-up-window") && (f.window <= 0 || f.window > windowMax) {
 		return Usage("--catch-up-window %v: more than 0s and at most %v is possible", f.window, windowMax)
 	}
-	if f.retention < 0 || f.retention > retentionMax {
-		return Usage("--retention %v: 0s to %v are possible", f.retention, retentionMax)
-	}
-	return cmp.Or(checkText("--payload", f.payload), checkName("--kind", f.kind))
+	return cmp.Or(f.keepFlags.check(), checkText("--payload", f.payload), checkName("--kind", f.kind))
 }
 
 // parsePolicy reads a policy; empty is the default one.

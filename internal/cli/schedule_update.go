@@ -18,7 +18,8 @@ import (
 var scheduleFields = map[string]string{
 	"cron": "cron", "zone": "time_zone", "catch-up": "catch_up", "catch-up-window": "catch_up_window", "overlap": "overlap",
 	"queue": "task.queue", "timeout": "task.timeout", "grace": "task.grace", "label": "task.labels", "retention": "task.retention",
-	"priority": "task.priority", "unique": "task.unique_key", "key": "task.fairness_key", "worker-label": "task.worker_labels",
+	"failed-retention": "task.failed_retention",
+	"priority":         "task.priority", "unique": "task.unique_key", "key": "task.fairness_key", "worker-label": "task.worker_labels",
 	"exclusive": "task.exclusive", "payload": "task.payload",
 	"retries": fieldRetry, "backoff": fieldRetry, "backoff-max": fieldRetry, "multiplier": fieldRetry, "jitter": fieldRetry,
 	"dir": fieldCommand, "env": fieldCommand, "shell": fieldCommand, "kind": fieldKind,
@@ -113,7 +114,7 @@ func (f *scheduleFlags) change(fields, argv []string, now *weftv1.TaskSpec) (cli
 	if err != nil {
 		return spec, err
 	}
-	spec.Retention = f.retention
+	f.keep(&spec)
 	if f.kind != "" {
 		spec.Kind = f.kind
 	}

@@ -18,11 +18,11 @@ import (
 // submitFlags are the flags of submit beside those of every command.
 type submitFlags struct {
 	commandFlags
-	kind      string
-	payload   string
-	wait      bool
-	delay     time.Duration
-	retention time.Duration
+	keepFlags
+	kind    string
+	payload string
+	wait    bool
+	delay   time.Duration
 }
 
 // submitCommand is `submit`.
@@ -32,7 +32,7 @@ func (a *App) submitCommand() *cobra.Command {
 		Use:   "submit [flags] -- COMMAND ARG...",
 		Short: "Submit a task and print its name, without waiting for it",
 		Long: "Submit a task and print its name, without waiting for it. The task goes on by itself; its outcome\n" +
-			"stays for 24 h. With --kind it is a task for a handler in place of a command.\n\n" +
+			"stays for 24 h, a failure for 7 days. With --kind it is a task for a handler in place of a command.\n\n" +
 			"With --wait it waits for the end, as the command wait does: a handler's result is printed, and the exit\n" +
 			"code is the command's, as with run. The name goes to standard error then; an interrupt leaves the task.",
 		Example: "  " + a.Name + " wait $(" + a.Name + " submit -- sleep 10)\n  " + a.Name + " submit --wait --kind count --payload 'a b'",
@@ -55,14 +55,14 @@ func (a *App) submitCommand() *cobra.Command {
 			})
 		},
 	}
-	flags.add(cmd)
+	flags.commandFlags.add(cmd)
 	flags.addWhen(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.kind, "kind", "", "a task of this `kind`, for a worker's handler")
 	f.StringVar(&flags.payload, "payload", "", "the handler's input, `text`")
 	f.BoolVar(&flags.wait, "wait", false, "wait for the end: its result is printed, its exit code becomes this one's")
 	f.DurationVar(&flags.delay, "delay", 0, "not before so much time has passed")
-	f.DurationVar(&flags.retention, "retention", 0, "keep the outcome so long (default 24h)")
+	flags.keepFlags.add(cmd, "the queue's, else 24h")
 	return cmd
 }
 
@@ -72,10 +72,11 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 	if err != nil {
 		return spec, err
 	}
-	spec.Retention = f.retention
+	if err := f.keepFlags.check(); err != nil {
+		return spec, err
+	}
+	f.keep(&spec)
 	switch {
-	case f.retention < 0 || f.retention > retentionMax:
-		return spec, Usage("--retention %v: 0s to %v are possible", f.retention, retentionMax)
 	case f.delay < 0:
 		return spec, Usage("--delay %v: 0s or more is possible", f.delay)
 	case f.delay > 0 && f.at != "":

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/weftq/weft/pkg/client"
@@ -58,9 +59,9 @@ func TestBrokerStopsAtOnce(t *testing.T) {
 	c := w.client(b.addr)
 	ctx, cancel := context.WithCancel(w.context())
 	defer cancel()
-	// A call that goes on: nobody can tell what a client wants that has not said its first word. The broker
-	// has seen it when it answers the watch, on the same connection.
-	if _, err := weftv1.NewTaskServiceClient(c.Conn()).Execute(ctx); err != nil {
+	// A call that goes on: a request of which only the header comes. The broker has seen it when it answers the
+	// watch, on the same connection.
+	if _, err := c.Conn().NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, weftv1.TaskService_SubmitTask_FullMethodName); err != nil {
 		t.Fatal(err)
 	}
 	watch, err := healthv1.NewHealthClient(c.Conn()).Watch(ctx, &healthv1.HealthCheckRequest{})

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -136,6 +137,20 @@ func (p *proxy) freeze() {
 	for _, l := range p.links {
 		l.mu.Lock()
 		l.frozen = true
+		l.mu.Unlock()
+	}
+}
+
+// stall carries nothing for a while, and everything afterwards.
+func (p *proxy) stall(d time.Duration) {
+	p.mu.Lock()
+	links := slices.Clone(p.links)
+	p.mu.Unlock()
+	for _, l := range links {
+		l.mu.Lock()
+	}
+	<-time.After(d) // this is the stall
+	for _, l := range links {
 		l.mu.Unlock()
 	}
 }

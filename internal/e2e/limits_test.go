@@ -18,22 +18,25 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// A namespace that holds what it may takes no more and says which limit it is. It drains, and then takes
+// A namespace, or a broker, that holds what it may takes no more and says which limit it is. It drains, and then takes
 // tasks again: those that ended, and for which nobody waits, make room, the oldest first.
 func TestStateFull(t *testing.T) {
 	for _, c := range []struct {
 		name, flag string
 		limit      int
 		payload    string
+		of         map[string]string
 	}{
-		{"tasks", "--namespace-tasks-max", 200, "small"},
-		{"bytes", "--namespace-bytes-max", 1 << 20, strings.Repeat("x", 10<<10)},
+		{"tasks", "--namespace-tasks-max", 200, "small", map[string]string{"namespace": "default"}},
+		{"tasks of all", "--state-tasks-max", 200, "small", nil},
+		{"bytes", "--namespace-bytes-max", 1 << 20, strings.Repeat("x", 10<<10), map[string]string{"namespace": "default"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			b, l := w.broker(c.flag, strconv.Itoa(c.limit)), w.ledger()
 			a := w.api(b.addr)
-			metadata := map[string]string{"limit": strconv.Itoa(c.limit), "namespace": "default"}
+			metadata := map[string]string{"limit": strconv.Itoa(c.limit)}
+			maps.Copy(metadata, c.of)
 			specs := make([]*weftv1.TaskSpec, 250)
 			for i := range specs {
 				specs[i] = text("echo", fmt.Sprint(i, " ", c.payload))

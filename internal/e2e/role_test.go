@@ -38,6 +38,7 @@ const (
 //	flaky  fails the first time, and is sleep after that
 //	fail   fails
 //	grow   returns as many bytes as its payload says
+//	steps  see stepsKind
 type workerConfig struct {
 	Name   string
 	Broker string
@@ -86,6 +87,7 @@ func work(ctx context.Context, signals <-chan os.Signal) error {
 		worker.Handle(w, task.DefineWith(kind, task.TextCodec(), task.TextCodec()), r.recorded(run))
 	}
 	worker.Handle(w, task.DefineWith("grow", task.TextCodec(), task.TextCodec()), grow)
+	worker.Handle(w, stepsKind, steps)
 	if err := procs.PrintReady(os.Stdout, workercmd.Ready{Worker: cfg.Name, Broker: cfg.Broker}); err != nil {
 		return err
 	}

@@ -38,9 +38,9 @@ var recordGenerators = map[string]func(*rapid.T) any{
 		}
 	},
 	"taskRetried": func(t *rapid.T) any {
-		return &queue.TaskRetried{ID: drawID(t), End: drawEnd(t), Next: drawWall(t), Tries: drawCount(t), Error: drawError(t), EndedAt: drawWall(t), Worker: drawText(t)}
+		return &queue.TaskRetried{ID: drawID(t), End: drawEnd(t), Next: drawWall(t), Tries: drawCount(t), Error: drawError(t), EndedAt: drawWall(t), Worker: drawText(t), Since: drawID(t)}
 	},
-	"taskReady": func(t *rapid.T) any { return &queue.TaskReady{ID: drawID(t)} },
+	"taskReady": func(t *rapid.T) any { return &queue.TaskReady{ID: drawID(t), Since: drawID(t)} },
 	"taskLosses": func(t *rapid.T) any {
 		return &queue.TaskLosses{ID: drawID(t), Losses: drawCount(t), Suspects: drawSessions(t)}
 	},
@@ -48,14 +48,14 @@ var recordGenerators = map[string]func(*rapid.T) any{
 		return &queue.TaskCancelling{ID: drawID(t), Grace: drawDuration(t), Expiring: drawBool(t)}
 	},
 	"taskFinished": func(t *rapid.T) any {
-		return &queue.TaskFinished{ID: drawID(t), Tries: drawCount(t), Outcome: drawOutcome(t)}
+		return &queue.TaskFinished{ID: drawID(t), Tries: drawCount(t), Outcome: drawOutcome(t), Since: drawID(t)}
 	},
 	"taskUnblocked": func(t *rapid.T) any {
 		state := rapid.SampledFrom([]queue.State{queue.Scheduled, queue.Blocked, queue.Ready}).Draw(t, "state")
-		return &queue.TaskUnblocked{ID: drawID(t), Dependency: drawID(t), State: state, Next: drawWall(t)}
+		return &queue.TaskUnblocked{ID: drawID(t), Dependency: drawID(t), State: state, Next: drawWall(t), Since: drawID(t)}
 	},
 	"taskRevived": func(t *rapid.T) any {
-		r := &queue.TaskRevived{ID: drawID(t), State: queue.Ready, Undue: drawBool(t)}
+		r := &queue.TaskRevived{ID: drawID(t), State: queue.Ready, Undue: drawBool(t), Since: drawID(t), RequestID: drawText(t), With: drawID(t)}
 		if drawBool(t) {
 			r.State, r.Waits = queue.Blocked, []uint64{drawID(t), drawID(t)}
 		}
@@ -212,7 +212,7 @@ func drawOptions(t *rapid.T) *queue.Options {
 	o := &queue.Options{
 		Timeout: drawDuration(t), Grace: drawDuration(t), AttemptsMax: drawCount(t), InitialBackoff: drawDuration(t),
 		Multiplier: rapid.Float64().Draw(t, "multiplier"), BackoffMax: drawDuration(t),
-		Jitter: rapid.Float64().Draw(t, "jitter"), Retention: drawDuration(t), Daemon: drawBool(t), FailOnWorkerLost: drawBool(t),
+		Jitter: rapid.Float64().Draw(t, "jitter"), Retention: drawDuration(t), FailedRetention: drawDuration(t), Daemon: drawBool(t), FailOnWorkerLost: drawBool(t),
 	}
 	o.Priority = rapid.Int16().Draw(t, "priority")
 	o.Deadline, o.UniqueKey, o.FairnessKey, o.Exclusive = drawWall(t), drawText(t), drawText(t), drawBool(t)
@@ -230,6 +230,8 @@ func drawOutcome(t *rapid.T) *queue.Outcome {
 	return &queue.Outcome{
 		State: queue.State(rapid.IntRange(int(queue.Succeeded), int(queue.Expired)).Draw(t, "outcome")), End: drawEnd(t),
 		Result: drawPayload(t), Error: drawError(t), Worker: drawText(t), FinishedAt: drawWall(t), Spooled: drawBool(t),
+		Attempts: drawCount(t), Token: drawID(t), StartedAt: drawWall(t),
+		Taken: drawBool(t),
 	}
 }
 
@@ -247,7 +249,8 @@ func drawTask(t *rapid.T) *queue.TaskState {
 	if drawBool(t) {
 		s.Extra = &queue.Extra{
 			Losses: drawCount(t) | 1, Suspects: drawSessions(t), LastError: drawError(t), CancelGrace: drawDuration(t),
-			Expiring: drawBool(t), Waits: drawIDs(t), Joined: drawID(t), Detached: drawBool(t),
+			Expiring: drawBool(t), Waits: drawIDs(t), Joined: drawID(t), Detached: drawBool(t), Since: drawID(t),
+			RetriedBy: drawText(t), RetriedWith: drawID(t),
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "joiners") {
 			s.Joiners = append(s.Joiners, drawText(t))
@@ -272,7 +275,7 @@ func drawQueue(t *rapid.T) queue.QueueState {
 			Order: queue.Order(rapid.IntRange(0, 3).Draw(t, "order")), MaxSize: drawID(t), MaxRunning: drawCount(t),
 			MaxRunningPerKey: drawCount(t), Rate: rapid.Float64().Draw(t, "rate"), Burst: drawCount(t),
 		},
-		Paused: drawBool(t), Closed: drawBool(t), Deleting: drawBool(t),
+		Paused: drawBool(t), Closed: drawBool(t), AtOnce: drawBool(t), Deleting: drawBool(t),
 	}
 	if to := drawID(t); drawBool(t) {
 		for i := range s.Purged {

@@ -53,10 +53,10 @@ func fromMessage(m *journalv1.Record) (any, error) {
 		r := c.TaskRetried
 		return &queue.TaskRetried{
 			ID: r.Id, End: queue.End(r.End), Next: pure.Wall(r.RunAt), Tries: r.Tries, Error: toError(r.Error),
-			EndedAt: pure.Wall(r.EndedAt), Worker: r.Worker,
+			EndedAt: pure.Wall(r.EndedAt), Worker: r.Worker, Since: r.Since,
 		}, nil
 	case *journalv1.Record_TaskReady:
-		return &queue.TaskReady{ID: c.TaskReady.Id}, nil
+		return &queue.TaskReady{ID: c.TaskReady.Id, Since: c.TaskReady.Since}, nil
 	case *journalv1.Record_TaskLosses:
 		r := c.TaskLosses
 		return &queue.TaskLosses{ID: r.Id, Losses: r.Losses, Suspects: toSessionIDs(r.Suspects)}, nil
@@ -80,7 +80,9 @@ func fromRareMessage(m *journalv1.Record) (any, error) {
 		if s := queue.State(r.State); r.State > uint32(queue.Ready) || !s.Waits() {
 			return nil, fmt.Errorf("task %d is unblocked to the state %d", r.Id, r.State)
 		}
-		return &queue.TaskUnblocked{ID: r.Id, Dependency: r.Dependency, State: queue.State(r.State), Next: pure.Wall(r.Next)}, nil
+		return &queue.TaskUnblocked{
+			ID: r.Id, Dependency: r.Dependency, State: queue.State(r.State), Next: pure.Wall(r.Next), Since: r.Since,
+		}, nil
 	case *journalv1.Record_TaskRevived:
 		return revivedRecord(c.TaskRevived)
 	case *journalv1.Record_TaskJoined:
@@ -125,7 +127,9 @@ func revivedRecord(r *journalv1.TaskRevived) (any, error) {
 	if blocked := len(r.Waits) > 0; r.State > uint32(queue.Ready) || blocked != (state == queue.Blocked) || !blocked && state != queue.Ready {
 		return nil, fmt.Errorf("task %d is revived to the state %d, waiting for %d", r.Id, r.State, len(r.Waits))
 	}
-	return &queue.TaskRevived{ID: r.Id, State: state, Waits: r.Waits, Undue: r.Undue}, nil
+	return &queue.TaskRevived{
+		ID: r.Id, State: state, Waits: r.Waits, Undue: r.Undue, Since: r.Since, RequestID: r.RequestId, With: r.With,
+	}, nil
 }
 
 func taskPutRecord(r *journalv1.TaskPut) (any, error) {
@@ -154,14 +158,15 @@ func taskPutRecord(r *journalv1.TaskPut) (any, error) {
 
 func extraOf(r *journalv1.TaskPut) *queue.Extra {
 	if r.Losses == 0 && len(r.Suspects) == 0 && r.LastError == nil && r.CancelGrace == 0 && !r.Expiring &&
-		len(r.Waits) == 0 && r.Joined == 0 && len(r.Joiners) == 0 && !r.Detached && len(r.History) == 0 &&
-		r.Checkpoint == nil && len(r.Partials) == 0 {
+		len(r.Waits) == 0 && r.Joined == 0 && len(r.Joiners) == 0 && !r.Detached && len(r.History) == 0 && r.Since == 0 &&
+		r.RetriedBy == "" && r.Checkpoint == nil && len(r.Partials) == 0 {
 		return queue.NoExtra
 	}
 	x := &queue.Extra{
 		Losses: r.Losses, Suspects: toSessionIDs(r.Suspects), LastError: toError(r.LastError),
 		CancelGrace: time.Duration(r.CancelGrace), Expiring: r.Expiring, Waits: r.Waits, Joined: r.Joined, Detached: r.Detached,
-		Joiners: r.Joiners, Checkpoint: toCheckpoint(r.Checkpoint), Partials: toPayloads(r.Partials),
+		Joiners: r.Joiners, Since: r.Since, RetriedBy: r.RetriedBy, RetriedWith: r.RetriedWith,
+		Checkpoint: toCheckpoint(r.Checkpoint), Partials: toPayloads(r.Partials),
 	}
 	for _, a := range r.History {
 		x.History = append(x.History, queue.Attempt{
@@ -176,13 +181,14 @@ func finishedRecord(r *journalv1.TaskFinished) (any, error) {
 	if r.State < uint32(queue.Succeeded) || r.State > uint32(queue.Expired) {
 		return nil, fmt.Errorf("task %d finished in the unknown state %d", r.Id, r.State)
 	}
-	return &queue.TaskFinished{ID: r.Id, Tries: r.Tries, Outcome: toOutcome(r)}, nil
+	return &queue.TaskFinished{ID: r.Id, Tries: r.Tries, Outcome: toOutcome(r), Since: r.Since}, nil
 }
 
 func toOutcome(r *journalv1.TaskFinished) *queue.Outcome {
 	return &queue.Outcome{
 		State: queue.State(r.State), End: queue.End(r.End), Result: toPayload(r.Result), Error: toError(r.Error),
-		FinishedAt: pure.Wall(r.FinishedAt), Spooled: r.Spooled, Worker: r.Worker,
+		FinishedAt: pure.Wall(r.FinishedAt), Spooled: r.Spooled, Worker: r.Worker, Taken: r.Taken,
+		Attempts: r.Attempts, Token: r.Token, StartedAt: pure.Wall(r.StartedAt),
 	}
 }
 
@@ -222,7 +228,7 @@ func toOptions(m *journalv1.Options) *queue.Options {
 	return &queue.Options{
 		Timeout: time.Duration(m.Timeout), Grace: time.Duration(m.Grace), AttemptsMax: m.AttemptsMax,
 		InitialBackoff: time.Duration(m.InitialBackoff), Multiplier: m.Multiplier,
-		BackoffMax: time.Duration(m.BackoffMax), Jitter: m.Jitter, Retention: time.Duration(m.Retention),
+		BackoffMax: time.Duration(m.BackoffMax), Jitter: m.Jitter, Retention: time.Duration(m.Retention), FailedRetention: time.Duration(m.FailedRetention),
 		Daemon: m.Daemon, FailOnWorkerLost: m.FailOnWorkerLost, Labels: m.Labels,
 		Priority: int16(m.Priority), Deadline: pure.Wall(m.Deadline), UniqueKey: m.UniqueKey, FairnessKey: m.FairnessKey,
 		WorkerLabels: m.WorkerLabels, Exclusive: m.Exclusive, After: m.After, RunOnFailure: m.RunOnFailure,
@@ -236,7 +242,7 @@ func queuePutRecord(r *journalv1.QueuePut) *queue.QueuePut {
 			Order: queue.Order(r.Order), MaxSize: r.MaxSize, MaxRunning: r.MaxRunning, MaxRunningPerKey: r.MaxRunningPerKey,
 			Rate: r.Rate, Burst: r.Burst,
 		},
-		Paused: r.Paused, Closed: r.Closed, Deleting: r.Deleting,
+		Paused: r.Paused, Closed: r.Closed, AtOnce: r.AtOnce, Deleting: r.Deleting,
 	}
 	copy(s.Purged[:], r.Purged)
 	if r.Defaults != nil {

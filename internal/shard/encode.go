@@ -120,7 +120,15 @@ func appendFinished(b []byte, r *queue.TaskFinished) []byte {
 		b = wire.Uint(b, 7, 1)
 	}
 	b = wire.Uint(b, 8, uint64(r.Tries))
-	return wire.String(b, 9, o.Worker)
+	b = wire.String(b, 9, o.Worker)
+	b = wire.Uint(b, 10, r.Since)
+	b = wire.Uint(b, 11, uint64(o.Attempts))
+	b = wire.Uint(b, 12, o.Token)
+	b = wire.Uint(b, 13, uint64(o.StartedAt))
+	if o.Taken {
+		b = wire.Uint(b, 14, 1)
+	}
+	return b
 }
 
 func appendPayload(b []byte, field wire.Number, p queue.Payload) []byte {
@@ -157,7 +165,8 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 		Suspects: sessionIDs(t.Suspects), Token: t.Token, SessionId: sessionID(t.Session),
 		StartedAt: int64(t.StartedAt), LastError: errorMessage(t.LastError), CancelGrace: int64(t.CancelGrace),
 		Acknowledged: t.Acknowledged, Expiring: t.Expiring, Waits: t.Waits, Joined: t.Joined, Detached: t.Detached,
-		Joiners: t.Joiners, Checkpoint: checkpointMessage(t.Checkpoint), Partials: payloadMessages(t.Partials),
+		Joiners: t.Joiners, Since: t.Since, RetriedBy: t.RetriedBy, RetriedWith: t.RetriedWith,
+		Checkpoint: checkpointMessage(t.Checkpoint), Partials: payloadMessages(t.Partials),
 	}
 	for i := range t.History {
 		m.History = append(m.History, attemptMessage(&t.History[i]))
@@ -165,7 +174,7 @@ func taskPutMessage(t *queue.TaskState) *journalv1.Record {
 	if o := t.Outcome; o != nil {
 		m.Outcome = &journalv1.TaskFinished{
 			State: uint32(o.State), End: uint32(o.End), Result: payloadMessage(o.Result), Error: errorMessage(o.Error),
-			FinishedAt: int64(o.FinishedAt), Spooled: o.Spooled, Worker: o.Worker,
+			FinishedAt: int64(o.FinishedAt), Spooled: o.Spooled, Worker: o.Worker, Taken: o.Taken,
 		}
 	}
 	return &journalv1.Record{Change: &journalv1.Record_TaskPut{TaskPut: m}}
@@ -211,7 +220,7 @@ func optionsMessage(o *queue.Options) *journalv1.Options {
 	return &journalv1.Options{
 		Timeout: int64(o.Timeout), Grace: int64(o.Grace), AttemptsMax: o.AttemptsMax,
 		InitialBackoff: int64(o.InitialBackoff), Multiplier: o.Multiplier, BackoffMax: int64(o.BackoffMax),
-		Jitter: o.Jitter, Retention: int64(o.Retention), Daemon: o.Daemon,
+		Jitter: o.Jitter, Retention: int64(o.Retention), FailedRetention: int64(o.FailedRetention), Daemon: o.Daemon,
 		FailOnWorkerLost: o.FailOnWorkerLost, Labels: o.Labels,
 		Priority: int32(o.Priority), Deadline: int64(o.Deadline), UniqueKey: o.UniqueKey, FairnessKey: o.FairnessKey,
 		WorkerLabels: o.WorkerLabels, Exclusive: o.Exclusive, After: o.After, RunOnFailure: o.RunOnFailure,
@@ -263,15 +272,16 @@ func rareMessage(rec any) *journalv1.Record {
 	case *queue.TaskRetried:
 		return &journalv1.Record{Change: &journalv1.Record_TaskRetried{TaskRetried: &journalv1.TaskRetried{
 			Id: r.ID, End: uint32(r.End), RunAt: int64(r.Next), Tries: r.Tries, Error: errorMessage(r.Error),
-			EndedAt: int64(r.EndedAt), Worker: r.Worker,
+			EndedAt: int64(r.EndedAt), Worker: r.Worker, Since: r.Since,
 		}}}
 	case *queue.TaskUnblocked:
 		return &journalv1.Record{Change: &journalv1.Record_TaskUnblocked{TaskUnblocked: &journalv1.TaskUnblocked{
-			Id: r.ID, Dependency: r.Dependency, State: uint32(r.State), Next: int64(r.Next),
+			Id: r.ID, Dependency: r.Dependency, State: uint32(r.State), Next: int64(r.Next), Since: r.Since,
 		}}}
 	case *queue.TaskRevived:
 		return &journalv1.Record{Change: &journalv1.Record_TaskRevived{TaskRevived: &journalv1.TaskRevived{
-			Id: r.ID, State: uint32(r.State), Waits: r.Waits, Undue: r.Undue,
+			Id: r.ID, State: uint32(r.State), Waits: r.Waits, Undue: r.Undue, Since: r.Since,
+			RequestId: r.RequestID, With: r.With,
 		}}}
 	case *queue.TaskJoined:
 		return &journalv1.Record{Change: &journalv1.Record_TaskJoined{TaskJoined: &journalv1.TaskJoined{
@@ -284,7 +294,7 @@ func rareMessage(rec any) *journalv1.Record {
 	case *queue.TaskDetached:
 		return &journalv1.Record{Change: &journalv1.Record_TaskDetached{TaskDetached: &journalv1.TaskDetached{Id: r.ID}}}
 	case *queue.TaskReady:
-		return &journalv1.Record{Change: &journalv1.Record_TaskReady{TaskReady: &journalv1.TaskReady{Id: r.ID}}}
+		return &journalv1.Record{Change: &journalv1.Record_TaskReady{TaskReady: &journalv1.TaskReady{Id: r.ID, Since: r.Since}}}
 	case *queue.TaskLosses:
 		return &journalv1.Record{Change: &journalv1.Record_TaskLosses{TaskLosses: &journalv1.TaskLosses{
 			Id: r.ID, Losses: r.Losses, Suspects: sessionIDs(r.Suspects),
@@ -341,7 +351,7 @@ func queuePutMessage(s *queue.QueueState) *journalv1.Record {
 	m := &journalv1.QueuePut{
 		Id: s.ID, Namespace: s.Namespace, Name: s.Name, CreatedAt: int64(s.CreatedAt), Order: uint32(s.Order),
 		MaxSize: s.MaxSize, MaxRunning: s.MaxRunning, MaxRunningPerKey: s.MaxRunningPerKey, Rate: s.Rate, Burst: s.Burst,
-		Paused: s.Paused, Closed: s.Closed, Deleting: s.Deleting,
+		Paused: s.Paused, Closed: s.Closed, AtOnce: s.AtOnce, Deleting: s.Deleting,
 	}
 	if s.Purged != (queue.Purged{}) {
 		m.Purged = s.Purged[:]

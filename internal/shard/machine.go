@@ -135,7 +135,9 @@ func (m *Machine) reset() {
 	m.queue = queue.New(queue.Config{
 		SessionName: m.sessionName, Limits: m.cfg.Limits, StepRecordsMax: m.cfg.StepRecordsMax,
 	})
-	m.schedules = schedule.New(schedule.Config{Next: m.cfg.NextRun})
+	m.schedules = schedule.New(schedule.Config{
+		Next: m.cfg.NextRun, Room: m.roomForSchedule, NamespaceBytes: m.cfg.Limits.NamespaceBytes,
+	})
 	m.counter = 0
 	m.size = ledger{grain: m.cfg.PurgeStep / 64}
 }

@@ -46,15 +46,12 @@ func (m *Machine) submitRun(step *pure.Step, s *schedule.Schedule, at pure.Wall,
 	return 0, pure.Refuse(pure.Internal, err.Error())
 }
 
-// scheduleBytes is about what a schedule takes.
-const scheduleBytes = 512
-
-// roomForSchedule refuses what grows the state while there is no room.
-func (m *Machine) roomForSchedule() error {
+// roomForSchedule refuses what grows the state by so many bytes while there is no room.
+func (m *Machine) roomForSchedule(bytes int64) *pure.Refusal {
 	if m.diskLow {
 		return diskLow()
 	}
-	if most := m.cfg.Limits.Bytes; most > 0 && m.queue.Bytes()+m.schedules.Bytes()+scheduleBytes > most {
+	if most := m.cfg.Limits.Bytes; most > 0 && m.queue.Bytes()+m.schedules.Bytes()+bytes > most {
 		return pure.Refuse(pure.StateFull, "the broker holds as many bytes as it may", "limit", most)
 	}
 	return nil
@@ -69,11 +66,6 @@ type CreateSchedule struct {
 }
 
 func (c *CreateSchedule) run(m *Machine, step *pure.Step) (any, error) {
-	if _, err := m.schedules.Get(c.Namespace, c.Name); err != nil { // one that is there takes no room
-		if err := m.roomForSchedule(); err != nil {
-			return nil, err
-		}
-	}
 	return scheduleState(m.schedules.Create(step, c.Namespace, c.Name, c.Definition, c.Paused))
 }
 
@@ -93,11 +85,6 @@ type UpdateSchedule struct {
 }
 
 func (c *UpdateSchedule) run(m *Machine, step *pure.Step) (any, error) {
-	if c.Change.Task != nil {
-		if err := m.roomForSchedule(); err != nil {
-			return nil, err
-		}
-	}
 	return scheduleState(m.schedules.Update(step, c.Namespace, c.Name, &c.Change))
 }
 

@@ -131,7 +131,7 @@ func (s *script) config(d *datadriven.TestData) {
 		CompactAfter: w.number("compact-after", 0), PurgeStep: w.number("purge-step", 0),
 		Limits: queue.Limits{
 			Bytes: int64(w.number("state-bytes", 0)), NamespaceBytes: int64(w.number("namespace-bytes", 0)),
-			NamespaceTasks: int(w.number("namespace-tasks", 0)),
+			Tasks: int(w.number("state-tasks", 0)), NamespaceTasks: int(w.number("namespace-tasks", 0)),
 		},
 		StepRecordsMax: int(w.number("step-records", 0)),
 	}
@@ -296,6 +296,7 @@ func (w words) spec(s *script) queue.Spec {
 	}
 	o := *queue.DefaultOptions
 	o.Timeout, o.Grace, o.Retention = w.span("timeout", 0), w.span("grace", o.Grace), w.span("retention", o.Retention)
+	o.FailedRetention = w.span("failed-retention", o.FailedRetention)
 	o.AttemptsMax, o.InitialBackoff = uint32(w.number("attempts", 0)), w.span("backoff", 0)
 	o.BackoffMax = w.span("backoff-max", 0)
 	o.Daemon, o.FailOnWorkerLost = w.has("daemon"), w.has("at-most-once")

@@ -49,9 +49,10 @@ func (w words) settings() (s queue.Settings, which []Setting) {
 		}
 		s.Rate, s.Burst, which = rate, uint32(w.number("burst", 0)), append(which, SettingRate)
 	}
-	if w.has("attempts") || w.has("timeout") || w.has("retention") {
+	if w.has("attempts") || w.has("timeout") || w.has("retention") || w.has("failed-retention") {
 		o := *queue.DefaultOptions
 		o.Timeout, o.Retention, o.AttemptsMax = w.span("timeout", 0), w.span("retention", -1), uint32(w.number("attempts", 0))
+		o.FailedRetention = w.span("failed-retention", -1)
 		s.Defaults, which = &o, append(which, SettingDefaults)
 	}
 	return s, which
@@ -181,10 +182,12 @@ func (s *script) peek(d *datadriven.TestData) {
 }
 
 func (s *script) retry(d *datadriven.TestData) {
-	c := &RetryTasks{Namespace: scriptNamespace}
+	c := &RetryTasks{Namespace: scriptNamespace, RequestID: words{d}.text("request", "")}
 	for _, a := range d.CmdArgs {
-		id, _ := queue.ParseID(a.Key)
-		c.IDs = append(c.IDs, id)
+		if a.Key != "only" && a.Key != "request" {
+			id, _ := queue.ParseID(a.Key)
+			c.IDs = append(c.IDs, id)
+		}
 	}
 	s.decide(c, s.replyTo(func(v any) string { return fmt.Sprintf("%d tasks", v.(RetryPage).Tasks) }))
 }

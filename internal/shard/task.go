@@ -2,7 +2,6 @@ package shard
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
@@ -67,11 +66,7 @@ func (c *SubmitTasks) run(m *Machine, step *pure.Step) (any, error) {
 		if out[i].Err = c.Refused[i]; out[i].Err != nil {
 			continue
 		}
-		requestID := c.RequestID
-		if requestID != "" {
-			requestID += "/" + strconv.Itoa(i)
-		}
-		out[i].Submitted, _, out[i].Err = m.queue.Submit(step, c.Namespace, requestID, c.Tasks[i], 0)
+		out[i].Submitted, _, out[i].Err = m.queue.Submit(step, c.Namespace, queue.RequestOf(c.RequestID, i), c.Tasks[i], 0)
 	}
 	return out, nil
 }
@@ -80,6 +75,7 @@ func (c *SubmitTasks) run(m *Machine, step *pure.Step) (any, error) {
 // [RetryPage].
 type RetryTasks struct {
 	Namespace   string
+	RequestID   string // of one that names tasks
 	IDs         []uint64
 	Queue, Kind string
 	After       uint64
@@ -93,7 +89,7 @@ type RetryPage struct {
 
 func (c *RetryTasks) run(m *Machine, step *pure.Step) (any, error) {
 	if len(c.IDs) > 0 {
-		tasks, err := m.queue.Retry(step, c.Namespace, c.IDs)
+		tasks, err := m.queue.Retry(step, c.Namespace, c.RequestID, c.IDs)
 		return RetryPage{Tasks: tasks}, err
 	}
 	tasks, next, err := m.queue.RetryQueue(step, c.Namespace, c.Queue, c.Kind, c.After)
@@ -229,14 +225,23 @@ func (c *CancelTask) run(m *Machine, step *pure.Step) (any, error) {
 	return m.queue.Cancel(step, c.Namespace, c.ID, c.Grace)
 }
 
-// ReportTask ends an attempt by its token. The reply is the task's state after that (queue.State).
+// ReportTask ends an attempt by its token. The reply is the task's state after that (queue.State). The session of a
+// reservation ends with the last task that it holds: nobody else has its name, and a request to close it would be one
+// more for each task.
 type ReportTask struct {
 	Namespace string
 	Report    queue.Report
 }
 
 func (c *ReportTask) run(m *Machine, step *pure.Step) (any, error) {
-	return m.queue.ReportOne(step, c.Namespace, c.Report)
+	holder := m.queue.Holder(c.Report.ID)
+	state, err := m.queue.ReportOne(step, c.Namespace, c.Report)
+	if err == nil && !m.queue.Knows(holder) {
+		if s := m.sessions.Lookup(holder); s != nil && s.Kind == session.Reservation {
+			m.endSession(step, holder, session.Closed)
+		}
+	}
+	return state, err
 }
 
 // AdvanceTask says how far an attempt has come, by its token.

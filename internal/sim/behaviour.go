@@ -73,6 +73,9 @@ func (s *sim) newOptions() *queue.Options {
 	if s.perMille(s.cfg.retention) {
 		o.Retention = s.upTo([]time.Duration{1, time.Minute, 3 * time.Hour}[s.r.IntN(3)])
 	}
+	if s.perMille(s.cfg.retention) {
+		o.FailedRetention = s.upTo([]time.Duration{1, time.Minute, 3 * time.Hour}[s.r.IntN(3)])
+	}
 	o.FailOnWorkerLost = s.perMille(s.cfg.once)
 	if s.one(5) {
 		o.Labels = []string{"k", "v"}

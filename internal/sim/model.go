@@ -69,6 +69,8 @@ type modelTask struct {
 	suspects                []session.ID
 	token                   uint64
 	session                 session.ID
+	taken                   bool // whoever got it has ended it
+	forsaken                bool // it was cancelled because of another one
 	outcome                 string
 	outcomeEnd              queue.End
 	finishedAt              pure.Wall
@@ -84,6 +86,8 @@ type modelTask struct {
 	requested  bool // a request joined it
 	detached   bool
 	revived    bool
+	purged     bool // it was in its state when that was purged
+	retriedBy  string
 	since      uint64 // the highest token when it was tried again
 	past       []string
 	expiring   bool
@@ -155,6 +159,7 @@ func (m *model) sync(dump []string) {
 }
 
 func (m *model) entry(body []byte) {
+	m.spends(true)
 	for len(body) > 0 {
 		size, n := binary.Uvarint(body)
 		var rec journalv1.Record
@@ -164,6 +169,7 @@ func (m *model) entry(body []byte) {
 		}
 		m.records++
 		m.record(&rec)
+		m.spends(false)
 		m.plans.record(&rec)
 		body = body[n+int(size):]
 	}
@@ -362,10 +368,10 @@ func (m *model) acknowledged(r *journalv1.CallAcknowledged) {
 				k.acked[i], t.acked = true, true
 				kept := slices.Contains(r.Kept, i)
 				// Kept may be one that nobody waits for by the journal: a submission that waits for room may be after it.
-				if !kept && (m.awaited(t.id) || t.requested) {
+				if !kept && !t.dropped && (m.awaited(t.id) || t.requested) { // its retention may have been over
 					m.fail("task %d is not kept, and somebody waits for it", t.id)
 				}
-				t.dropped = t.dropped || !kept && (t.opts == nil || t.opts.Retention < 0)
+				t.dropped = t.dropped || !kept && t.retention() < 0
 				if t.dropped && m.awaited(t.id) {
 					m.fail("task %d is dropped, and others wait for it", t.id)
 				}

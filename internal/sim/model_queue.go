@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/queue"
 	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
 )
@@ -17,7 +18,26 @@ type modelQueue struct {
 	perKey  map[string]uint32
 	live    map[string]uint64 // tasks by unique key
 
-	purged map[uint64]bool // tasks that waited when the purge under way began
+	spent bool // at some moment of the last entry it had nothing more to hand out
+}
+
+// spends notes which queues have nothing more to hand out: closed, nothing waits, and nobody holds what might come
+// back, unless it was closed at once. anew begins an entry.
+func (m *model) spends(anew bool) {
+	for _, q := range m.queues {
+		now := !q.dropped && q.last.Closed && q.waiting == 0 && (q.last.AtOnce || q.running == 0)
+		q.spent = now || q.spent && !anew
+	}
+}
+
+// refused holds a reservation that is told that its queue is closed to that: nothing could come any more.
+func (o *observer) refused(c *shard.ReserveTasks) {
+	for _, q := range o.m.queues {
+		if o.m.servedAs(q) == c.Reservation.Queue && q.spent {
+			return
+		}
+	}
+	o.fail("a reservation at queue %q is told that it is closed, and tasks may come", c.Reservation.Queue)
 }
 
 func (m *model) queuePut(r *journalv1.QueuePut) {
@@ -28,30 +48,37 @@ func (m *model) queuePut(r *journalv1.QueuePut) {
 				m.fail("queue %s is made twice", r.Name)
 			}
 		}
-		m.queues[r.Id] = &modelQueue{last: r, perKey: map[string]uint32{}, live: map[string]uint64{}, purged: map[uint64]bool{}}
+		m.queues[r.Id] = &modelQueue{last: r, perKey: map[string]uint32{}, live: map[string]uint64{}}
 		return
 	}
 	if q.dropped || q.last.Name != r.Name || q.last.Deleting && !r.Deleting {
 		m.fail("queue %d is written after its end, or renamed", r.Id)
 	}
-	switch {
-	case furthest(r) > furthest(q.last):
-		for _, id := range m.order {
-			if t := m.tasks[id]; t.queue == r.Id && t.state.Waits() && purgedTo(r, t.state) > purgedTo(q.last, t.state) {
-				q.purged[id] = true
-			}
-		}
-	case furthest(r) == 0 && furthest(q.last) > 0:
-		for _, id := range m.order {
-			if t := m.tasks[id]; q.purged[id] && t.state.Waits() && !t.revived {
-				m.fail("queue %d is purged, and task %d is %v", r.Id, id, t.state)
-			}
-		}
-		clear(q.purged)
-	case furthest(r) < furthest(q.last):
+	over := furthest(r) == 0
+	if !over && furthest(r) < furthest(q.last) {
 		m.fail("queue %d was purged further", r.Id)
 	}
+	for _, id := range m.order {
+		if t := m.tasks[id]; t.queue == r.Id && !t.dropped {
+			m.purge(t, purgedTo(r, t.state) > purgedTo(q.last, t.state), over)
+		}
+	}
 	q.last = r
+}
+
+// purge notes that a purge covers a task from now on, or that it is over. What comes to its state from now on is not
+// covered, whatever its id is.
+func (m *model) purge(t *modelTask, begins, over bool) {
+	switch {
+	case begins:
+		m.count(t, -1)
+		t.purged = true
+		m.count(t, 1)
+	case over && t.purged && t.state.Waits():
+		m.fail("queue %d is purged, and task %d is %v", t.queue, t.id, t.state)
+	case over && t.call != 0 && !t.acked: // its client was still to hear of it
+		t.purged = false
+	}
 }
 
 func (m *model) queueDropped(r *journalv1.QueueDropped) {
@@ -71,7 +98,7 @@ func (m *model) queueDropped(r *journalv1.QueueDropped) {
 // set moves a task to another state, by the account of its queue.
 func (m *model) set(t *modelTask, state queue.State) {
 	m.count(t, -1)
-	t.state = state
+	t.state, t.purged = state, false
 	m.count(t, 1)
 }
 
@@ -82,7 +109,7 @@ func (m *model) count(t *modelTask, by int) {
 	}
 	key, unique := t.opts.GetFairnessKey(), t.opts.GetUniqueKey()
 	switch {
-	case t.state.Waits():
+	case t.state.Waits() && !t.purged:
 		q.waiting += uint64(by)
 	case t.state.Held():
 		q.running += uint64(by)
@@ -105,9 +132,7 @@ func (m *model) count(t *modelTask, by int) {
 
 // purges tells whether a purge or a deletion covers a task.
 func (m *model) purges(t *modelTask) bool {
-	q := m.queues[t.queue]
-	to := purgedTo(q.last, t.state)
-	return q.last.Deleting || t.id <= to && t.token <= to
+	return t.purged || m.queues[t.queue].last.Deleting
 }
 
 // purgedTo is how far a queue is purged of a state.

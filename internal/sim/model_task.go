@@ -181,10 +181,12 @@ func (m *model) cancelling(r *journalv1.TaskCancelling) {
 		if !t.state.Held() {
 			m.fail("task %d is %v and to be stopped", t.id, t.state)
 		}
-		if r.Expiring {
+		switch {
+		case r.Expiring && t.expiring: // it is to stop sooner, and the clock may be behind its deadline by now
+		case r.Expiring:
 			m.expires(t)
 			t.expiring = true
-		} else {
+		default:
 			m.asked(t)
 		}
 		m.set(t, queue.Cancelling)
@@ -234,9 +236,20 @@ func (m *model) finished(r *journalv1.TaskFinished) {
 	case state == queue.Failed && (r.Tries != t.tries+1 || r.Tries < t.opts.GetAttemptsMax() && !r.Error.GetPermanent()):
 		m.fail("task %d fails after %d of %d attempts, %v", t.id, r.Tries, t.opts.GetAttemptsMax(), r.Error)
 	}
+	if s := m.sessions[t.session]; r.Taken && (!t.state.Held() || s == nil || s.kind == session.Worker) {
+		m.fail("task %d is ended by whoever got it, and nobody did", t.id)
+	}
 	m.set(t, state)
+	t.taken = r.Taken
+	t.forsaken = state == queue.Cancelled && end == 0 && t.joined == 0 && r.Error.GetReason() == "dependency_failed"
 	t.outcome, t.outcomeEnd, t.finishedAt, t.result = recordText(r), end, pure.Wall(r.FinishedAt), string(r.Result.GetData())
 	t.tries, t.suspects, t.next, t.waits = r.Tries, nil, 0, nil
+	switch {
+	case t.joined != 0:
+		t.attempts, t.token = r.Attempts, r.Token
+	case r.Attempts != 0 || r.Token != 0:
+		m.fail("task %d joined none, and ends with attempts of another", t.id)
+	}
 }
 
 // poisoned holds the poison guard to three workers that were lost with a task for good.
@@ -272,7 +285,7 @@ func (m *model) taskDropped(r *journalv1.TaskDropped) {
 	if heard && m.s.limited {
 		return // to make room
 	}
-	if at := t.keptUntil(); at > m.wallHigh && !m.purges(t) && !(t.acked && (t.opts == nil || t.opts.Retention < 0)) {
+	if at := t.keptUntil(); at > m.wallHigh && !m.purges(t) && !(t.acked && t.retention() < 0) {
 		m.fail("task %d is dropped at %d and to be kept until %d", t.id, m.wallHigh, at)
 	}
 	if k := m.calls[t.call]; k != nil && !t.acked && !k.session.IsZero() {
@@ -283,16 +296,29 @@ func (m *model) taskDropped(r *journalv1.TaskDropped) {
 // keptUntil is how long an outcome is promised to stay.
 func (t *modelTask) keptUntil() pure.Wall {
 	keep := time.Hour
-	asked := t.opts != nil && t.opts.Retention >= 0
+	asked := t.retention()
 	switch {
-	case asked && (t.call == 0 || t.acked):
-		keep = time.Duration(t.opts.Retention)
-	case asked:
-		keep = max(keep, time.Duration(t.opts.Retention))
-	case t.state == queue.Failed:
+	case asked >= 0 && (t.call == 0 || t.acked):
+		keep = asked
+	case asked >= 0:
+		keep = max(keep, asked)
+	case t.state == queue.Failed || t.forsaken:
 		keep = 7 * 24 * time.Hour
+	case t.call == 0 && t.taken:
+		keep = time.Minute
 	case t.call == 0:
 		keep = 24 * time.Hour
 	}
 	return t.finishedAt.Add(keep)
+}
+
+// retention is how long an outcome was asked to stay, below 0 if nobody said.
+func (t *modelTask) retention() time.Duration {
+	switch {
+	case t.opts == nil:
+		return -1
+	case t.state == queue.Failed || t.forsaken:
+		return time.Duration(t.opts.FailedRetention)
+	}
+	return time.Duration(t.opts.Retention)
 }

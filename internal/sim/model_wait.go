@@ -86,6 +86,10 @@ func (m *model) revive(r *journalv1.TaskRevived) {
 	if !t.state.Final() || t.state == queue.Succeeded || t.joined != 0 || t.call != 0 && !t.acked {
 		m.fail("task %d is %v, of call %d, and tried again", t.id, t.state, t.call)
 	}
+	if r.RequestId != "" && r.RequestId == t.retriedBy {
+		m.fail("task %d is tried again twice by request %s", t.id, r.RequestId)
+	}
+	t.retriedBy = r.RequestId
 	if m.queues[t.queue].last.Closed {
 		m.fail("task %d is tried again in a queue that is closed", t.id)
 	}
@@ -102,7 +106,7 @@ func (m *model) revive(r *journalv1.TaskRevived) {
 	t.past = append(t.past, t.outcome)
 	t.outcome, t.call, t.acked, t.tries, t.losses, t.next = "", 0, false, 0, 0, 0
 	t.lostWith, t.waits, t.revived, t.since = map[session.ID]bool{}, r.Waits, true, m.token
-	t.detached, t.expiring = false, false
+	t.detached, t.expiring, t.purged, t.forsaken = false, false, false, false
 	delete(m.s.observe.final, t.id)
 	m.set(t, queue.State(r.State))
 	m.waitsForOthers(t)
@@ -169,7 +173,7 @@ func (m *model) followed(t *modelTask) bool {
 func (m *model) endsAs(t *modelTask, r *journalv1.TaskFinished) {
 	on := m.tasks[t.joined]
 	if on == nil || !on.state.Final() || queue.State(r.State) != on.state || queue.End(r.End) != on.outcomeEnd ||
-		string(r.Result.GetData()) != on.result {
+		string(r.Result.GetData()) != on.result || r.Attempts != on.attempts || r.Token != on.token {
 		m.fail("task %d ends as %v, and has joined task %d", t.id, queue.State(r.State), t.joined)
 	}
 }
@@ -197,7 +201,7 @@ func (m *model) expires(t *modelTask) {
 // asksCancel tells whether somebody asked for the end of a task.
 func (m *model) asksCancel(t *modelTask) bool {
 	switch {
-	case m.cancelled(t), m.s.cancelAsked(t), m.purges(t), m.queues[t.queue].purged[t.id]:
+	case m.cancelled(t), m.s.cancelAsked(t), m.purges(t):
 		return true
 	case t.detached:
 		return !m.followed(t)

@@ -201,6 +201,9 @@ func (o *observer) replied(cmd shard.Command, value any, err error) {
 		made, _ := value.(queue.Submitted)
 		o.putOut(c, made, err)
 	}
+	if c, ok := cmd.(*shard.ReserveTasks); ok && reasonOf(err) == pure.QueueClosed {
+		o.refused(c)
+	}
 	if err != nil {
 		return
 	}

@@ -106,8 +106,13 @@ func (o *operator) retry(name string) {
 			cmd.IDs = append(cmd.IDs, t.id)
 		}
 	}
-	if len(cmd.IDs) > 0 {
-		o.ask(cmd)
+	if len(cmd.IDs) == 0 {
+		return
+	}
+	cmd.RequestID = o.s.id()
+	o.ask(cmd)
+	if o.s.one(2) { // a double
+		o.s.after(o.s.upTo(5*time.Second), func() { o.ask(cmd) })
 	}
 }
 

@@ -110,6 +110,9 @@ func (s *sim) settings() queue.Settings {
 		if s.one(2) {
 			o.Retention = s.upTo(time.Minute)
 		}
+		if s.one(2) {
+			o.FailedRetention = s.upTo(time.Minute)
+		}
 		q.Defaults = &o
 	}
 	return q

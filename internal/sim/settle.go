@@ -10,8 +10,9 @@ import (
 	"github.com/weftq/weft/pkg/session"
 )
 
-// patience is how long, in simulated time, a calm system may take for anything.
-const patience = 30 * time.Minute
+// patience is how long, in simulated time, a calm system may take for anything: a schedule that was away may have
+// made up hundreds of runs for one slot.
+const patience = 3 * time.Hour
 
 // settle is the end of every run: the faults stop, everybody comes back, everything comes to its end.
 func (s *sim) settle() {

@@ -57,10 +57,12 @@ func draw(r *rand.Rand) swarm {
 	}
 	if r.IntN(10) == 0 {
 		limit := int64(1000 + r.IntN(10000))
-		switch r.IntN(3) {
+		switch r.IntN(4) {
 		case 0:
 			w.machine.Limits.Bytes = limit
 		case 1:
+			w.machine.Limits.Tasks = 1 + r.IntN(20)
+		case 2:
 			w.machine.Limits.NamespaceBytes = limit
 		default:
 			w.machine.Limits.NamespaceTasks = 1 + r.IntN(20)

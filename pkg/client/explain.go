@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
 
@@ -35,7 +36,7 @@ func (c *Client) Explain(ctx context.Context, taskID string) (e Explanation, err
 // Retry makes tasks that failed, were cancelled or expired ready again, with all their tries: all of them, or
 // none and an error. At most 1,000.
 func (c *Client) Retry(ctx context.Context, taskIDs ...string) error {
-	request := &weftv1.RetryTasksRequest{Namespace: c.namespace, TaskIds: taskIDs}
+	request := &weftv1.RetryTasksRequest{Namespace: c.namespace, TaskIds: taskIDs, RequestId: rand.Text()}
 	return retry(ctx, func() error {
 		_, err := c.tasks().RetryTasks(ctx, request)
 		return err

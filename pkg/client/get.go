@@ -48,7 +48,8 @@ func WithLabels(labels map[string]string) GetOption {
 }
 
 // Get takes the next task. While there is none it waits until ctx ends, or the time of [Within] is over: then the
-// error is [ErrEmpty]. A queue that is closed and has no tasks left is [ErrQueueClosed], also while waiting.
+// error is [ErrEmpty]. A queue that is closed is [ErrQueueClosed], also while waiting, once no task is left that could
+// come: a task that somebody holds, this client too, may come back.
 func (q *Queue) Get(ctx context.Context, opts ...GetOption) (*Held, error) {
 	held, err := q.GetBatch(ctx, 1, opts...)
 	if err != nil {

@@ -19,7 +19,7 @@ type Held struct {
 	lost    chan struct{} // closed when the lease is
 
 	// Guarded by lease.mu.
-	ended bool
+	ended bool // for the client
 	gone  bool // lost is closed
 }
 
@@ -49,7 +49,7 @@ func (h *Held) Command() *weftv1.Command { return h.task.GetCommand() }
 func (h *Held) Lost() <-chan struct{} { return h.lost }
 
 // Done completes the task: Python's task_done. Again with the same attempt changes nothing, as long as the broker
-// knows the task; what is not held any more is [ErrLeaseLost], or [ErrTaskNotFound].
+// knows the task: a minute, or for the retention that was asked for; what is not held any more is [ErrLeaseLost], or [ErrTaskNotFound].
 func (h *Held) Done(ctx context.Context) error { return h.Complete(ctx, task.Payload{}) }
 
 // Complete is Done with a result, for those who wait for the task.
@@ -161,7 +161,7 @@ func (h *Held) end(ctx context.Context, request func() error) error {
 	if err := retry(ctx, request); err != nil {
 		return err
 	}
-	h.lease.ended(h)
+	h.lease.ended(h, true)
 	return nil
 }
 
@@ -175,6 +175,7 @@ type lease struct {
 	mu    sync.Mutex
 	held  []*Held // not ended
 	over  bool
+	owes  bool        // the broker may know of a task that is given up here
 	renew *time.Timer // the next renewal
 	lost  *time.Timer // the end of the lease, as far as is known here
 }
@@ -217,7 +218,7 @@ func (l *lease) refuse(tasks map[*Held]error) (err error) {
 	for h, cause := range tasks {
 		err = cause
 		if h.Fail(ctx, task.Permanent(cause)) != nil {
-			l.ended(h) // the broker has it back with the session
+			l.ended(h, false) // the broker has it back with the session
 		}
 	}
 	return err
@@ -287,7 +288,7 @@ func (l *lease) drop(h *Held) {
 		close(h.lost)
 	}
 	l.mu.Unlock()
-	l.ended(h)
+	l.ended(h, false)
 }
 
 // lose gives up all of them.
@@ -302,24 +303,26 @@ func (l *lease) lose() {
 	}
 }
 
-// ended takes a task off the lease. The last one ends it, and its session.
-func (l *lease) ended(h *Held) {
+// ended takes a task off the lease, one that the broker was told of or one that is given up. The last one ends it. Its
+// session ends by itself at the broker with the last task of which that was told; else it is closed.
+func (l *lease) ended(h *Held, told bool) {
 	l.mu.Lock()
 	h.ended = true
+	l.owes = l.owes || !told
 	for i, x := range l.held {
 		if x == h {
 			l.held = append(l.held[:i], l.held[i+1:]...)
 			break
 		}
 	}
-	last := len(l.held) == 0 && !l.over
+	last, owes := len(l.held) == 0 && !l.over, l.owes
 	l.mu.Unlock()
 	if !last {
 		return
 	}
 	l.stop()
 	l.client.leaveLease(l)
-	if !l.client.begin() {
+	if !owes || !l.client.begin() {
 		return
 	}
 	go func() {

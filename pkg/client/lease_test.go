@@ -76,10 +76,24 @@ func (b *leaseBroker) startLease(t *testing.T) *Client {
 	return b.start(t)
 }
 
-// A lease is renewed for as long as the task is held, also far beyond its length; then its session is closed.
+// notClosed finds a session that was closed, once the client is and nothing of it goes on.
+func (b *leaseBroker) notClosed(t *testing.T, c *Client) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case s := <-b.closed:
+		t.Errorf("session %s is closed, and ends by itself", s)
+	default:
+	}
+}
+
+// A lease is renewed for as long as the task is held, also far beyond its length; then its session ends by itself.
 func TestLeaseIsRenewed(t *testing.T) {
 	b := &leaseBroker{}
-	h, err := b.startLease(t).Queue("q").Get(testContext(t))
+	c := b.startLease(t)
+	h, err := c.Queue("q").Get(testContext(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,12 +107,10 @@ func TestLeaseIsRenewed(t *testing.T) {
 	if err := h.Done(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-b.closed; got != "s1" {
-		t.Errorf("closed session %q", got)
-	}
+	b.notClosed(t, c)
 }
 
-// A lease that the broker does not renew, as the task was cancelled, is lost at once.
+// A lease that the broker does not renew, as the task was cancelled, is lost at once, and its session is closed.
 func TestLeaseIsLost(t *testing.T) {
 	b := &leaseBroker{lose: true}
 	h, err := b.startLease(t).Queue("q").Get(testContext(t))
@@ -109,6 +121,9 @@ func TestLeaseIsLost(t *testing.T) {
 	case <-h.Lost():
 	case <-testContext(t).Done():
 		t.Fatal("not lost")
+	}
+	if got := <-b.closed; got != "s1" {
+		t.Errorf("closed session %q", got)
 	}
 }
 
@@ -149,7 +164,8 @@ func TestGetUnreadable(t *testing.T) {
 		})
 		return m, nil
 	}
-	q := b.startLease(t).Queue("q")
+	c := b.startLease(t)
+	q := c.Queue("q")
 	held, err := q.GetBatch(testContext(t), 2)
 	if err != nil || len(held) != 1 || held[0].TaskID() != "t1" {
 		t.Fatal(held, err)
@@ -165,12 +181,11 @@ func TestGetUnreadable(t *testing.T) {
 	if err := held[0].Done(testContext(t)); err != nil {
 		t.Error(err)
 	}
-	<-b.closed
 	readable = 0
 	if held, err := q.GetBatch(testContext(t), 2); err == nil || len(b.failed) != 2 {
 		t.Errorf("nothing can be read: %v, %v, failed %v", held, err, b.failed)
 	}
-	<-b.closed
+	b.notClosed(t, c)
 }
 
 // A get that loses its connection asks again by the same name.

@@ -195,6 +195,9 @@ func (m *mapping) submit(spec Spec) error {
 	if m.cfg.name != "" && spec.Retention == 0 {
 		spec.Retention = namedRetention
 	}
+	if m.cfg.name != "" && spec.FailedRetention == 0 {
+		spec.FailedRetention = namedRetention
+	}
 	if err := m.reserve(); err != nil {
 		return err
 	}

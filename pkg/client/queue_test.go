@@ -290,13 +290,15 @@ func pythonShutdown(q *pythonQueue) {
 	q.is(err, client.ErrQueueClosed, "put")
 	q.info(2, 2, true)
 	held := q.get(2)
-	_, err = q.Get(q.ctx)
-	q.is(err, client.ErrQueueClosed, "get from what is drained")
+	_, err = q.TryGet(q.ctx)
+	q.is(err, client.ErrEmpty, "get from what is drained, and held")
+	gets := q.blockedGets(3)
 	join := q.blocked(1, func() error { return q.Join(q.ctx) })
 	if texts := q.done(held...); texts != "ab" {
 		q.t.Errorf("got %s", texts)
 	}
 	q.all(join(), nil, "join")
+	q.all(gets(), client.ErrQueueClosed, "blocked get from what is done")
 	q.is(q.Reopen(q.ctx), nil, "reopen")
 	q.put("c")
 	q.info(1, 1, false)

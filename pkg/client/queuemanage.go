@@ -56,9 +56,10 @@ func Rate(perSecond float64, burst uint32) Setting {
 
 // TaskDefaults are taken by tasks that say nothing of their own; zero is the broker's.
 type TaskDefaults struct {
-	Timeout   time.Duration
-	Retry     Retry
-	Retention time.Duration
+	Timeout         time.Duration
+	Retry           Retry
+	Retention       time.Duration // see [Spec]
+	FailedRetention time.Duration
 }
 
 // Defaults are the settings of tasks that do not say otherwise.
@@ -70,6 +71,9 @@ func Defaults(d TaskDefaults) Setting {
 		}
 		if d.Retention != 0 {
 			q.Defaults.Retention = durationpb.New(d.Retention)
+		}
+		if d.FailedRetention != 0 {
+			q.Defaults.FailedRetention = durationpb.New(d.FailedRetention)
 		}
 	}}
 }
@@ -120,11 +124,12 @@ func (q *Queue) Resume(ctx context.Context) error {
 	})
 }
 
-// Close is Python's shutdown(): the queue takes no more tasks and hands out those that wait; then gets end with
-// [ErrQueueClosed]. It may be repeated.
+// Close is Python's shutdown(): the queue takes no more tasks and hands out those that wait, also those that come
+// back from whoever holds them; when there are none, gets end with [ErrQueueClosed]. It may be repeated.
 func (q *Queue) Close(ctx context.Context) error { return q.close(ctx, false) }
 
-// CloseNow is Python's shutdown(immediate=True): Close that cancels the tasks that wait.
+// CloseNow is Python's shutdown(immediate=True): Close that cancels the tasks that wait, and has gets end although
+// tasks are held.
 func (q *Queue) CloseNow(ctx context.Context) error { return q.close(ctx, true) }
 
 func (q *Queue) close(ctx context.Context, immediate bool) error {

@@ -37,8 +37,10 @@ type Spec struct {
 	Daemon bool
 	// Labels are for people and filters; at most 64.
 	Labels map[string]string
-	// Retention keeps the outcome so long after it is final, even if acknowledged; at most 90 days.
-	Retention time.Duration
+	// Retention keeps the task known so long after it has succeeded, was cancelled or expired, also if its call has
+	// the outcome already; FailedRetention after it has failed. At most 90 days. Zero is the queue's, or the
+	// broker's default: see TaskSpec.
+	Retention, FailedRetention time.Duration
 	// OnWorkerLost chooses between at least once (the default) and at most once.
 	OnWorkerLost weftv1.OnWorkerLost
 	// Priority orders the tasks of a queue of that order: the least first, as in Python's PriorityQueue.
@@ -104,7 +106,7 @@ func (s *Spec) fill(m *weftv1.TaskSpec) {
 	m.Daemon = s.Daemon
 	m.Labels = s.Labels
 	m.OnWorkerLost = s.OnWorkerLost
-	m.RunAt, m.Timeout, m.Grace, m.Retention = nil, nil, nil, nil
+	m.RunAt, m.Timeout, m.Grace, m.Retention, m.FailedRetention = nil, nil, nil, nil, nil
 	if !s.RunAt.IsZero() {
 		m.RunAt = timestamppb.New(s.RunAt)
 	}
@@ -114,6 +116,9 @@ func (s *Spec) fill(m *weftv1.TaskSpec) {
 	m.Grace = graceProto(s.Grace)
 	if s.Retention != 0 {
 		m.Retention = durationpb.New(s.Retention)
+	}
+	if s.FailedRetention != 0 {
+		m.FailedRetention = durationpb.New(s.FailedRetention)
 	}
 	m.Retry = s.Retry.proto()
 	s.fillDispatch(m)

@@ -88,8 +88,9 @@ func nextWait(at time.Time, bounded bool) (wait *durationpb.Duration, last bool)
 }
 
 // Submit submits one task that belongs to no call, and returns the broker's name for it. Its outcome
-// stays for 24 h unless the spec says otherwise; a daemon task needs a call. A queue that is full refuses it
-// with [ErrFull]; with [Within] it waits for room.
+// stays for 24 h, or for a minute if somebody got the task ([Queue.Get]) and has done it, unless the spec says
+// otherwise; a daemon task needs a call. A queue that is full refuses it with [ErrFull]; with [Within] it waits
+// for room.
 func (c *Client) Submit(ctx context.Context, spec Spec, opts ...SubmitOption) (taskID string, err error) {
 	cfg := submitConfig{requestID: rand.Text(), bound: Within(0)}
 	for _, o := range opts {

@@ -39,7 +39,7 @@ func randomSpec(rng *rand.Rand) Spec {
 		s.Retry = Retry{Attempts: rng.IntN(9), Backoff: time.Second, Multiplier: 1.5, BackoffMax: time.Hour, Jitter: 0.1}
 		s.Daemon = true
 		s.Labels = map[string]string{"a": "1", "b": "2"}
-		s.Retention = time.Hour
+		s.Retention, s.FailedRetention = time.Hour, 2*time.Hour
 		s.OnWorkerLost = weftv1.OnWorkerLost_ON_WORKER_LOST_FAIL
 	}
 	if rng.IntN(2) == 0 {

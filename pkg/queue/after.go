@@ -187,7 +187,7 @@ func (c *Core) applyUnblocked(rec *TaskUnblocked) {
 	t.with(func(x *Extra) { x.Waits = without(x.Waits, rec.Dependency) })
 	t.Next = rec.Next
 	c.grow(t, weight(&t.TaskState)-before)
-	c.setState(t, rec.State)
+	c.setState(t, rec.State, rec.Since)
 	c.enter(t)
 }
 
@@ -213,7 +213,7 @@ func (c *Core) unblock(step *pure.Step, t, on *task) {
 	switch {
 	case t.Joined != 0:
 		o := *on.Outcome
-		o.Spooled = false
+		o.Spooled, o.Taken = false, false
 		c.finish(step, t, &o)
 		return
 	case on.State != Succeeded && !t.Options.RunOnFailure:
@@ -230,6 +230,7 @@ func (c *Core) unblock(step *pure.Step, t, on *task) {
 	case t.RunAt > step.Wall:
 		rec.State, rec.Next = Scheduled, t.RunAt
 	}
+	rec.Since = t.queue.since(step, rec.State)
 	c.emit(step, rec)
 	c.tellUpdate(step, t)
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
@@ -106,7 +107,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 		c.noteTask(t, 0)
 	}
 	c.account(q, weight(&t.TaskState), 1)
-	q.counts[t.State]++
+	q.count(t, 1)
 	c.enter(t)
 	c.suspect(t)
 	c.depend(t)
@@ -120,7 +121,7 @@ func (c *Core) applyDispatched(rec *TaskDispatched) {
 	c.leave(t)
 	t.Token, t.Session, t.StartedAt, t.Attempts = rec.Token, rec.Session, rec.StartedAt, rec.Attempts
 	t.progress = nil
-	c.setState(t, Running)
+	c.setState(t, Running, 0)
 	c.enter(t)
 }
 
@@ -140,9 +141,9 @@ func (c *Core) applyRetried(rec *TaskRetried) {
 	t.Tries, t.Next = rec.Tries, rec.Next
 	c.grow(t, weight(&t.TaskState)-before)
 	if rec.Next != 0 {
-		c.setState(t, Scheduled)
+		c.setState(t, Scheduled, rec.Since)
 	} else {
-		c.setState(t, Ready)
+		c.setState(t, Ready, rec.Since)
 	}
 	c.enter(t)
 }
@@ -154,7 +155,7 @@ func (c *Core) applyReady(rec *TaskReady) {
 	}
 	c.leave(t)
 	t.Next = 0
-	c.setState(t, Ready)
+	c.setState(t, Ready, rec.Since)
 	c.enter(t)
 }
 
@@ -181,7 +182,7 @@ func (c *Core) applyCancelling(rec *TaskCancelling) {
 	}
 	t.with(func(x *Extra) { x.CancelGrace, x.Expiring = rec.Grace, rec.Expiring })
 	c.wall.Remove(t) // its deadline has nothing to say any more
-	c.setState(t, Cancelling)
+	c.setState(t, Cancelling, 0)
 }
 
 func (c *Core) applyFinished(rec *TaskFinished) {
@@ -202,9 +203,12 @@ func (c *Core) applyFinished(rec *TaskFinished) {
 		})
 	}
 	t.Outcome = rec.Outcome
+	if o := t.Outcome; t.Joined != 0 { // its attempts are those of the one that it joined
+		t.Attempts, t.Token, t.StartedAt = o.Attempts, o.Token, o.StartedAt
+	}
 	t.Outcome.Attempts, t.Outcome.Token, t.Outcome.StartedAt = t.Attempts, t.Token, t.StartedAt
 	c.grow(t, weight(&t.TaskState)-before)
-	c.setState(t, rec.Outcome.State)
+	c.setState(t, rec.Outcome.State, rec.Since)
 	c.enter(t)
 }
 
@@ -255,7 +259,7 @@ func (c *Core) applyTaskDropped(rec *TaskDropped) {
 func (c *Core) drop(t *task) {
 	c.leave(t)
 	c.undepend(t)
-	t.queue.counts[t.State]--
+	t.queue.count(t, -1)
 	c.soilQueueState(t.queue)
 	c.account(t.queue, -weight(&t.TaskState), -1)
 	if t.call != nil {
@@ -271,15 +275,19 @@ func (c *Core) drop(t *task) {
 	delete(c.tasks, t.ID)
 }
 
-func (c *Core) setState(t *task, s State) {
-	t.queue.counts[t.State]--
-	t.queue.counts[s]++
+// setState moves a task to another state. since is the record's.
+func (c *Core) setState(t *task, s State, since uint64) {
+	t.queue.count(t, -1)
 	if k := t.call; k != nil {
 		k.counts[t.State]--
 		k.counts[s]++
 		c.noteTask(t, t.State)
 	}
 	t.State = s
+	if t.Since != since {
+		t.with(func(x *Extra) { x.Since = since })
+	}
+	t.queue.count(t, 1)
 	c.soilQueueState(t.queue)
 }
 
@@ -351,7 +359,7 @@ func (c *Core) leave(t *task) {
 	c.wall.Remove(t)
 	c.unretain(t)
 	c.leases.Remove(t)
-	t.timeoutAt, t.graceAt, t.since = 0, 0, 0
+	t.timeoutAt, t.graceAt, t.since, t.early = 0, 0, 0, false
 }
 
 // poisonous tells whether a task waits to learn if the workers that it was lost with are dead.
@@ -360,22 +368,43 @@ func (t *task) poisonous() bool { return int(t.Losses)+len(t.Suspects) >= Losses
 // dropAt is when a final task is forgotten.
 func (t *task) dropAt() pure.Wall {
 	end := t.Outcome.FinishedAt
+	asked := t.retention()
 	switch {
 	case t.queue.Deleting && (t.call == nil || t.Acknowledged):
 		return end
-	case t.Acknowledged && t.Options.Retention < 0 && len(t.Joiners) > 0:
+	case t.Acknowledged && asked < 0 && len(t.Joiners) > 0:
 		return end.Add(RetentionSubmitted) // its call knows, and a request of its own has joined it
-	case t.Acknowledged && t.Options.Retention < 0:
+	case t.Acknowledged && asked < 0:
 		return end // once those that wait for it know
-	case t.Options.Retention >= 0 && (t.call == nil || t.Acknowledged):
-		return end.Add(t.Options.Retention)
-	case t.Options.Retention >= 0:
-		return end.Add(max(t.Options.Retention, RetentionUnacknowledged))
-	case t.State == Failed, t.forsaken(): // so that a chain is there whole to be tried again
+	case asked >= 0 && (t.call == nil || t.Acknowledged):
+		return end.Add(asked)
+	case asked >= 0:
+		return end.Add(max(asked, RetentionUnacknowledged))
+	case t.deadLetter():
 		return end.Add(RetentionFailed)
+	case t.taken():
+		return end.Add(RetentionTaken)
 	case t.call == nil:
 		return end.Add(RetentionSubmitted)
 	default:
 		return end.Add(RetentionUnacknowledged)
 	}
+}
+
+// retention is how long a final task was asked to stay, below 0 if nobody said.
+func (t *task) retention() time.Duration {
+	if t.deadLetter() {
+		return t.Options.FailedRetention
+	}
+	return t.Options.Retention
+}
+
+// deadLetter tells whether a final task is one that somebody may want to try again: with it those that were cancelled
+// because of it, so that a chain is there whole.
+func (t *task) deadLetter() bool { return t.State == Failed || t.forsaken() }
+
+// taken tells whether somebody got a task of no call and has ended it, and nobody asked for its outcome: what is left
+// to remember it for is that its end is told again.
+func (t *task) taken() bool {
+	return t.call == nil && !t.deadLetter() && t.Outcome.Taken && t.retention() < 0
 }

@@ -18,6 +18,8 @@ type Report struct {
 	Result  Payload
 	Error   *Error
 	Spooled bool
+
+	taken bool // by whoever got it
 }
 
 var cancelledError = &Error{Reason: "cancelled", Message: "the task was cancelled"}
@@ -55,6 +57,7 @@ func (c *Core) ReportOne(step *pure.Step, namespace string, r Report) (State, er
 	if err := t.heldBy(r.Token); err != nil {
 		return 0, err
 	}
+	r.taken = true
 	c.end(step, t, &r)
 	return t.State, nil
 }
@@ -94,10 +97,10 @@ func (c *Core) Lease(namespace string, id, token uint64) (session.ID, error) {
 func (c *Core) end(step *pure.Step, t *task, r *Report) {
 	switch {
 	case r.End == EndSucceeded:
-		c.finish(step, t, &Outcome{State: Succeeded, End: r.End, Result: r.Result, Spooled: r.Spooled})
+		c.finish(step, t, &Outcome{State: Succeeded, End: r.End, Result: r.Result, Spooled: r.Spooled, Taken: r.taken})
 	case t.State == Cancelling:
 		o := t.stopped(r.End)
-		o.Result, o.Spooled = r.Result, r.Spooled
+		o.Result, o.Spooled, o.Taken = r.Result, r.Spooled, r.taken
 		c.finish(step, t, o)
 	case r.End == EndError || r.End == EndTimeout:
 		c.fail(step, t, r)
@@ -139,8 +142,13 @@ func backoff(o *Options, tries uint32, random uint64) time.Duration {
 }
 
 func (c *Core) retry(step *pure.Step, t *task, end End, next pure.Wall, tries uint32, err *Error) {
+	state := Ready
+	if next != 0 {
+		state = Scheduled
+	}
 	c.rec.retried = TaskRetried{
 		ID: t.ID, End: end, Next: next, Tries: tries, Error: err, EndedAt: step.Wall, Worker: c.sessionName(t.Session),
+		Since: t.queue.since(step, state),
 	}
 	c.emit(step, &c.rec.retried)
 	c.tellUpdate(step, t)
@@ -154,7 +162,7 @@ func (c *Core) finishTried(step *pure.Step, t *task, tries uint32, o *Outcome) {
 	if !t.Session.IsZero() {
 		o.Worker = c.sessionName(t.Session)
 	}
-	c.rec.finished = TaskFinished{ID: t.ID, Tries: tries, Outcome: o}
+	c.rec.finished = TaskFinished{ID: t.ID, Tries: tries, Outcome: o, Since: t.queue.since(step, o.State)}
 	c.emit(step, &c.rec.finished)
 	if t.call != nil && t.call.attached {
 		step.Tell(&Finished{Call: t.call.ID, Index: t.Index, ID: t.ID, Outcome: o})

@@ -115,7 +115,7 @@ func (c *Core) acknowledged(t *task) {
 	if t.Acknowledged {
 		return
 	}
-	if t.Options.Retention < 0 {
+	if t.retention() < 0 {
 		c.drop(t)
 		return
 	}
@@ -207,12 +207,11 @@ func (c *Core) Attach(step *pure.Step, namespace, callName string, owner session
 	if len(acked) > 0 {
 		c.acknowledge(step, k, acked)
 	}
-	c.dropIfDone(step, k) // a finished call of which only this acknowledgement was missing
 	return k.ID, accepted, nil
 }
 
-// Resume tells the current state of every task of a call that the client does not have yet. It follows
-// [Core.Attach] in the same step.
+// Resume tells the current state of every task of a call that the client does not have yet, and forgets the call if
+// the client has all now that it will have. It follows [Core.Attach] in the same step.
 func (c *Core) Resume(step *pure.Step, id uint64) {
 	k := c.calls[id]
 	if k == nil {
@@ -245,6 +244,7 @@ func (c *Core) Resume(step *pure.Step, id uint64) {
 			}
 		})
 	}
+	c.dropIfDone(step, k)
 }
 
 func gone(index uint64) *pure.Refusal {

@@ -12,17 +12,21 @@ func (k *checker) checkQueues() {
 	for id, q := range k.queues {
 		k.expect(q.ID == id, "queue %d is known as %d", q.ID, id)
 		k.expect(q.Name == "" || (k.queueNames[name{q.Namespace, q.Name}] == q) == !q.Deleting, "queue %d is known by its name, or not", id)
-		var counts [states]uint64
+		var counts, gone [states]uint64
 		running := map[string]int{}
 		for _, t := range k.tasks {
 			if t.queue == q {
 				counts[t.State]++
+				if t.State.Waits() && q.purges(t) {
+					gone[t.State]++
+				}
 				if t.State.Held() && t.Options.FairnessKey != "" {
 					running[t.Options.FairnessKey]++
 				}
 			}
 		}
 		k.expect(counts == q.counts, "queue %d has %v, counted are %v", id, counts, q.counts)
+		k.expect(gone == q.gone, "queue %d: gone are %v, counted are %v", id, gone, q.gone)
 		empty := 0
 		for n, l := range q.lanes {
 			k.expect(l.name == n && l.queue == q, "lane %v of queue %d is %v of %d", n, id, l.name, l.queue.ID)
@@ -100,6 +104,7 @@ func (k *checker) checkKeys(q *queue, running map[string]int) {
 		k.expect((key.place != 0) == idle, "queue %d: key %q is idle %v", q.ID, n, idle)
 		delete(running, n)
 	}
+	k.expect(q.late == nil || active == 1 && len(q.late.groups) > 0, "queue %d: the turn of key %+v is not settled, and %d are active", q.ID, q.late, active)
 	k.expect(len(running) == 0, "queue %d does not know the keys of %v", q.ID, running)
 	k.expect(active == q.activeKeys, "queue %d has %d active keys, counted are %d", q.ID, q.activeKeys, active)
 }
@@ -179,7 +184,7 @@ func (k *checker) checkMatch() {
 	for _, q := range k.queues {
 		k.expect(q.putters.Len() == 0 || (q.full() || k.held) && !q.Closed, "queue %d has room, and a submission waits", q.ID)
 		k.expect(len(q.joiners) == 0 || q.unfinished() > 0, "queue %d has no task left, and its end is awaited", q.ID)
-		k.expect(!q.Closed || q.size() > 0 || q.waiting == 0, "queue %d is closed and empty, and reservations wait", q.ID)
+		k.expect(!q.spent() || q.waiting == 0, "queue %d has nothing more to hand out, and reservations wait", q.ID)
 		k.expect(!q.Deleting || q.tasks() > 0, "queue %d is to be deleted, and is empty", q.ID)
 		k.expect(q.Purged == Purged{}, "queue %d is purged, and that is not done", q.ID)
 		if q.Paused || q.limited() || k.stuffed(q) || q.Rate > 0 && q.ratePlace != 0 {

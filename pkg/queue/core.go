@@ -49,6 +49,8 @@ type Core struct {
 	waitedBytes int64              // of submissions that wait
 	held        bool               // they wait, whatever room there is
 
+	began pure.Lease // of the term
+
 	// Strangers counts records about entities that were not there.
 	Strangers int
 
@@ -72,6 +74,7 @@ type Core struct {
 type queue struct {
 	QueueState
 	counts [states]uint64
+	gone   [states]uint64   // of those that wait: the ones that a purge covers
 	unique map[string]*task // live tasks by their key
 	age    pure.Age[queue]
 	dirty  bool
@@ -90,7 +93,8 @@ type queue struct {
 	keys       map[string]*fairKey
 	idleKeys   pure.Heap[*fairKey]
 	activeKeys int
-	clock      int64 // attempts begun
+	clock      int64    // attempts begun
+	late       *fairKey // the only active key, if its turn is the clock and not settled yet
 
 	paced     pure.Lease // see allowedAt
 	ratePlace int32
@@ -138,6 +142,7 @@ type task struct {
 	peerPlace     int32 // one more than its index in peer.attempts
 	retainedPlace int32
 
+	early     bool       // volatile: purged, and forgotten as soon as others know of its end
 	watched   int32      // volatile: watchers
 	noted     bool       // volatile: see Core.callNotes
 	since     pure.Lease // volatile: when the attempt began; 0 is before this term
@@ -205,7 +210,7 @@ func (c *Core) Live() int64 {
 
 // weight is a task's share of the journal and the state, in bytes.
 func weight(t *TaskState) int64 {
-	w := specWeight(&t.Spec) + int64(len(t.RequestID)+8*len(t.Waits)) + t.LastError.weight() +
+	w := specWeight(&t.Spec) + int64(len(t.RequestID)+len(t.RetriedBy)+8*len(t.Waits)) + t.LastError.weight() +
 		t.Checkpoint.weight() + partialsWeight(t.Partials)
 	for _, id := range t.Joiners {
 		w += int64(len(id)) + 16

@@ -20,8 +20,8 @@ func (c *Core) Dump() []string {
 		}
 		settings := q.Settings
 		settings.Defaults = nil
-		lines = append(lines, fmt.Sprintf("queue %d: %s/%s created %d %+v %+v paused %v closed %v deleting %v purged %v",
-			q.ID, q.Namespace, q.Name, q.CreatedAt, settings, defaults, q.Paused, q.Closed, q.Deleting, q.Purged))
+		lines = append(lines, fmt.Sprintf("queue %d: %s/%s created %d %+v %+v paused %v closed %v at once %v deleting %v purged %v",
+			q.ID, q.Namespace, q.Name, q.CreatedAt, settings, defaults, q.Paused, q.Closed, q.AtOnce, q.Deleting, q.Purged))
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.calls)) {
 		lines = append(lines, c.calls[id].dump())
@@ -53,7 +53,8 @@ func (t *task) dump() string {
 		s.ID, s.Queue, s.Call, s.Index, s.Kind, s.RequestID, s.CreatedAt, s.RunAt, s.Payload.Encoding, s.Payload.Data, *s.Options)
 	add(" | %v next %d attempts %d tries %d losses %d suspects %x token %d session %x started %d cancelGrace %d acknowledged %v",
 		s.State, s.Next, s.Attempts, s.Tries, s.Losses, s.Suspects, s.Token, s.Session, s.StartedAt, s.CancelGrace, s.Acknowledged)
-	add(" expiring %v detached %v waits %v joined %d joiners %q", s.Expiring, s.Detached, s.Waits, s.Joined, s.Joiners)
+	add(" expiring %v detached %v waits %v joined %d joiners %q since %d retried by %q with %d",
+		s.Expiring, s.Detached, s.Waits, s.Joined, s.Joiners, s.Since, s.RetriedBy, s.RetriedWith)
 	for i := range s.History {
 		a := &s.History[i]
 		add(" attempt %d by %s %d to %d end %d", a.Token, a.Worker, a.StartedAt, a.EndedAt, a.End)
@@ -65,8 +66,8 @@ func (t *task) dump() string {
 		add(" lastError %+v", *s.LastError)
 	}
 	if o := s.Outcome; o != nil {
-		add(" | outcome %v end %d result %d:%x attempts %d worker %s token %d started %d finished %d spooled %v",
-			o.State, o.End, o.Result.Encoding, o.Result.Data, o.Attempts, o.Worker, o.Token, o.StartedAt, o.FinishedAt, o.Spooled)
+		add(" | outcome %v end %d result %d:%x attempts %d worker %s token %d started %d finished %d spooled %v taken %v",
+			o.State, o.End, o.Result.Encoding, o.Result.Data, o.Attempts, o.Worker, o.Token, o.StartedAt, o.FinishedAt, o.Spooled, o.Taken)
 		if o.Error != nil {
 			add(" error %+v", *o.Error)
 		}

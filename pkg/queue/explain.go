@@ -216,7 +216,7 @@ func (q *queue) explainTurn(t *task) Explanation {
 	return Explanation{
 		Reason: "workers_busy",
 		Message: fmt.Sprintf("The workers that run it are busy: %s of %s; %s ready in queue %s.",
-			count(slots, "slot", "slots"), count(workers, "worker", "workers"), count(q.counts[Ready], "task is", "tasks are"), q.Name),
+			count(slots, "slot", "slots"), count(workers, "worker", "workers"), count(q.counts[Ready]-q.gone[Ready], "task is", "tasks are"), q.Name),
 		Advice: "start more workers, or give them more slots",
 	}
 }

@@ -10,11 +10,22 @@ import (
 // running is how many of a queue's tasks are held.
 func (q *queue) running() uint64 { return q.counts[Running] + q.counts[Cancelling] }
 
-// size is how many tasks wait: what MaxSize bounds.
-func (q *queue) size() uint64 { return q.counts[Scheduled] + q.counts[Blocked] + q.counts[Ready] }
+// size is how many tasks wait: what MaxSize bounds. What is purged does so no more.
+func (q *queue) size() (n uint64) {
+	for s := Scheduled; s <= Ready; s++ {
+		n += q.counts[s] - q.gone[s]
+	}
+	return n
+}
 
 // unfinished is how many tasks have not ended.
 func (q *queue) unfinished() uint64 { return q.size() + q.running() }
+
+// spent tells whether a queue has nothing more to hand out: it takes nothing, and nothing that it has may still become
+// ready. What somebody holds may, as leases end; who closed it at once does not wait for that.
+func (q *queue) spent() bool {
+	return q.Closed && q.size() == 0 && (q.AtOnce || q.running() == 0)
+}
 
 // limited tells whether a queue runs as many tasks as it may.
 func (q *queue) limited() bool { return q.MaxRunning > 0 && q.running() >= uint64(q.MaxRunning) }

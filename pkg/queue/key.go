@@ -40,6 +40,7 @@ func (k *fairKey) activate(g *group) {
 	if len(k.groups) == 0 {
 		q.idleKeys.Remove(k)
 		q.activeKeys++
+		q.settleLate()
 		k.turn = max(k.turn, q.clock-lead(q.activeKeys))
 	}
 	g.keyPlace = len(k.groups)
@@ -64,6 +65,7 @@ func (k *fairKey) deactivate(g *group) {
 	k.groups = k.groups[:last]
 	if last == 0 {
 		k.queue.activeKeys--
+		k.queue.settleLate()
 		k.rest()
 	}
 }
@@ -87,14 +89,31 @@ func (k *fairKey) rest() {
 }
 
 // serve ends a key's turn, before its task leaves its place: that finds the place of the task's group, and
-// whether the key is to be remembered.
+// whether the key is to be remembered. A key that is alone is behind nobody: it may have tasks in thousands of lanes,
+// and their places are found when another one comes.
 func (k *fairKey) serve() {
-	k.queue.clock++
-	k.turn = k.queue.clock
+	q := k.queue
+	q.clock++
+	if q.activeKeys == 1 {
+		q.late = k
+		return
+	}
+	k.turn = q.clock
+}
+
+// settleLate makes up for the turns of a key that was alone: it is not any more, or has no task left.
+func (q *queue) settleLate() {
+	if k := q.late; k != nil {
+		q.late, k.turn = nil, q.clock
+		k.settle(nil)
+	}
 }
 
 // settle finds the places of a key's groups after its turn, but for the one whose task has left.
 func (k *fairKey) settle(but *group) {
+	if k.queue.late == k {
+		return
+	}
 	for _, g := range k.groups {
 		if g != but {
 			g.settle()

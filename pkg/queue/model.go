@@ -65,6 +65,7 @@ const (
 
 	RetentionUnacknowledged = time.Hour          // of an outcome that its call did not acknowledge
 	RetentionSubmitted      = 24 * time.Hour     // of a task that belongs to no call
+	RetentionTaken          = time.Minute        // of such a one that somebody got and has ended
 	RetentionFailed         = 7 * 24 * time.Hour // of a failed task that nobody acknowledged
 
 	CallTasksMax  = 100_000  // unacknowledged tasks of a call
@@ -113,7 +114,8 @@ type Options struct {
 	Multiplier       float64
 	BackoffMax       time.Duration
 	Jitter           float64
-	Retention        time.Duration // of the outcome; -1 is not asked for
+	Retention        time.Duration // of the outcome, unless it failed; -1 is not asked for
+	FailedRetention  time.Duration // if it did; likewise
 	Daemon           bool
 	FailOnWorkerLost bool
 	Labels           []string // keys and values in turn, by key
@@ -129,7 +131,7 @@ type Options struct {
 }
 
 // DefaultOptions are those of a task that asks for nothing.
-var DefaultOptions = &Options{Grace: GraceDefault, Retention: -1}
+var DefaultOptions = &Options{Grace: GraceDefault, Retention: -1, FailedRetention: -1}
 
 // Spec is what was asked for. It is never changed once made.
 type Spec struct {
@@ -151,6 +153,7 @@ type Outcome struct {
 	StartedAt  pure.Wall
 	FinishedAt pure.Wall
 	Spooled    bool // the worker has more of the output than Result
+	Taken      bool // by the word of whoever got the task: its submitter put it for somebody, and waits for nothing
 }
 
 // TaskState is what of a task is durable.
@@ -188,6 +191,9 @@ type Extra struct {
 	History     []Attempt // that ended, the last ones
 	Waits       []uint64  // while blocked: tasks that have to end first
 	Joined      uint64    // the task of the same unique key that it joined
+	RetriedBy   string    // the last request that had it tried again by hand, by its id; empty if it had none
+	RetriedWith uint64    // the tasks of that request, see [fingerprint]
+	Since       uint64    // the counter's value when it came to its state, if its queue was being purged of that
 	Joiners     []string  // requests that joined it, by their ids; empty is that of some without
 	Checkpoint  *Checkpoint
 	Partials    []Payload // results before the end
@@ -244,19 +250,20 @@ type QueueState struct {
 	Settings
 	Paused   bool // hands out nothing
 	Closed   bool // takes nothing
+	AtOnce   bool // and was closed at once: nobody waits for what others hold
 	Deleting bool // goes when its tasks have
 
 	Purged Purged
 }
 
-// Purged says how far a queue is purged, by state: tasks with an id up to that one are, and where there are some,
-// the sweep has not come to them yet.
+// Purged says how far a queue is purged, by state: up to that value of the counter. Tasks that were in the state by then
+// are purged, and where there are some, the sweep has not come to them yet.
 type Purged [states]uint64
 
 // To is the last id that may be purged, in any state; 0 is that nothing is.
 func (p *Purged) To() uint64 { return slices.Max(p[:]) }
 
-// purge purges some states (bits) up to an id.
+// purge purges some states (bits) up to a value of the counter.
 func (p *Purged) purge(in uint32, to uint64) {
 	for s := range p {
 		if in&(1<<s) != 0 {

@@ -11,11 +11,58 @@ const (
 	finalStates   uint32 = 1<<Succeeded | 1<<Failed | 1<<Cancelled | 1<<Expired
 )
 
-// purges tells whether a queue's purge covers a task that the sweep has not come to. One whose last attempt began
-// after it was asked for came to its state later.
+// purges tells whether a queue's purge covers a task that the sweep has not come to: one that came to its state
+// before the purge was asked for. A deletion covers whatever is not held.
 func (q *queue) purges(t *task) bool {
-	to := q.Purged[t.State]
-	return t.ID <= to && t.Token <= to
+	return max(t.ID, t.Since) <= q.Purged[t.State] || q.Deleting && !t.State.Held()
+}
+
+// since is what a record says of when a task comes to a state: a value of the counter that no purge under way reaches,
+// and nothing while there is none, as every later one covers the task.
+func (q *queue) since(step *pure.Step, s State) uint64 {
+	if q.Purged[s] == 0 || q.Deleting {
+		return 0
+	}
+	return step.Next()
+}
+
+// count counts a task in, by 1, or out, by -1.
+func (q *queue) count(t *task, by int) {
+	q.counts[t.State] += uint64(by)
+	if t.State.Waits() && q.purges(t) {
+		q.gone[t.State] += uint64(by)
+	}
+}
+
+// recount counts anew which tasks are gone, after a record of the queue. Those that were in a state before its purge
+// was asked for are all that are in it then.
+func (c *Core) recount(q *queue, before *QueueState) {
+	for s := range q.gone {
+		switch {
+		case !State(s).Waits():
+		case q.Deleting || q.Purged[s] > before.Purged[s]:
+			q.gone[s] = q.counts[s]
+		case q.Purged[s] == 0:
+			q.gone[s] = 0
+		}
+	}
+	if before.Name != "" || q.Purged == (Purged{}) {
+		return
+	}
+	q.gone = [states]uint64{} // a replay that meets the queue after its tasks
+	for _, t := range c.tasks {
+		if t.queue == q && t.State.Waits() && q.purges(t) {
+			q.gone[t.State]++
+		}
+	}
+}
+
+// left are a queue's counts without what is gone.
+func (q *queue) left() (counts [states]uint64) {
+	for s, n := range q.counts {
+		counts[s] = n - q.gone[s]
+	}
+	return counts
 }
 
 // PurgeQueue cancels the tasks of a queue that wait, and forgets ended ones, in these states (bits; 0 is all
@@ -31,7 +78,7 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 	in &= waitingStates | finalStates
 	for s := range State(states) {
 		if in&(1<<s) != 0 {
-			tasks += q.counts[s]
+			tasks += q.counts[s] - q.gone[s]
 		}
 	}
 	if tasks > 0 {
@@ -44,7 +91,7 @@ func (c *Core) PurgeQueue(step *pure.Step, namespace, queueName string, in uint3
 func (c *Core) purge(step *pure.Step, q *queue, in uint32) {
 	more := false // than is covered already
 	for s, n := range q.counts {
-		more = more || n > 0 && in&(1<<s) != 0 && q.Purged[s] < *step.Counter
+		more = more || n > q.gone[s] && in&(1<<s) != 0
 	}
 	if more {
 		c.changeQueue(step, q, func(s *QueueState) { s.Purged.purge(in, *step.Counter) })
@@ -123,6 +170,7 @@ func (c *Core) purgeOne(step *pure.Step, t *task) {
 		c.cancel(step, t, -1)
 	case t.call != nil && !t.Acknowledged: // its client is still to hear of it
 	case t.awaited(): // others are being told of its end
+		t.early = true
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
 	default:
 		c.forgetTask(step, t)
@@ -142,7 +190,7 @@ func (c *Core) DeleteQueue(step *pure.Step, namespace, queueName string, force b
 			"tasks", q.unfinished())
 	}
 	c.changeQueue(step, q, func(s *QueueState) {
-		s.Deleting, s.Closed, s.Paused = true, true, false
+		s.Deleting, s.Closed, s.AtOnce, s.Paused = true, true, true, false
 		s.Purged.purge(waitingStates|finalStates, *step.Counter)
 	})
 	c.beginPurge(q)

@@ -70,3 +70,50 @@ func TestAPurgeOfScheduledTasksThatAreDue(t *testing.T) {
 		t.Errorf("it is %v, %v", b.core.tasks[s.ID].State, n)
 	}
 }
+
+// What is purged is in no queue's way from that moment on, although bulk work has not come to it.
+func TestWhatIsPurgedTakesNoRoom(t *testing.T) {
+	b := newBench(Config{StepRecordsMax: bulkMax})
+	if err := b.core.CreateQueue(b.step(), "n", "q", Settings{MaxSize: 100}); err != nil {
+		t.Fatal(err)
+	}
+	submit := func(waiter uint64) (waits bool) {
+		_, waits, err := b.core.Submit(b.step(), "n", "", NewTask{Queue: "q", Spec: Spec{Kind: "k"}}, waiter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waits
+	}
+	for range 100 {
+		submit(0)
+	}
+	if !submit(1) {
+		t.Error("the queue is full, and takes a task")
+	}
+	if n, err := b.core.PurgeQueue(b.step(), "n", "q", 0); n != 100 || err != nil {
+		t.Errorf("%d of 100 are purged, %v", n, err)
+	}
+	if n, err := b.core.PurgeQueue(b.step(), "n", "q", 0); n != 0 || err != nil {
+		t.Errorf("%d are purged a second time, %v", n, err)
+	}
+	if done, err := b.core.JoinQueue(b.step(), "n", "q", 2); !done || err != nil {
+		t.Errorf("the end of a queue that was purged is awaited: %v", err)
+	}
+	if err := b.core.UpdateQueue(b.step(), "n", "q", func(s *Settings) { s.Order = LIFO }); err != nil {
+		t.Error(err)
+	}
+	b.core.Work(b.step())
+	b.core.Work(b.step())
+	view, _ := b.core.Queue("n", "q")
+	if view.Counts[Ready] != 1 || view.Counts[Cancelled] > 50 || b.core.putters[1] != nil {
+		t.Errorf("the submission that waited is not in, or the purge is over: %v", view.Counts)
+	}
+	if submit(3) {
+		t.Error("what is purged makes a submission wait")
+	}
+	b.goOn()
+	view, _ = b.core.Queue("n", "q")
+	if err := b.core.Check(); err != nil || view.Counts[Ready] != 2 || view.Counts[Cancelled] != 100 {
+		t.Errorf("left are %v, %v", view.Counts, err)
+	}
+}

@@ -80,10 +80,6 @@ func (c *Core) asked(namespace, requestID string, n *NewTask) (Submitted, error)
 	return Submitted{ID: t.ID, Joined: joined}, nil
 }
 
-func requestMismatch(requestID string) *pure.Refusal {
-	return pure.Refuse(pure.RequestMismatch, "a request with this id had another body", "request_id", requestID)
-}
-
 // first tells whether nobody has waited for longer than a submission that waited.
 func (p *putter) first() bool {
 	_, key, ok := p.queue.putters.Min()
@@ -209,6 +205,10 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 			return false
 		}
 		c.unwait(p)
+		if q.Deleting && !p.cancelled { // another queue may have its name by now
+			c.refusePut(step, p, pure.Refuse(pure.QueueNotFound, "queue "+q.Name+" was deleted", "queue", q.Name))
+			continue
+		}
 		if p.call != nil {
 			c.admitToCall(step, p)
 			continue
@@ -223,6 +223,18 @@ func (c *Core) admit(step *pure.Step, q *queue) bool {
 			}
 		}
 		step.Tell(&Put{Waiter: p.id, Submitted: s, Err: err})
+	}
+}
+
+// refusePut refuses a submission that has waited.
+func (c *Core) refusePut(step *pure.Step, p *putter, refusal *pure.Refusal) {
+	switch {
+	case p.call == nil:
+		step.Tell(&Put{Waiter: p.id, Err: refusal})
+	case c.calls[p.call.ID] == p.call:
+		c.tellEnqueued(step, p.call, &p.task, refusal)
+		c.follow(p)
+		c.finishIfDue(step, p.call)
 	}
 }
 
@@ -344,6 +356,9 @@ func (q *queue) options(o *Options) *Options {
 	if o.Retention < 0 {
 		merged.Retention = d.Retention
 	}
+	if o.FailedRetention < 0 {
+		merged.FailedRetention = d.FailedRetention
+	}
 	return q.intern(&merged)
 }
 
@@ -423,6 +438,9 @@ func (o *Options) answers(asked *Options) bool {
 	}
 	if a.Retention < 0 {
 		a.Retention = o.Retention
+	}
+	if a.FailedRetention < 0 {
+		a.FailedRetention = o.FailedRetention
 	}
 	if o.Deadline == 0 {
 		a.Deadline = 0

@@ -33,6 +33,7 @@ func (c *Core) applyQueuePut(rec *QueuePut, seq uint64) {
 		q.space.tasks += q.total
 		q.space.queues++
 	}
+	c.recount(q, &before)
 	c.nameQueue(q)
 	if before.Order != q.Order { // of a new queue too: a replay may have met its tasks before
 		q.reorder()
@@ -197,9 +198,9 @@ func (c *Core) UpdateQueue(step *pure.Step, namespace, queueName string, with fu
 	switch {
 	case s.equal(&q.Settings):
 		return nil
-	case s.Order != q.Order && q.counts[Ready] > 0:
+	case s.Order != q.Order && q.counts[Ready] > q.gone[Ready]:
 		return pure.Refuse(pure.QueueNotEmpty, "the order can be changed while no task is ready",
-			"queue", q.Name, "tasks", q.counts[Ready])
+			"queue", q.Name, "tasks", q.counts[Ready]-q.gone[Ready])
 	}
 	c.changeQueue(step, q, func(state *QueueState) { state.Settings = s })
 	return nil
@@ -217,14 +218,15 @@ func (c *Core) PauseQueue(step *pure.Step, namespace, queueName string, paused b
 	return nil
 }
 
-// CloseQueue has a queue take no more tasks; immediate purges those that wait.
+// CloseQueue has a queue take no more tasks; immediate purges those that wait, and lets nobody wait for what
+// others hold.
 func (c *Core) CloseQueue(step *pure.Step, namespace, queueName string, immediate bool) error {
 	q, err := c.findQueue(step, namespace, queueName)
 	if err != nil {
 		return err
 	}
-	if !q.Closed {
-		c.changeQueue(step, q, func(s *QueueState) { s.Closed = true })
+	if !q.Closed || immediate && !q.AtOnce {
+		c.changeQueue(step, q, func(s *QueueState) { s.Closed, s.AtOnce = true, s.AtOnce || immediate })
 	}
 	if immediate {
 		c.purge(step, q, waitingStates)
@@ -239,7 +241,7 @@ func (c *Core) ReopenQueue(step *pure.Step, namespace, queueName string) error {
 		return err
 	}
 	if q.Closed {
-		c.changeQueue(step, q, func(s *QueueState) { s.Closed = false })
+		c.changeQueue(step, q, func(s *QueueState) { s.Closed, s.AtOnce = false, false })
 	}
 	return nil
 }

@@ -7,7 +7,9 @@ import (
 	"github.com/weftq/weft/pkg/session"
 )
 
-// Records say what happened. They assign; applying one increments nothing.
+// Records say what happened. They assign; applying one increments nothing. Since is a value of the
+// shard's counter where a task comes to a state that its queue is being purged of: a purge covers what came there before
+// it, and nothing else.
 type (
 	// QueuePut is a queue's whole state.
 	QueuePut struct{ State QueueState }
@@ -61,6 +63,7 @@ type (
 		Error   *Error
 		EndedAt pure.Wall
 		Worker  string
+		Since   uint64
 	}
 
 	// TaskUnblocked says that a task waits for one less. State and Next are what follows.
@@ -69,15 +72,20 @@ type (
 		Dependency uint64
 		State      State
 		Next       pure.Wall
+		Since      uint64
 	}
 
 	// TaskRevived makes a final task ready again, or blocked by others. It belongs to no call any more. Undue
-	// takes away a deadline that has passed.
+	// takes away a deadline that has passed. RequestID and With are of the request that asked for it, as the task's
+	// RetriedBy and RetriedWith.
 	TaskRevived struct {
-		ID    uint64
-		State State
-		Waits []uint64
-		Undue bool
+		ID        uint64
+		State     State
+		Waits     []uint64
+		Undue     bool
+		Since     uint64
+		RequestID string
+		With      uint64
 	}
 
 	// TaskJoined remembers a request that joined a task.
@@ -104,7 +112,7 @@ type (
 	TaskDetached struct{ ID uint64 }
 
 	// TaskReady makes a scheduled task ready.
-	TaskReady struct{ ID uint64 }
+	TaskReady struct{ ID, Since uint64 }
 
 	// TaskLosses assigns the poison guard's account.
 	TaskLosses struct {
@@ -120,11 +128,13 @@ type (
 		Expiring bool
 	}
 
-	// TaskFinished ends a task. The outcome's Attempts, Token and StartedAt are the task's.
+	// TaskFinished ends a task. The outcome's Attempts, Token and StartedAt are the task's, and not of the record, but
+	// for one that joined another and ends as that did.
 	TaskFinished struct {
 		ID      uint64
 		Tries   uint32
 		Outcome *Outcome
+		Since   uint64
 	}
 
 	// TaskDropped forgets a task.

@@ -38,7 +38,7 @@ func (c *Core) Reserve(step *pure.Step, r Reservation) error {
 	if q.waiting >= WaitersMax {
 		return pure.Refuse(pure.Overloaded, "too many reservations wait at the queue", "limit", WaitersMax)
 	}
-	if q.Closed && q.size() == 0 {
+	if q.spent() {
 		return closed(q)
 	}
 	kinds := sortedKinds(r.Kinds)
@@ -135,6 +135,17 @@ func (c *Core) HeldBy(id session.ID) []Assignment {
 	})
 	return out
 }
+
+// Holder returns the session that holds a task, the zero one if none does.
+func (c *Core) Holder(id uint64) session.ID {
+	if t := c.tasks[id]; t != nil && t.peer != nil {
+		return t.peer.id
+	}
+	return session.ID{}
+}
+
+// Knows tells whether a session holds something, or waits for something.
+func (c *Core) Knows(id session.ID) bool { return c.peers[id] != nil }
 
 // Attempts is how many attempts a session holds.
 func (c *Core) Attempts(id session.ID) int {

@@ -1,20 +1,27 @@
 package queue
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
 )
 
 // Retry makes final tasks ready again, all of them or none, and returns how many. A call's task belongs to none from
-// then on.
-func (c *Core) Retry(step *pure.Step, namespace string, ids []uint64) (tasks int, err error) {
+// then on. A request with an id is answered again, and changes nothing, while one of its tasks is known and no other
+// request has had that one tried again.
+func (c *Core) Retry(step *pure.Step, namespace, requestID string, ids []uint64) (tasks int, err error) {
 	type uniqueKey struct {
 		queue *queue
 		key   string
 	}
 	ids = slices.Compact(slices.Sorted(slices.Values(ids))) // what others are after comes before them
+	with := fingerprint(ids)
+	if done, err := c.retried(namespace, requestID, ids, with); done || err != nil {
+		return len(ids), err
+	}
 	keys := map[uniqueKey]uint64{}
 	bytes := int64(0)
 	for _, id := range ids {
@@ -39,9 +46,36 @@ func (c *Core) Retry(step *pure.Step, namespace string, ids []uint64) (tasks int
 		}
 	}
 	for _, id := range ids {
-		c.revive(step, c.tasks[id])
+		c.revive(step, c.tasks[id], requestID, with)
 	}
 	return len(ids), nil
+}
+
+// retried tells whether a request was made before: all of its tasks were tried again then.
+func (c *Core) retried(namespace, requestID string, ids []uint64, with uint64) (done bool, err error) {
+	if requestID == "" {
+		return false, nil
+	}
+	for _, id := range ids {
+		t, err := c.find(namespace, id)
+		switch {
+		case err != nil || t.RetriedBy != requestID:
+		case t.RetriedWith != with:
+			return false, requestMismatch(requestID)
+		default:
+			done = true
+		}
+	}
+	return done, nil
+}
+
+// fingerprint tells lists of ids apart.
+func fingerprint(ids []uint64) uint64 {
+	h := fnv.New64a()
+	for _, id := range ids {
+		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, id))
+	}
+	return h.Sum64()
 }
 
 func (c *Core) revivable(t *task) error {
@@ -90,14 +124,15 @@ func (c *Core) RetryQueue(step *pure.Step, namespace, queueName, kind string, af
 		if bytes += weight(&t.TaskState); bytes > retryBytesMax && tasks > 0 {
 			return tasks, id - 1, nil
 		}
-		c.revive(step, t)
+		c.revive(step, t, "", 0)
 		tasks++
 	}
 	return tasks, 0, nil
 }
 
-// revive has a final task begin anew. Its call keeps the outcome for a client that may not have it yet.
-func (c *Core) revive(step *pure.Step, t *task) {
+// revive has a final task begin anew, for a request of so many tasks. Its call keeps the outcome for a client that may
+// not have it yet.
+func (c *Core) revive(step *pure.Step, t *task, requestID string, with uint64) {
 	if !t.Acknowledged {
 		c.tellReleased(step, t)
 		if t.call != nil {
@@ -113,6 +148,10 @@ func (c *Core) revive(step *pure.Step, t *task) {
 			rec.State, rec.Waits = Blocked, append(rec.Waits, id)
 		}
 	}
+	if requestID != "" {
+		rec.RequestID, rec.With = requestID, with
+	}
+	rec.Since = t.queue.since(step, rec.State)
 	c.emit(step, rec)
 	c.tellUpdate(step, t)
 	if k != nil {
@@ -140,13 +179,14 @@ func (c *Core) applyRevived(rec *TaskRevived) {
 	t.with(func(x *Extra) {
 		x.Losses, x.Suspects, x.CancelGrace, x.Detached = 0, nil, 0, false
 		x.LastError, x.Waits = o.Error, rec.Waits
+		x.RetriedBy, x.RetriedWith = rec.RequestID, rec.With
 		if o.End != 0 {
 			x.History = remembered(t, &TaskRetried{End: o.End, Error: o.Error, EndedAt: o.FinishedAt, Worker: o.Worker})
 		}
 	})
 	t.Tries, t.Outcome, t.Acknowledged, t.Next = 0, nil, false, 0
 	c.account(t.queue, weight(&t.TaskState)-before, 0)
-	c.setState(t, rec.State)
+	c.setState(t, rec.State, rec.Since)
 	c.enter(t)
 	c.depend(t)
 }

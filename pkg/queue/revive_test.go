@@ -112,7 +112,7 @@ func TestRetryIsOfAllOrNone(t *testing.T) {
 	} {
 		b := newBench(Config{})
 		ids := cancelled(t, b, c.n, c.key, c.bytes)
-		_, err := b.core.Retry(b.step(), "n", ids)
+		_, err := b.core.Retry(b.step(), "n", "", ids)
 		refusal, _ := errors.AsType[*pure.Refusal](err)
 		if refusal == nil || refusal.Reason != c.reason {
 			t.Errorf("%s: %v, want %s", name, refusal, c.reason)
@@ -122,7 +122,7 @@ func TestRetryIsOfAllOrNone(t *testing.T) {
 				t.Errorf("%s: task %d is %v", name, id, s)
 			}
 		}
-		if n, err := b.core.Retry(b.step(), "n", []uint64{ids[0], ids[0]}); err != nil || n != 1 || b.core.tasks[ids[0]].State != Ready {
+		if n, err := b.core.Retry(b.step(), "n", "", []uint64{ids[0], ids[0]}); err != nil || n != 1 || b.core.tasks[ids[0]].State != Ready {
 			t.Errorf("%s: one of them, named twice: %v, it is %v", name, err, b.core.tasks[ids[0]].State)
 		}
 	}
@@ -139,7 +139,7 @@ func TestARequestIsRepeatedAfterARetry(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.core.Advance(b.step())
-	if _, err := b.core.Retry(b.step(), "n", []uint64{made.ID}); err != nil {
+	if _, err := b.core.Retry(b.step(), "n", "", []uint64{made.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if again, _, err := b.core.Submit(b.step(), "n", "r", n, 0); err != nil || again.ID != made.ID {

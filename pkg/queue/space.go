@@ -28,6 +28,7 @@ type space struct {
 // Limits bound what is kept; 0 is without limit.
 type Limits struct {
 	Bytes          int64 // of all tasks
+	Tasks          int
 	NamespaceBytes int64 // of one namespace's
 	NamespaceTasks int
 }
@@ -152,6 +153,8 @@ func (c *Core) overLimit(s *space, bytes int64, tasks int) *pure.Refusal {
 	switch {
 	case l.Bytes > 0 && c.bytes+c.waitedBytes+bytes > l.Bytes:
 		return pure.Refuse(pure.StateFull, "the broker holds as many bytes of tasks as it may", "limit", l.Bytes)
+	case l.Tasks > 0 && len(c.tasks)+tasks > l.Tasks:
+		return pure.Refuse(pure.StateFull, "the broker holds as many tasks as it may", "limit", l.Tasks)
 	case l.NamespaceBytes > 0 && s.bytes+s.waited+bytes > l.NamespaceBytes:
 		return pure.Refuse(pure.StateFull, "namespace "+s.name+" holds as many bytes of tasks as it may",
 			"limit", l.NamespaceBytes, "namespace", s.name)

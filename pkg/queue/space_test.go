@@ -1,8 +1,11 @@
 package queue
 
 import (
+	"errors"
+	"reflect"
 	"testing"
 
+	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
 )
 
@@ -108,6 +111,42 @@ func TestTheOldestEndedTasksOfAllMakeRoom(t *testing.T) {
 	b.core.account(large, -by-1000, 0)
 	if b.core.spaces["a"].retained.Len() == 5 || b.core.spaces["j"].retained.Len() != 5 {
 		t.Errorf("%d and %d of 5 are left", b.core.spaces["a"].retained.Len(), b.core.spaces["j"].retained.Len())
+	}
+	if err := b.core.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The tasks of all namespaces together are bounded, and the ended ones of a namespace make room for its others.
+func TestTheTasksOfAllAreBounded(t *testing.T) {
+	b := newBench(Config{Limits: Limits{Tasks: 10, NamespaceTasks: 8}})
+	submit := func(namespace string) error {
+		_, _, err := b.core.Submit(b.step(), namespace, "", NewTask{Spec: Spec{Kind: "k"}}, 0)
+		return err
+	}
+	full := func(err error, limit int) {
+		t.Helper()
+		r, _ := errors.AsType[*pure.Refusal](err)
+		if want := pure.Refuse(pure.StateFull, "the broker holds as many tasks as it may", "limit", limit); !reflect.DeepEqual(r, want) {
+			t.Errorf("%v, want %v", r, want)
+		}
+	}
+	b.ended(t, "n", 3)
+	for range 7 {
+		if err := submit("m"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full(submit("m"), 10)
+	full(submit("another"), 10)
+	for range 3 {
+		if err := submit("n"); err != nil {
+			t.Errorf("the ended tasks of the namespace make no room: %v", err)
+		}
+	}
+	full(submit("n"), 10)
+	if n := len(b.core.tasks); n != 10 {
+		t.Errorf("%d tasks are kept", n)
 	}
 	if err := b.core.Check(); err != nil {
 		t.Error(err)

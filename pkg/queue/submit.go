@@ -200,7 +200,7 @@ func (o *Options) equal(p *Options) bool {
 	return slices.Equal(o.Labels, p.Labels) && slices.Equal(o.WorkerLabels, p.WorkerLabels) && slices.Equal(o.After, p.After) &&
 		o.Timeout == p.Timeout && o.Grace == p.Grace && o.AttemptsMax == p.AttemptsMax &&
 		o.InitialBackoff == p.InitialBackoff && o.Multiplier == p.Multiplier && o.BackoffMax == p.BackoffMax &&
-		o.Jitter == p.Jitter && o.Retention == p.Retention && o.Daemon == p.Daemon &&
+		o.Jitter == p.Jitter && o.Retention == p.Retention && o.FailedRetention == p.FailedRetention && o.Daemon == p.Daemon &&
 		o.FailOnWorkerLost == p.FailOnWorkerLost && o.Priority == p.Priority && o.Deadline == p.Deadline &&
 		o.UniqueKey == p.UniqueKey && o.FairnessKey == p.FairnessKey && o.Exclusive == p.Exclusive &&
 		o.RunOnFailure == p.RunOnFailure

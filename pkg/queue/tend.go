@@ -26,11 +26,11 @@ func (c *Core) tend(step *pure.Step, q *queue) bool {
 	if q.unfinished() == 0 {
 		for _, waiter := range q.joiners {
 			delete(c.joiners, waiter)
-			step.Tell(&QueueJoined{Waiter: waiter, Queue: QueueView{q.QueueState, q.counts}})
+			step.Tell(&QueueJoined{Waiter: waiter, Queue: QueueView{q.QueueState, q.left()}})
 		}
 		q.joiners = nil
 	}
-	if q.Closed && q.size() == 0 && q.waiting > 0 && !c.refuseWaiters(step, q) {
+	if q.spent() && q.waiting > 0 && !c.refuseWaiters(step, q) {
 		return false
 	}
 	if q.Deleting && q.unfinished() == 0 && q.tasks() == 0 && c.queues[q.ID] == q {
@@ -50,7 +50,7 @@ func (q *queue) tasks() (n uint64) {
 	return n
 }
 
-// refuseWaiters tells the reservations at a closed queue that nothing will come, and tells whether it came to the
+// refuseWaiters tells the reservations at a spent queue that nothing will come, and tells whether it came to the
 // end.
 func (c *Core) refuseWaiters(step *pure.Step, q *queue) bool {
 	for _, p := range slices.Clone(q.inOrder) {
@@ -98,5 +98,5 @@ func (c *Core) ForgetJoin(waiter uint64) (view QueueView, waited bool, err error
 	if c.queueNames[name{q.Namespace, q.Name}] != q {
 		return QueueView{}, true, noQueue(q.Namespace, q.Name)
 	}
-	return QueueView{q.QueueState, q.counts}, true, nil
+	return QueueView{q.QueueState, q.left()}, true, nil
 }

@@ -58,12 +58,16 @@ func (c *Core) wallDue(step *pure.Step, t *task) {
 	case t.State == Scheduled && t.queue.purges(t): // which may say nothing of ready ones
 		c.purgeOne(step, t)
 	case t.State == Scheduled:
-		c.emit(step, &TaskReady{ID: t.ID})
+		c.emit(step, &TaskReady{ID: t.ID, Since: t.queue.since(step, Ready)})
 		c.tellUpdate(step, t)
 	case t.call != nil && !t.call.Session.IsZero() && !t.Acknowledged:
 		// Its client lives and will take it: a slow reader loses nothing, nor does one that is coming back.
 		step.Look()
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(RetentionUnacknowledged)), B: t.ID})
+	case t.taken() && step.Lease < c.began.Add(RetentionTaken):
+		// The broker was away, and with it whoever ended the task: a repetition is still to be answered alike.
+		step.Look()
+		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Duration(c.began.Add(RetentionTaken) - step.Lease))), B: t.ID})
 	case t.awaited(): // others are being told of its end
 		step.Look()
 		c.wall.Set(t, pure.Key{A: int64(step.Wall.Add(time.Second)), B: t.ID})
@@ -89,6 +93,7 @@ func (c *Core) leaseDue(step *pure.Step, t *task) {
 // attempt has its whole time again from now. ttl returns a living session's TTL and whether it is one of
 // a worker, whose stream is awaited.
 func (c *Core) Serve(now pure.Lease, ttl func(session.ID) (d time.Duration, worker, alive bool)) {
+	c.began = now
 	for t := c.taskAges.Oldest(); t != nil; t = c.taskAges.Next(t) {
 		c.remember(t)
 		if t.State.Final() {

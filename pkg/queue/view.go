@@ -158,7 +158,7 @@ func (c *Core) Queue(namespace, queueName string) (QueueView, error) {
 	q := c.queueNames[name{namespace, queueName}]
 	switch {
 	case q != nil:
-		return QueueView{q.QueueState, q.counts}, nil
+		return QueueView{q.QueueState, q.left()}, nil
 	case queueName == DefaultQueue:
 		return QueueView{QueueState: QueueState{
 			Namespace: namespace, Name: DefaultQueue, Settings: Settings{Order: ByPriority},
@@ -181,7 +181,7 @@ func (c *Core) Queues(namespace, after string, n int) ([]QueueView, bool) {
 		if len(out) == n {
 			return out, true
 		}
-		out = append(out, QueueView{q.QueueState, q.counts})
+		out = append(out, QueueView{q.QueueState, q.left()})
 	}
 	return out, false
 }

@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/weftq/weft/internal/pure"
@@ -152,5 +154,88 @@ func TestBytesThatWaitCountForTheCall(t *testing.T) {
 	_, refused := b.enqueue(tasks...)
 	if len(refused) == 0 {
 		t.Errorf("%d MiB of one call wait, and %d are the most", b.core.waitedBytes>>20, CallBytesMax>>20)
+	}
+}
+
+// What waits for room in a queue that is deleted is refused, and does not go into another one that has its name by
+// then.
+func TestWhatWaitsAtADeletedQueueIsRefused(t *testing.T) {
+	b := newBench(Config{StepRecordsMax: bulkMax})
+	b.newQueue(t, Settings{MaxSize: 1})
+	b.putInQ(t)
+	const waiting = 50
+	for i := range uint64(waiting) {
+		_, waits, err := b.core.Submit(b.step(), "n", fmt.Sprint("r", i), NewTask{Queue: "q", Spec: Spec{Kind: "k"}}, i+1)
+		if !waits || err != nil {
+			t.Fatalf("it does not wait: %v", err)
+		}
+	}
+	tasks := newTasks(0, waiting, 1, 0)
+	for i := range tasks {
+		tasks[i].Queue = "q"
+	}
+	b.enqueue(tasks...)
+	for range 100 { // somebody else's bulk work, which comes first
+		_, _ = submitOne(b)
+	}
+	_, _ = b.core.PurgeQueue(b.step(), "n", "", 0)
+	if err := b.core.DeleteQueue(b.step(), "n", "q", true); err != nil {
+		t.Fatal(err)
+	}
+	b.newQueue(t, Settings{})
+	refused := 0
+	for _, e := range b.drainWork() {
+		var err error
+		switch e := e.(type) {
+		case *Put:
+			err = e.Err
+		case *Rejected:
+			err = e.Reason
+		default:
+			continue
+		}
+		if r, _ := errors.AsType[*pure.Refusal](err); r == nil || r.Reason != pure.QueueNotFound || r.Message != "queue q was deleted" {
+			t.Errorf("%T: %v", e, err)
+		}
+		refused++
+	}
+	view, err := b.core.Queue("n", "q")
+	if err != nil || view.Unfinished() > 0 || refused != 2*waiting || len(b.core.calls[b.call].waiting) > 0 {
+		t.Errorf("%d of %d are refused, %v are in the new queue, %v", refused, 2*waiting, view.Counts, err)
+	}
+	if err := b.core.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A task that joined another ends as that one did, by the same attempt.
+func TestTheOutcomeOfAJoinedTaskHasTheAttempt(t *testing.T) {
+	b := newBench(Config{})
+	b.enqueue(newTasks(0, 1, 1, 0)...)
+	o := *DefaultOptions
+	o.UniqueKey = "u"
+	leader, _, err := b.core.Submit(b.step(), "n", "", NewTask{Spec: Spec{Kind: "u", Options: &o}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.enqueue(NewTask{Index: 1, Spec: Spec{Kind: "u", Options: &o}})
+	id := session.ID{9}
+	if err := b.core.Reserve(b.step(), Reservation{Waiter: 5, Namespace: "n", Kinds: []string{"u"}, TasksMax: 1, Session: id}); err != nil {
+		t.Fatal(err)
+	}
+	a := b.core.HeldBy(id)[0]
+	b.core.Report(b.step(), id, []Report{{ID: a.ID, Token: a.Token, End: EndSucceeded}})
+	var told *Outcome
+	for _, e := range b.drainWork() {
+		if e, ok := e.(*Finished); ok && e.Index == 1 {
+			told = e.Outcome
+		}
+	}
+	want := b.core.tasks[leader.ID].Outcome
+	if told == nil || told.Token != a.Token || told.Attempts != 1 || told.StartedAt != want.StartedAt || want.StartedAt == 0 {
+		t.Errorf("told is %+v, want %+v", told, want)
+	}
+	if s := b.core.calls[b.call].byIndex[1]; s.Token != a.Token || s.Attempts != 1 || s.StartedAt != want.StartedAt {
+		t.Errorf("the task is %+v", s.TaskState)
 	}
 }

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"fmt"
 	"reflect"
 	"time"
 
@@ -23,18 +24,42 @@ func (c *Core) Create(step *pure.Step, namespace, scheduleName string, d Definit
 		}
 		return s, nil
 	}
-	if c.counts[namespace] >= SchedulesMax {
-		return nil, pure.Refuse(pure.StateFull, "the namespace has as many schedules as it may", "limit", SchedulesMax)
+	if own := c.spaces[namespace]; own != nil && own.schedules >= SchedulesMax {
+		return nil, pure.Refuse(pure.StateFull, fmt.Sprintf("schedule: namespace %s has as many schedules as it may: %d", namespace, SchedulesMax),
+			"field", "schedule", "limit", SchedulesMax, "namespace", namespace)
 	}
 	st := State{
-		ID: step.Next(), Namespace: namespace, Name: scheduleName, Definition: d, Paused: paused,
+		Namespace: namespace, Name: scheduleName, Definition: d, Paused: paused,
 		CreatedAt: step.Wall, UpdatedAt: step.Wall,
 	}
 	if err := c.wind(&st, step.Wall); err != nil {
 		return nil, err
 	}
+	if err := c.room(&st, 0); err != nil {
+		return nil, err
+	}
+	st.ID = step.Next()
 	c.emit(step, &Put{State: st})
 	return c.byID[st.ID], nil
+}
+
+// room refuses a schedule that is larger than it was where there is no room for that.
+func (c *Core) room(st *State, before int64) error {
+	more := weight(st) - before
+	if more <= 0 {
+		return nil
+	}
+	if own := c.spaces[st.Namespace]; own != nil && own.bytes+more > c.cfg.NamespaceBytes || more > c.cfg.NamespaceBytes {
+		return pure.Refuse(pure.StateFull,
+			fmt.Sprintf("schedule.task: the schedules of namespace %s are at most %d bytes together", st.Namespace, c.cfg.NamespaceBytes),
+			"field", "schedule.task", "limit", c.cfg.NamespaceBytes, "namespace", st.Namespace)
+	}
+	if c.cfg.Room != nil {
+		if refusal := c.cfg.Room(more); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
 }
 
 // Change is what an update sets; nil leaves a thing as it is.
@@ -75,6 +100,9 @@ func (c *Core) Update(step *pure.Step, namespace, scheduleName string, change *C
 		if err := c.wind(&st, step.Wall); err != nil {
 			return nil, err
 		}
+	}
+	if err := c.room(&st, s.weight); err != nil {
+		return nil, err
 	}
 	st.UpdatedAt = step.Wall
 	c.emit(step, &Put{State: st})

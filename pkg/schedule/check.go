@@ -35,12 +35,13 @@ func (c *Core) Check() error {
 	if !slices.IsSortedFunc(c.sorted, func(a, b *Schedule) int { return compareNames(a, name{b.Namespace, b.Name}) }) {
 		return fmt.Errorf("the schedules are not in the order of their names")
 	}
-	total := 0
-	for _, n := range c.counts {
-		total += n
+	total := space{}
+	for _, own := range c.spaces {
+		total.schedules += own.schedules
+		total.bytes += own.bytes
 	}
-	if total != aged {
-		return fmt.Errorf("%d schedules, %d by namespace", aged, total)
+	if want := (space{aged, bytes}); total != want {
+		return fmt.Errorf("the schedules are %+v, by namespace they are %+v", want, total)
 	}
 	return c.due.Check()
 }

@@ -16,7 +16,7 @@ type Core struct {
 	byID   map[uint64]*Schedule
 	byName map[name]*Schedule
 	sorted []*Schedule // by namespace and name
-	counts map[string]int
+	spaces map[string]*space
 	due    pure.Heap[*Schedule]
 	ages   pure.Ages[Schedule]
 	bytes  int64
@@ -25,11 +25,21 @@ type Core struct {
 	Strangers int
 }
 
+// space is what a namespace has.
+type space struct {
+	schedules int
+	bytes     int64
+}
+
 // Config is what a core is told at its making.
 type Config struct {
 	// Next is the first time of a cron line in a zone that is after a moment, and false if there is none. It is
 	// never asked by a replay.
 	Next func(cron, zone string, after pure.Wall) (pure.Wall, bool)
+	// Room refuses so many bytes more; nil never does. It is never asked by a replay.
+	Room func(bytes int64) *pure.Refusal
+	// NamespaceBytes bounds the schedules of a namespace; 0, or more, is BytesMax.
+	NamespaceBytes int64
 }
 
 // New returns a core without schedules.
@@ -37,11 +47,14 @@ func New(cfg Config) *Core {
 	if cfg.Next == nil {
 		cfg.Next = func(string, string, pure.Wall) (pure.Wall, bool) { return 0, false }
 	}
+	if cfg.NamespaceBytes == 0 || cfg.NamespaceBytes > BytesMax {
+		cfg.NamespaceBytes = BytesMax
+	}
 	return &Core{
 		cfg:    cfg,
 		byID:   map[uint64]*Schedule{},
 		byName: map[name]*Schedule{},
-		counts: map[string]int{},
+		spaces: map[string]*space{},
 		due:    pure.NewHeap(func(s *Schedule) *int32 { return &s.place }),
 		ages:   pure.NewAges(func(s *Schedule) *pure.Age[Schedule] { return &s.age }),
 	}
@@ -132,14 +145,18 @@ func (c *Core) applyPut(rec *Put, seq uint64) {
 		s = &Schedule{State: rec.State}
 		key := name{s.Namespace, s.Name}
 		c.byID[s.ID], c.byName[key] = s, s
-		c.counts[s.Namespace]++
+		if c.spaces[s.Namespace] == nil {
+			c.spaces[s.Namespace] = &space{}
+		}
+		c.spaces[s.Namespace].schedules++
 		at, _ := slices.BinarySearchFunc(c.sorted, key, compareNames)
 		c.sorted = slices.Insert(c.sorted, at, s)
 	}
 	s.State = rec.State
-	c.bytes -= s.weight
+	before := s.weight
 	s.weight = weight(&s.State)
-	c.bytes += s.weight
+	c.bytes += s.weight - before
+	c.spaces[s.Namespace].bytes += s.weight - before
 	c.placeDue(s)
 	c.ages.Touch(s, seq)
 }
@@ -152,8 +169,10 @@ func (c *Core) applyDropped(rec *Dropped) {
 	key := name{s.Namespace, s.Name}
 	delete(c.byID, s.ID)
 	delete(c.byName, key)
-	if c.counts[s.Namespace]--; c.counts[s.Namespace] == 0 {
-		delete(c.counts, s.Namespace)
+	own := c.spaces[s.Namespace]
+	own.bytes -= s.weight
+	if own.schedules--; own.schedules == 0 {
+		delete(c.spaces, s.Namespace)
 	}
 	if at, found := slices.BinarySearchFunc(c.sorted, key, compareNames); found {
 		c.sorted = slices.Delete(c.sorted, at, at+1)
@@ -174,7 +193,7 @@ func (c *Core) placeDue(s *Schedule) {
 
 // weight is a schedule's share of the journal and the state, in bytes.
 func weight(s *State) int64 {
-	w := 256 + len(s.Name) + len(s.Cron) + len(s.Zone) + len(s.Task.Spec.Payload.Data) + len(s.Task.Spec.Kind)
+	w := 256 + len(s.Name) + len(s.Cron) + len(s.Zone) + len(s.Task.Queue) + len(s.Task.Spec.Payload.Data) + len(s.Task.Spec.Kind)
 	if o := s.Task.Spec.Options; o != nil {
 		w += len(o.UniqueKey) + len(o.FairnessKey)
 		for _, labels := range [][]string{o.Labels, o.WorkerLabels} {

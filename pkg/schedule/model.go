@@ -39,6 +39,7 @@ const (
 // Limits.
 const (
 	SchedulesMax = 10_000      // of a namespace
+	BytesMax     = 64 << 20    // of a namespace's schedules, about as encoded
 	BehindMax    = 1000        // runs that CatchUpAll makes up in a row
 	LateMax      = time.Minute // that a run of CatchUpSkip may be late
 	WindowMax    = 366 * 24 * time.Hour

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,7 +138,7 @@ func TestDefinitionsAreCompared(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Task.Spec.Payload.Data = nil
-	d.Task.Spec.Options = &queue.Options{Grace: queue.GraceDefault, Retention: -1}
+	d.Task.Spec.Options = &queue.Options{Grace: queue.GraceDefault, Retention: -1, FailedRetention: -1}
 	if again, err := b.Create(b.at(2), "n", "s", d, true); again != first || err != nil || again.Paused {
 		t.Errorf("an equal one: %v, %v", again, err)
 	}
@@ -197,7 +198,8 @@ func TestANamespaceIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.Create(b.at(0), "n", "more", definition("10", CatchUpSkip), true); !refusedAs(err, pure.StateFull) {
+	_, err := b.Create(b.at(0), "n", "more", definition("10", CatchUpSkip), true)
+	if r, _ := errors.AsType[*pure.Refusal](err); r == nil || r.Reason != pure.StateFull || !slices.Equal(r.Meta, []string{"limit", fmt.Sprint(SchedulesMax)}) {
 		t.Errorf("one more: %v", err)
 	}
 	if _, err := b.Create(b.at(0), "m", "more", definition("10", CatchUpSkip), true); err != nil {
@@ -208,6 +210,57 @@ func TestANamespaceIsBounded(t *testing.T) {
 	}
 	if _, err := b.Create(b.at(0), "n", "more", definition("10", CatchUpSkip), true); err != nil {
 		t.Errorf("after one went: %v", err)
+	}
+}
+
+func TestANamespacesBytesAreBounded(t *testing.T) {
+	b := newBench()
+	const large = 1 << 20
+	of := func(bytes int) Definition {
+		d := definition("10", CatchUpSkip)
+		d.Task.Spec.Payload = queue.Payload{Encoding: 1, Data: make([]byte, bytes)}
+		return d
+	}
+	full := func(err error) {
+		t.Helper()
+		r, _ := errors.AsType[*pure.Refusal](err)
+		if r == nil || r.Reason != pure.StateFull || !strings.HasPrefix(r.Message, "schedule.task: ") || !strings.Contains(r.Message, "67108864") {
+			t.Errorf("a schedule too much: %v", err)
+		}
+	}
+	names := 0
+	for ; names < BytesMax/large-1; names++ {
+		if _, err := b.Create(b.at(0), "n", fmt.Sprint(names), of(large), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := b.Create(b.at(0), "n", "more", of(large), true)
+	full(err)
+	if _, err := b.Create(b.at(0), "n", "small", of(1), true); err != nil {
+		t.Errorf("a small one: %v", err)
+	}
+	task := of(large).Task
+	counter, bytes := b.counter, b.Bytes()
+	_, err = b.Update(b.at(0), "n", "small", &Change{Task: &task})
+	full(err)
+	if b.counter != counter || b.Bytes() != bytes {
+		t.Error("what is refused changes something")
+	}
+	if _, err := b.Create(b.at(0), "m", "more", of(large), true); err != nil {
+		t.Errorf("elsewhere: %v", err)
+	}
+	line := "20"
+	if _, err := b.Update(b.at(0), "n", "0", &Change{Cron: &line}); err != nil {
+		t.Errorf("one that does not grow: %v", err)
+	}
+	if err := b.Drop(b.at(0), "n", "0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Update(b.at(0), "n", "small", &Change{Task: &task}); err != nil {
+		t.Errorf("after one went: %v", err)
+	}
+	if err := b.Check(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -17,10 +17,6 @@ import (
 	"github.com/weftq/weft/pkg/task"
 )
 
-// benchRetention keeps the outcomes of a benchmark short: they are memory, and a repeated request within it is
-// still known.
-const benchRetention = 5 * time.Second
-
 // queueBench is `bench queue`: clients that put a task into a queue, get one and complete it.
 type queueBench struct {
 	duration   time.Duration
@@ -114,7 +110,7 @@ func (f *queueBench) run(ctx context.Context, app *cli.App) error {
 	}
 	defer func() { _ = c.Close() }()
 	q := c.Queue("bench-" + rand.Text())
-	if err := q.Create(ctx, client.Defaults(client.TaskDefaults{Retention: benchRetention})); err != nil {
+	if err := q.Create(ctx); err != nil {
 		return err
 	}
 	before := procs.OwnCPUTime()

@@ -51,7 +51,8 @@ const (
 	ErrorReason_ERROR_REASON_LEASE_LOST ErrorReason = 8
 	// [RESOURCE_EXHAUSTED] The call has too much that is not acknowledged; metadata: limit.
 	ErrorReason_ERROR_REASON_CALL_WINDOW_FULL ErrorReason = 9
-	// [RESOURCE_EXHAUSTED] The broker's state is at its limit; metadata: limit.
+	// [RESOURCE_EXHAUSTED] The broker's state is at its limit; metadata: limit, namespace if the limit is one of a
+	// namespace, field if one field of the request is what does not fit.
 	ErrorReason_ERROR_REASON_STATE_FULL ErrorReason = 10
 	// [RESOURCE_EXHAUSTED] The broker's disk is nearly full; what frees space still works.
 	ErrorReason_ERROR_REASON_DISK_LOW ErrorReason = 11
@@ -62,7 +63,8 @@ const (
 	ErrorReason_ERROR_REASON_TERM_ENDED ErrorReason = 13
 	// [RESOURCE_EXHAUSTED] The stream did not read what was sent to it; reconnect and resume.
 	ErrorReason_ERROR_REASON_SLOW_STREAM ErrorReason = 14
-	// [INVALID_ARGUMENT] A frame that does not fit the stream's protocol; metadata: field.
+	// [INVALID_ARGUMENT] A frame that does not fit the stream's protocol, or a first one that does not come; metadata: field,
+	// rule.
 	ErrorReason_ERROR_REASON_BAD_FRAME ErrorReason = 15
 	// [ABORTED] Another stream took over this session or call, or another request with the same id this one.
 	ErrorReason_ERROR_REASON_SUPERSEDED ErrorReason = 16
@@ -82,7 +84,7 @@ const (
 	ErrorReason_ERROR_REASON_CALL_SPARSE ErrorReason = 22
 	// [RESOURCE_EXHAUSTED] As many tasks wait in the queue as may; metadata: queue, limit.
 	ErrorReason_ERROR_REASON_QUEUE_FULL ErrorReason = 23
-	// [FAILED_PRECONDITION] The queue takes no more tasks, or has none left to hand out; metadata: queue.
+	// [FAILED_PRECONDITION] The queue takes no more tasks, or none is left that it could hand out; metadata: queue.
 	ErrorReason_ERROR_REASON_QUEUE_CLOSED ErrorReason = 24
 	// [FAILED_PRECONDITION] The queue has tasks that have not ended, or that are ready; metadata: queue, tasks.
 	ErrorReason_ERROR_REASON_QUEUE_NOT_EMPTY ErrorReason = 25

@@ -110,7 +110,10 @@ type Queue struct {
 	// No more tasks are taken; set by CloseQueue and ReopenQueue.
 	Closed bool `protobuf:"varint,11,opt,name=closed,proto3" json:"closed,omitempty"`
 	// Tasks that have not ended; set by the broker.
-	Unfinished    uint64 `protobuf:"varint,12,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
+	Unfinished uint64 `protobuf:"varint,12,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
+	// It was closed with `immediate`: reservations do not wait for tasks that are held. Set by CloseQueue and
+	// ReopenQueue.
+	ClosedAtOnce  bool `protobuf:"varint,13,opt,name=closed_at_once,json=closedAtOnce,proto3" json:"closed_at_once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,6 +232,13 @@ func (x *Queue) GetUnfinished() uint64 {
 	return 0
 }
 
+func (x *Queue) GetClosedAtOnce() bool {
+	if x != nil {
+		return x.ClosedAtOnce
+	}
+	return false
+}
+
 // RateLimit is a token bucket: it fills at a rate, and each attempt takes one out.
 type RateLimit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -292,9 +302,11 @@ type TaskDefaults struct {
 	// As in TaskSpec.
 	Retry *RetryPolicy `protobuf:"bytes,2,opt,name=retry,proto3" json:"retry,omitempty"`
 	// As in TaskSpec.
-	Retention     *durationpb.Duration `protobuf:"bytes,3,opt,name=retention,proto3" json:"retention,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Retention *durationpb.Duration `protobuf:"bytes,3,opt,name=retention,proto3" json:"retention,omitempty"`
+	// As in TaskSpec.
+	FailedRetention *durationpb.Duration `protobuf:"bytes,4,opt,name=failed_retention,json=failedRetention,proto3" json:"failed_retention,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *TaskDefaults) Reset() {
@@ -344,6 +356,13 @@ func (x *TaskDefaults) GetRetry() *RetryPolicy {
 func (x *TaskDefaults) GetRetention() *durationpb.Duration {
 	if x != nil {
 		return x.Retention
+	}
+	return nil
+}
+
+func (x *TaskDefaults) GetFailedRetention() *durationpb.Duration {
+	if x != nil {
+		return x.FailedRetention
 	}
 	return nil
 }
@@ -1107,7 +1126,7 @@ type CloseQueueRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Empty is "default".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Cancel the tasks that wait.
+	// Cancel the tasks that wait, and refuse reservations also while tasks are held, which end as they do.
 	Immediate     bool `protobuf:"varint,3,opt,name=immediate,proto3" json:"immediate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1379,7 +1398,7 @@ func (x *PurgeQueueRequest) GetStates() []TaskState {
 // PurgeQueueResponse counts.
 type PurgeQueueResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tasks that were in these states.
+	// Tasks that were in these states and not purged already.
 	Tasks         uint64 `protobuf:"varint,1,opt,name=tasks,proto3" json:"tasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1747,7 +1766,7 @@ var File_weft_v1_queue_service_proto protoreflect.FileDescriptor
 
 const file_weft_v1_queue_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1bweft/v1/queue_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12weft/v1/task.proto\"\xfb\x03\n" +
+	"\x1bweft/v1/queue_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12weft/v1/task.proto\"\xa1\x04\n" +
 	"\x05Queue\x123\n" +
 	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$R\x04name\x129\n" +
 	"\n" +
@@ -1766,15 +1785,17 @@ const file_weft_v1_queue_service_proto_rawDesc = "" +
 	"\x06closed\x18\v \x01(\bR\x06closed\x12\x1e\n" +
 	"\n" +
 	"unfinished\x18\f \x01(\x04R\n" +
-	"unfinished\"f\n" +
+	"unfinished\x12$\n" +
+	"\x0eclosed_at_once\x18\r \x01(\bR\fclosedAtOnce\"f\n" +
 	"\tRateLimit\x128\n" +
 	"\n" +
 	"per_second\x18\x01 \x01(\x01B\x19\xbaH\x16\x12\x14@\x01\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00R\tperSecond\x12\x1f\n" +
-	"\x05burst\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=R\x05burst\"\xca\x01\n" +
+	"\x05burst\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=R\x05burst\"\xa1\x02\n" +
 	"\fTaskDefaults\x12D\n" +
 	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\atimeout\x12*\n" +
 	"\x05retry\x18\x02 \x01(\v2\x14.weft.v1.RetryPolicyR\x05retry\x12H\n" +
-	"\tretention\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\tretention\"\x83\x02\n" +
+	"\tretention\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\tretention\x12U\n" +
+	"\x10failed_retention\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\x0ffailedRetention\"\x83\x02\n" +
 	"\vQueueCounts\x12\x1c\n" +
 	"\tscheduled\x18\x01 \x01(\x04R\tscheduled\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
@@ -1940,50 +1961,51 @@ var file_weft_v1_queue_service_proto_depIdxs = []int32{
 	30, // 5: weft.v1.TaskDefaults.timeout:type_name -> google.protobuf.Duration
 	31, // 6: weft.v1.TaskDefaults.retry:type_name -> weft.v1.RetryPolicy
 	30, // 7: weft.v1.TaskDefaults.retention:type_name -> google.protobuf.Duration
-	1,  // 8: weft.v1.CreateQueueRequest.queue:type_name -> weft.v1.Queue
-	1,  // 9: weft.v1.CreateQueueResponse.queue:type_name -> weft.v1.Queue
-	1,  // 10: weft.v1.GetQueueResponse.queue:type_name -> weft.v1.Queue
-	1,  // 11: weft.v1.ListQueuesResponse.queues:type_name -> weft.v1.Queue
-	1,  // 12: weft.v1.UpdateQueueRequest.queue:type_name -> weft.v1.Queue
-	32, // 13: weft.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 14: weft.v1.UpdateQueueResponse.queue:type_name -> weft.v1.Queue
-	1,  // 15: weft.v1.PauseQueueResponse.queue:type_name -> weft.v1.Queue
-	1,  // 16: weft.v1.ResumeQueueResponse.queue:type_name -> weft.v1.Queue
-	1,  // 17: weft.v1.CloseQueueResponse.queue:type_name -> weft.v1.Queue
-	1,  // 18: weft.v1.ReopenQueueResponse.queue:type_name -> weft.v1.Queue
-	33, // 19: weft.v1.PurgeQueueRequest.states:type_name -> weft.v1.TaskState
-	30, // 20: weft.v1.JoinQueueRequest.wait:type_name -> google.protobuf.Duration
-	1,  // 21: weft.v1.JoinQueueResponse.queue:type_name -> weft.v1.Queue
-	34, // 22: weft.v1.PeekQueueResponse.tasks:type_name -> weft.v1.Task
-	5,  // 23: weft.v1.QueueService.CreateQueue:input_type -> weft.v1.CreateQueueRequest
-	7,  // 24: weft.v1.QueueService.GetQueue:input_type -> weft.v1.GetQueueRequest
-	9,  // 25: weft.v1.QueueService.ListQueues:input_type -> weft.v1.ListQueuesRequest
-	11, // 26: weft.v1.QueueService.UpdateQueue:input_type -> weft.v1.UpdateQueueRequest
-	13, // 27: weft.v1.QueueService.PauseQueue:input_type -> weft.v1.PauseQueueRequest
-	15, // 28: weft.v1.QueueService.ResumeQueue:input_type -> weft.v1.ResumeQueueRequest
-	17, // 29: weft.v1.QueueService.CloseQueue:input_type -> weft.v1.CloseQueueRequest
-	19, // 30: weft.v1.QueueService.ReopenQueue:input_type -> weft.v1.ReopenQueueRequest
-	21, // 31: weft.v1.QueueService.PurgeQueue:input_type -> weft.v1.PurgeQueueRequest
-	23, // 32: weft.v1.QueueService.DeleteQueue:input_type -> weft.v1.DeleteQueueRequest
-	25, // 33: weft.v1.QueueService.JoinQueue:input_type -> weft.v1.JoinQueueRequest
-	27, // 34: weft.v1.QueueService.PeekQueue:input_type -> weft.v1.PeekQueueRequest
-	6,  // 35: weft.v1.QueueService.CreateQueue:output_type -> weft.v1.CreateQueueResponse
-	8,  // 36: weft.v1.QueueService.GetQueue:output_type -> weft.v1.GetQueueResponse
-	10, // 37: weft.v1.QueueService.ListQueues:output_type -> weft.v1.ListQueuesResponse
-	12, // 38: weft.v1.QueueService.UpdateQueue:output_type -> weft.v1.UpdateQueueResponse
-	14, // 39: weft.v1.QueueService.PauseQueue:output_type -> weft.v1.PauseQueueResponse
-	16, // 40: weft.v1.QueueService.ResumeQueue:output_type -> weft.v1.ResumeQueueResponse
-	18, // 41: weft.v1.QueueService.CloseQueue:output_type -> weft.v1.CloseQueueResponse
-	20, // 42: weft.v1.QueueService.ReopenQueue:output_type -> weft.v1.ReopenQueueResponse
-	22, // 43: weft.v1.QueueService.PurgeQueue:output_type -> weft.v1.PurgeQueueResponse
-	24, // 44: weft.v1.QueueService.DeleteQueue:output_type -> weft.v1.DeleteQueueResponse
-	26, // 45: weft.v1.QueueService.JoinQueue:output_type -> weft.v1.JoinQueueResponse
-	28, // 46: weft.v1.QueueService.PeekQueue:output_type -> weft.v1.PeekQueueResponse
-	35, // [35:47] is the sub-list for method output_type
-	23, // [23:35] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	30, // 8: weft.v1.TaskDefaults.failed_retention:type_name -> google.protobuf.Duration
+	1,  // 9: weft.v1.CreateQueueRequest.queue:type_name -> weft.v1.Queue
+	1,  // 10: weft.v1.CreateQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 11: weft.v1.GetQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 12: weft.v1.ListQueuesResponse.queues:type_name -> weft.v1.Queue
+	1,  // 13: weft.v1.UpdateQueueRequest.queue:type_name -> weft.v1.Queue
+	32, // 14: weft.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 15: weft.v1.UpdateQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 16: weft.v1.PauseQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 17: weft.v1.ResumeQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 18: weft.v1.CloseQueueResponse.queue:type_name -> weft.v1.Queue
+	1,  // 19: weft.v1.ReopenQueueResponse.queue:type_name -> weft.v1.Queue
+	33, // 20: weft.v1.PurgeQueueRequest.states:type_name -> weft.v1.TaskState
+	30, // 21: weft.v1.JoinQueueRequest.wait:type_name -> google.protobuf.Duration
+	1,  // 22: weft.v1.JoinQueueResponse.queue:type_name -> weft.v1.Queue
+	34, // 23: weft.v1.PeekQueueResponse.tasks:type_name -> weft.v1.Task
+	5,  // 24: weft.v1.QueueService.CreateQueue:input_type -> weft.v1.CreateQueueRequest
+	7,  // 25: weft.v1.QueueService.GetQueue:input_type -> weft.v1.GetQueueRequest
+	9,  // 26: weft.v1.QueueService.ListQueues:input_type -> weft.v1.ListQueuesRequest
+	11, // 27: weft.v1.QueueService.UpdateQueue:input_type -> weft.v1.UpdateQueueRequest
+	13, // 28: weft.v1.QueueService.PauseQueue:input_type -> weft.v1.PauseQueueRequest
+	15, // 29: weft.v1.QueueService.ResumeQueue:input_type -> weft.v1.ResumeQueueRequest
+	17, // 30: weft.v1.QueueService.CloseQueue:input_type -> weft.v1.CloseQueueRequest
+	19, // 31: weft.v1.QueueService.ReopenQueue:input_type -> weft.v1.ReopenQueueRequest
+	21, // 32: weft.v1.QueueService.PurgeQueue:input_type -> weft.v1.PurgeQueueRequest
+	23, // 33: weft.v1.QueueService.DeleteQueue:input_type -> weft.v1.DeleteQueueRequest
+	25, // 34: weft.v1.QueueService.JoinQueue:input_type -> weft.v1.JoinQueueRequest
+	27, // 35: weft.v1.QueueService.PeekQueue:input_type -> weft.v1.PeekQueueRequest
+	6,  // 36: weft.v1.QueueService.CreateQueue:output_type -> weft.v1.CreateQueueResponse
+	8,  // 37: weft.v1.QueueService.GetQueue:output_type -> weft.v1.GetQueueResponse
+	10, // 38: weft.v1.QueueService.ListQueues:output_type -> weft.v1.ListQueuesResponse
+	12, // 39: weft.v1.QueueService.UpdateQueue:output_type -> weft.v1.UpdateQueueResponse
+	14, // 40: weft.v1.QueueService.PauseQueue:output_type -> weft.v1.PauseQueueResponse
+	16, // 41: weft.v1.QueueService.ResumeQueue:output_type -> weft.v1.ResumeQueueResponse
+	18, // 42: weft.v1.QueueService.CloseQueue:output_type -> weft.v1.CloseQueueResponse
+	20, // 43: weft.v1.QueueService.ReopenQueue:output_type -> weft.v1.ReopenQueueResponse
+	22, // 44: weft.v1.QueueService.PurgeQueue:output_type -> weft.v1.PurgeQueueResponse
+	24, // 45: weft.v1.QueueService.DeleteQueue:output_type -> weft.v1.DeleteQueueResponse
+	26, // 46: weft.v1.QueueService.JoinQueue:output_type -> weft.v1.JoinQueueResponse
+	28, // 47: weft.v1.QueueService.PeekQueue:output_type -> weft.v1.PeekQueueResponse
+	36, // [36:48] is the sub-list for method output_type
+	24, // [24:36] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_queue_service_proto_init() }

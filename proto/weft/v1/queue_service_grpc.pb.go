@@ -57,19 +57,25 @@ type QueueServiceClient interface {
 	// ResumeQueue undoes PauseQueue. Idempotent.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	ResumeQueue(ctx context.Context, in *ResumeQueueRequest, opts ...grpc.CallOption) (*ResumeQueueResponse, error)
-	// CloseQueue is Python's shutdown: the queue takes no more tasks, and hands out those that wait until
-	// there are none; submissions and reservations are refused QUEUE_CLOSED then, also those that wait.
-	// `immediate` cancels the tasks that wait. It may be repeated.
+	// CloseQueue is Python's shutdown: the queue takes no more tasks; submissions are refused QUEUE_CLOSED, also
+	// those that wait for room. What it has it hands out, also what comes back from whoever holds it;
+	// reservations are refused QUEUE_CLOSED once no task is left that could come: none waits or is held.
+	// `immediate` cancels the tasks that wait, and reservations are refused without regard to those that are
+	// held. It may be repeated.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	CloseQueue(ctx context.Context, in *CloseQueueRequest, opts ...grpc.CallOption) (*CloseQueueResponse, error)
 	// ReopenQueue undoes CloseQueue. Idempotent.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	ReopenQueue(ctx context.Context, in *ReopenQueueRequest, opts ...grpc.CallOption) (*ReopenQueueResponse, error)
-	// PurgeQueue cancels the tasks that wait, or forgets ended ones. It counts at once; a large queue is done
-	// in the background.
+	// PurgeQueue cancels the tasks that wait, or forgets ended ones: those that are in these states when it is asked
+	// for, and none that comes to them later, such as a task whose attempt was running and is tried again. It counts
+	// at once: what waits and is purged takes no room in the queue and is in none of its counts from then on. A large
+	// queue is done in the background.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	PurgeQueue(ctx context.Context, in *PurgeQueueRequest, opts ...grpc.CallOption) (*PurgeQueueResponse, error)
-	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted.
+	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted. Submissions that wait
+	// for room in it are refused QUEUE_NOT_FOUND and reservations QUEUE_CLOSED: none of them goes to another queue of
+	// its name.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, FAILED_PRECONDITION / QUEUE_NOT_EMPTY.
 	DeleteQueue(ctx context.Context, in *DeleteQueueRequest, opts ...grpc.CallOption) (*DeleteQueueResponse, error)
 	// JoinQueue answers when every task of the queue has ended, or when `wait` is over.
@@ -233,19 +239,25 @@ type QueueServiceServer interface {
 	// ResumeQueue undoes PauseQueue. Idempotent.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	ResumeQueue(context.Context, *ResumeQueueRequest) (*ResumeQueueResponse, error)
-	// CloseQueue is Python's shutdown: the queue takes no more tasks, and hands out those that wait until
-	// there are none; submissions and reservations are refused QUEUE_CLOSED then, also those that wait.
-	// `immediate` cancels the tasks that wait. It may be repeated.
+	// CloseQueue is Python's shutdown: the queue takes no more tasks; submissions are refused QUEUE_CLOSED, also
+	// those that wait for room. What it has it hands out, also what comes back from whoever holds it;
+	// reservations are refused QUEUE_CLOSED once no task is left that could come: none waits or is held.
+	// `immediate` cancels the tasks that wait, and reservations are refused without regard to those that are
+	// held. It may be repeated.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	CloseQueue(context.Context, *CloseQueueRequest) (*CloseQueueResponse, error)
 	// ReopenQueue undoes CloseQueue. Idempotent.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	ReopenQueue(context.Context, *ReopenQueueRequest) (*ReopenQueueResponse, error)
-	// PurgeQueue cancels the tasks that wait, or forgets ended ones. It counts at once; a large queue is done
-	// in the background.
+	// PurgeQueue cancels the tasks that wait, or forgets ended ones: those that are in these states when it is asked
+	// for, and none that comes to them later, such as a task whose attempt was running and is tried again. It counts
+	// at once: what waits and is purged takes no room in the queue and is in none of its counts from then on. A large
+	// queue is done in the background.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND.
 	PurgeQueue(context.Context, *PurgeQueueRequest) (*PurgeQueueResponse, error)
-	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted.
+	// DeleteQueue removes a queue and the ended tasks that it keeps. "default" cannot be deleted. Submissions that wait
+	// for room in it are refused QUEUE_NOT_FOUND and reservations QUEUE_CLOSED: none of them goes to another queue of
+	// its name.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, FAILED_PRECONDITION / QUEUE_NOT_EMPTY.
 	DeleteQueue(context.Context, *DeleteQueueRequest) (*DeleteQueueResponse, error)
 	// JoinQueue answers when every task of the queue has ended, or when `wait` is over.

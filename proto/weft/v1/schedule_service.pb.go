@@ -1276,7 +1276,8 @@ type RunScheduleRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Of which schedule.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Chosen by the client to make the request safe to repeat; it is the task's request_id.
+	// Chosen by the client to make the request safe to repeat, at most 256 bytes, none of them NUL; it is the task's
+	// request_id.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1562,12 +1563,13 @@ const file_weft_v1_schedule_service_proto_rawDesc = "" +
 	"\x15DeleteScheduleRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
 	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$R\x04name\"\x18\n" +
-	"\x16DeleteScheduleResponse\"\xb1\x01\n" +
+	"\x16DeleteScheduleResponse\"\xbd\x01\n" +
 	"\x12RunScheduleRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
-	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$R\x04name\x12'\n" +
+	"\x04name\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$R\x04name\x123\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\trequestId\".\n" +
+	"request_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f(\x80\x022\n" +
+	"^[^\\x00]*$R\trequestId\".\n" +
 	"\x13RunScheduleResponse\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\"\xac\x01\n" +
 	"\x17NextScheduleRunsRequest\x12=\n" +

@@ -41,8 +41,8 @@ type ScheduleServiceClient interface {
 	// CreateSchedule makes a schedule; its first run is at its first scheduled time after now. Idempotent: a
 	// schedule of the same name and with equal settings is returned as it is, paused or not.
 	// Errors: ALREADY_EXISTS / SCHEDULE_EXISTS, INVALID_ARGUMENT / INVALID_FIELD of schedule.cron or
-	// schedule.time_zone, RESOURCE_EXHAUSTED / PAYLOAD_TOO_LARGE, STATE_FULL (at most 10,000 schedules in a
-	// namespace), DISK_LOW.
+	// schedule.time_zone, RESOURCE_EXHAUSTED / PAYLOAD_TOO_LARGE, STATE_FULL (the schedules of a namespace are at
+	// most 10,000, and 64 MiB together), DISK_LOW.
 	CreateSchedule(ctx context.Context, in *CreateScheduleRequest, opts ...grpc.CallOption) (*CreateScheduleResponse, error)
 	// GetSchedule returns a schedule as it is now.
 	// Errors: NOT_FOUND / SCHEDULE_NOT_FOUND.
@@ -185,8 +185,8 @@ type ScheduleServiceServer interface {
 	// CreateSchedule makes a schedule; its first run is at its first scheduled time after now. Idempotent: a
 	// schedule of the same name and with equal settings is returned as it is, paused or not.
 	// Errors: ALREADY_EXISTS / SCHEDULE_EXISTS, INVALID_ARGUMENT / INVALID_FIELD of schedule.cron or
-	// schedule.time_zone, RESOURCE_EXHAUSTED / PAYLOAD_TOO_LARGE, STATE_FULL (at most 10,000 schedules in a
-	// namespace), DISK_LOW.
+	// schedule.time_zone, RESOURCE_EXHAUSTED / PAYLOAD_TOO_LARGE, STATE_FULL (the schedules of a namespace are at
+	// most 10,000, and 64 MiB together), DISK_LOW.
 	CreateSchedule(context.Context, *CreateScheduleRequest) (*CreateScheduleResponse, error)
 	// GetSchedule returns a schedule as it is now.
 	// Errors: NOT_FOUND / SCHEDULE_NOT_FOUND.

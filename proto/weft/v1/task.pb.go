@@ -363,9 +363,16 @@ type TaskSpec struct {
 	Daemon bool `protobuf:"varint,9,opt,name=daemon,proto3" json:"daemon,omitempty"`
 	// For people and filters.
 	Labels map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// How long the outcome stays after it is final, even if acknowledged. Unset: dropped once the
-	// call has acknowledged it, 1 h if it never does; 24 h for a task of SubmitTask; failed tasks
-	// that nobody acknowledged, and those that were cancelled because of them, stay 7 days. At most 90 days.
+	// How long the task stays known after it has succeeded, was cancelled or expired, even if its call has
+	// acknowledged that. At most 90 days. Unset it is the queue's (TaskDefaults); if that has none either:
+	//   - a task of a call (Execute): until the call acknowledges it, 1 h if it never does;
+	//   - of SubmitTask, SubmitTasks or a schedule, ended by a worker on its stream, or cancelled or expired
+	//     while it waited: 24 h;
+	//   - of these, got by ReserveTasks and ended by CompleteTask, or by another request with its token: 1
+	//     minute, so that a repeated request is answered alike. Nobody is expected to ask for what came out;
+	//     WaitTask and WatchTask tell those who wait already.
+	//
+	// The request_id of its submission is known for as long as the task is.
 	Retention *durationpb.Duration `protobuf:"bytes,11,opt,name=retention,proto3" json:"retention,omitempty"`
 	// What happens when the worker is lost during an attempt.
 	OnWorkerLost OnWorkerLost `protobuf:"varint,12,opt,name=on_worker_lost,json=onWorkerLost,proto3,enum=weft.v1.OnWorkerLost" json:"on_worker_lost,omitempty"`
@@ -393,9 +400,13 @@ type TaskSpec struct {
 	WorkerLabels map[string]string `protobuf:"bytes,19,rep,name=worker_labels,json=workerLabels,proto3" json:"worker_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Never two attempts at a time, whatever becomes of a worker: when its connection drops, the task
 	// waits for the end of its session before it runs elsewhere.
-	Exclusive     bool `protobuf:"varint,20,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Exclusive bool `protobuf:"varint,20,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	// How long the task stays known after it has failed, or was cancelled because one that it is after did, even if its call has acknowledged that: a dead letter,
+	// to be looked at and tried again (RetryTasks). At most 90 days. Unset it is the queue's; if that has none
+	// either: of a call until the call acknowledges it, else 7 days, whoever submitted it and whoever ended it.
+	FailedRetention *durationpb.Duration `protobuf:"bytes,21,opt,name=failed_retention,json=failedRetention,proto3" json:"failed_retention,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *TaskSpec) Reset() {
@@ -577,6 +588,13 @@ func (x *TaskSpec) GetExclusive() bool {
 		return x.Exclusive
 	}
 	return false
+}
+
+func (x *TaskSpec) GetFailedRetention() *durationpb.Duration {
+	if x != nil {
+		return x.FailedRetention
+	}
+	return nil
 }
 
 type isTaskSpec_Work interface {
@@ -1281,8 +1299,7 @@ var File_weft_v1_task_proto protoreflect.FileDescriptor
 
 const file_weft_v1_task_proto_rawDesc = "" +
 	"\n" +
-	"\x12weft/v1/task.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15weft/v1/payload.proto\"\xb4\n" +
-	"\n" +
+	"\x12weft/v1/task.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15weft/v1/payload.proto\"\x8b\v\n" +
 	"\bTaskSpec\x125\n" +
 	"\x05queue\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x05queue\x123\n" +
 	"\x04kind\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04kind\x12,\n" +
@@ -1306,7 +1323,8 @@ const file_weft_v1_task_proto_rawDesc = "" +
 	"unique_key\x18\x11 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tuniqueKey\x12+\n" +
 	"\ffairness_key\x18\x12 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\vfairnessKey\x12w\n" +
 	"\rworker_labels\x18\x13 \x03(\v2#.weft.v1.TaskSpec.WorkerLabelsEntryB-\xbaH*\x9a\x01'\x10\x10\"\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$*\x05r\x03(\x80\x02R\fworkerLabels\x12\x1c\n" +
-	"\texclusive\x18\x14 \x01(\bR\texclusive\x1a9\n" +
+	"\texclusive\x18\x14 \x01(\bR\texclusive\x12U\n" +
+	"\x10failed_retention\x18\x15 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\x0ffailedRetention\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
@@ -1465,36 +1483,37 @@ var file_weft_v1_task_proto_depIdxs = []int32{
 	16, // 9: weft.v1.TaskSpec.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 10: weft.v1.TaskSpec.on_dependency_failure:type_name -> weft.v1.OnDependencyFailure
 	13, // 11: weft.v1.TaskSpec.worker_labels:type_name -> weft.v1.TaskSpec.WorkerLabelsEntry
-	17, // 12: weft.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	17, // 13: weft.v1.RetryPolicy.backoff_max:type_name -> google.protobuf.Duration
-	2,  // 14: weft.v1.Outcome.state:type_name -> weft.v1.TaskState
-	3,  // 15: weft.v1.Outcome.end:type_name -> weft.v1.AttemptEnd
-	14, // 16: weft.v1.Outcome.payload:type_name -> weft.v1.Payload
-	18, // 17: weft.v1.Outcome.command:type_name -> weft.v1.CommandResult
-	7,  // 18: weft.v1.Outcome.error:type_name -> weft.v1.TaskError
-	16, // 19: weft.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
-	16, // 20: weft.v1.Outcome.finished_at:type_name -> google.protobuf.Timestamp
-	5,  // 21: weft.v1.Task.spec:type_name -> weft.v1.TaskSpec
-	2,  // 22: weft.v1.Task.state:type_name -> weft.v1.TaskState
-	16, // 23: weft.v1.Task.created_at:type_name -> google.protobuf.Timestamp
-	16, // 24: weft.v1.Task.scheduled_at:type_name -> google.protobuf.Timestamp
-	11, // 25: weft.v1.Task.attempt:type_name -> weft.v1.Attempt
-	7,  // 26: weft.v1.Task.last_error:type_name -> weft.v1.TaskError
-	8,  // 27: weft.v1.Task.outcome:type_name -> weft.v1.Outcome
-	11, // 28: weft.v1.Task.earlier_attempts:type_name -> weft.v1.Attempt
-	19, // 29: weft.v1.Task.progress:type_name -> weft.v1.Progress
-	10, // 30: weft.v1.Task.checkpoint:type_name -> weft.v1.Checkpoint
-	14, // 31: weft.v1.Task.partials:type_name -> weft.v1.Payload
-	14, // 32: weft.v1.Checkpoint.state:type_name -> weft.v1.Payload
-	16, // 33: weft.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	3,  // 34: weft.v1.Attempt.end:type_name -> weft.v1.AttemptEnd
-	16, // 35: weft.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
-	7,  // 36: weft.v1.Attempt.error:type_name -> weft.v1.TaskError
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	17, // 12: weft.v1.TaskSpec.failed_retention:type_name -> google.protobuf.Duration
+	17, // 13: weft.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	17, // 14: weft.v1.RetryPolicy.backoff_max:type_name -> google.protobuf.Duration
+	2,  // 15: weft.v1.Outcome.state:type_name -> weft.v1.TaskState
+	3,  // 16: weft.v1.Outcome.end:type_name -> weft.v1.AttemptEnd
+	14, // 17: weft.v1.Outcome.payload:type_name -> weft.v1.Payload
+	18, // 18: weft.v1.Outcome.command:type_name -> weft.v1.CommandResult
+	7,  // 19: weft.v1.Outcome.error:type_name -> weft.v1.TaskError
+	16, // 20: weft.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
+	16, // 21: weft.v1.Outcome.finished_at:type_name -> google.protobuf.Timestamp
+	5,  // 22: weft.v1.Task.spec:type_name -> weft.v1.TaskSpec
+	2,  // 23: weft.v1.Task.state:type_name -> weft.v1.TaskState
+	16, // 24: weft.v1.Task.created_at:type_name -> google.protobuf.Timestamp
+	16, // 25: weft.v1.Task.scheduled_at:type_name -> google.protobuf.Timestamp
+	11, // 26: weft.v1.Task.attempt:type_name -> weft.v1.Attempt
+	7,  // 27: weft.v1.Task.last_error:type_name -> weft.v1.TaskError
+	8,  // 28: weft.v1.Task.outcome:type_name -> weft.v1.Outcome
+	11, // 29: weft.v1.Task.earlier_attempts:type_name -> weft.v1.Attempt
+	19, // 30: weft.v1.Task.progress:type_name -> weft.v1.Progress
+	10, // 31: weft.v1.Task.checkpoint:type_name -> weft.v1.Checkpoint
+	14, // 32: weft.v1.Task.partials:type_name -> weft.v1.Payload
+	14, // 33: weft.v1.Checkpoint.state:type_name -> weft.v1.Payload
+	16, // 34: weft.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	3,  // 35: weft.v1.Attempt.end:type_name -> weft.v1.AttemptEnd
+	16, // 36: weft.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	7,  // 37: weft.v1.Attempt.error:type_name -> weft.v1.TaskError
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_task_proto_init() }

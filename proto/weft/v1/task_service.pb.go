@@ -277,7 +277,7 @@ type SubmitTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty is "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// Chosen by the client to make the request safe to repeat.
+	// Chosen by the client to make the request safe to repeat: at most 256 bytes, none of them NUL.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// The tasks, 1 to 1,000; together at most 4 MiB. One that breaks a rule of TaskSpec is refused by itself.
 	Tasks         []*TaskSpec `protobuf:"bytes,3,rep,name=tasks,proto3" json:"tasks,omitempty"`
@@ -477,7 +477,10 @@ type RetryTasksRequest struct {
 	// With queue: only of this kind.
 	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
 	// With queue: from an earlier response.
-	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// With task_ids: chosen by the client to make the request safe to repeat, at most 256 bytes, none of them NUL. An id
+	// of its own: one of another kind of request may be the same.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -543,6 +546,13 @@ func (x *RetryTasksRequest) GetKind() string {
 func (x *RetryTasksRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *RetryTasksRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -1711,7 +1721,7 @@ type SubmitTaskRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty is "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// Chosen by the client to make the request safe to repeat.
+	// Chosen by the client to make the request safe to repeat: at most 256 bytes, none of them NUL.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// What to run. Needed unless `command` is set.
 	Task *TaskSpec `protobuf:"bytes,3,opt,name=task,proto3" json:"task,omitempty"`
@@ -2723,7 +2733,7 @@ type ReserveTasksRequest struct {
 	Wait *durationpb.Duration `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`
 	// Hold the tasks by this session.
 	SessionId string `protobuf:"bytes,7,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// Chosen by the client to make the request safe to repeat.
+	// Chosen by the client to make the request safe to repeat: at most 256 bytes, none of them NUL.
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// What the one who runs the tasks offers: also tasks that ask for these labels (worker_labels).
 	Labels        map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -3585,11 +3595,12 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12\x1d\n" +
 	"\x05token\x18\x03 \x01(\x04B\a\xbaH\x042\x02 \x00R\x05token\x12\"\n" +
 	"\amessage\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\amessage\"\x1c\n" +
-	"\x1aInterruptSubmitterResponse\"\xad\x01\n" +
+	"\x1aInterruptSubmitterResponse\"\xb9\x01\n" +
 	"\x12SubmitTasksRequest\x12=\n" +
-	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12'\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\xc8\x01R\trequestId\x12/\n" +
+	"request_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f(\x80\x022\n" +
+	"^[^\\x00]*$R\trequestId\x12/\n" +
 	"\x05tasks\x18\x03 \x03(\v2\x11.weft.v1.TaskSpecB\x06\xbaH\x03\xd8\x01\x03R\x05tasks\"K\n" +
 	"\x13SubmitTasksResponse\x124\n" +
 	"\aresults\x18\x01 \x03(\v2\x1a.weft.v1.SubmitTasksResultR\aresults\"\x8f\x02\n" +
@@ -3601,14 +3612,17 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\bmetadata\x18\x05 \x03(\v2(.weft.v1.SubmitTasksResult.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x02\n" +
 	"\x11RetryTasksRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12;\n" +
 	"\btask_ids\x18\x02 \x03(\tB \xbaH\x1d\x92\x01\x1a\x10\xe8\a\"\x15r\x132\x11^t[0-9a-z]{1,13}$R\ataskIds\x125\n" +
 	"\x05queue\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x05queue\x123\n" +
 	"\x04kind\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x04kind\x12'\n" +
 	"\n" +
-	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tpageToken\"R\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tpageToken\x123\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f(\x80\x022\n" +
+	"^[^\\x00]*$R\trequestId\"R\n" +
 	"\x12RetryTasksResponse\x12\x14\n" +
 	"\x05tasks\x18\x01 \x01(\rR\x05tasks\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x86\x01\n" +
@@ -3697,11 +3711,12 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x0eExecuteOutcome\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12*\n" +
-	"\aoutcome\x18\x03 \x01(\v2\x10.weft.v1.OutcomeR\aoutcome\"\x8c\x02\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x10.weft.v1.OutcomeR\aoutcome\"\x98\x02\n" +
 	"\x11SubmitTaskRequest\x12=\n" +
-	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12'\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\trequestId\x12%\n" +
+	"request_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f(\x80\x022\n" +
+	"^[^\\x00]*$R\trequestId\x12%\n" +
 	"\x04task\x18\x03 \x01(\v2\x11.weft.v1.TaskSpecR\x04task\x12*\n" +
 	"\acommand\x18\x04 \x01(\v2\x10.weft.v1.CommandR\acommand\x12<\n" +
 	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
@@ -3772,7 +3787,7 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\x90\x1c2\x00R\x05grace\"*\n" +
 	"\x12CancelCallResponse\x12\x14\n" +
-	"\x05tasks\x18\x01 \x01(\x04R\x05tasks\"\xee\x04\n" +
+	"\x05tasks\x18\x01 \x01(\x04R\x05tasks\"\xfa\x04\n" +
 	"\x13ReserveTasksRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x125\n" +
 	"\x05queue\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\x05queue\x12<\n" +
@@ -3783,9 +3798,10 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x04wait\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\x90\x1c2\x00R\x04wait\x12&\n" +
 	"\n" +
-	"session_id\x18\a \x01(\tB\a\xbaH\x04r\x02(@R\tsessionId\x12'\n" +
+	"session_id\x18\a \x01(\tB\a\xbaH\x04r\x02(@R\tsessionId\x123\n" +
 	"\n" +
-	"request_id\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\trequestId\x12o\n" +
+	"request_id\x18\b \x01(\tB\x14\xbaH\x11r\x0f(\x80\x022\n" +
+	"^[^\\x00]*$R\trequestId\x12o\n" +
 	"\x06labels\x18\t \x03(\v2(.weft.v1.ReserveTasksRequest.LabelsEntryB-\xbaH*\x9a\x01'\x10@\"\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$*\x05r\x03(\x80\bR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

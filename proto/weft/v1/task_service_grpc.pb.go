@@ -51,20 +51,21 @@ type TaskServiceClient interface {
 	// Execute is a call: one client's group of tasks. It submits in batches and receives acceptance,
 	// state changes and outcomes. It may be cut at any moment: a new stream that attaches with the
 	// same call_id and says what it has acknowledged gets the current state of the rest.
+	// The first frame has to come within 10 s.
 	// Both sides send a heartbeat at least every third of the session's TTL. A client that closes its side
 	// goes on hearing of outcomes for as long as its session lives.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
 	// ABORTED / SUPERSEDED, RESOURCE_EXHAUSTED / SLOW_STREAM; of single tasks see ExecuteRejection.
 	Execute(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecuteRequest, ExecuteResponse], error)
-	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
-	// says otherwise. Idempotent by request_id for as long as the task is known.
+	// SubmitTask submits one task that belongs to no call; its outcome stays as TaskSpec.retention
+	// says. Idempotent by request_id for as long as the task is known.
 	// With `wait` it waits for room in a queue that is full; the same request again takes over its place.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
 	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,
 	// PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.
 	SubmitTask(ctx context.Context, in *SubmitTaskRequest, opts ...grpc.CallOption) (*SubmitTaskResponse, error)
 	// SubmitTasks submits up to 1,000 tasks, each on its own merits: the response tells for each what
-	// SubmitTask would. Idempotent by request_id, as each task of its own.
+	// SubmitTask would. Idempotent by request_id, as each task of its own; an id of SubmitTask is another one.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, RESOURCE_EXHAUSTED / DISK_LOW.
 	SubmitTasks(ctx context.Context, in *SubmitTasksRequest, opts ...grpc.CallOption) (*SubmitTasksResponse, error)
 	// GetTask returns a task as it is now.
@@ -90,9 +91,11 @@ type TaskServiceClient interface {
 	// Errors: NOT_FOUND / CALL_NOT_FOUND.
 	CancelCall(ctx context.Context, in *CancelCallRequest, opts ...grpc.CallOption) (*CancelCallResponse, error)
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
-	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
+	// own, independent of the connection, that lives for `lease`, is renewed by RenewTask, and ends when the
+	// last task that it holds is completed, failed or released.
 	// Idempotent by request_id for as long as that session lives.
-	// A queue that is closed and has no task left that waits says so at once.
+	// At a queue that is closed it is refused QUEUE_CLOSED once no task can come any more, as CloseQueue says; a
+	// reservation that waits does so until then, and one that does not is answered without tasks.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
 	// FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(ctx context.Context, in *ReserveTasksRequest, opts ...grpc.CallOption) (*ReserveTasksResponse, error)
@@ -127,8 +130,9 @@ type TaskServiceClient interface {
 	// that were cancelled because a task that they are after did not succeed (dependency_failed), unless such a
 	// task still stands as failed, cancelled or expired. A task that was one of a call belongs to none from then on.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
-	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks of more than
-	// 4 MiB together). Of several named tasks none is changed then.
+	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, REQUEST_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks
+	// of more than 4 MiB together). Of several named tasks none is changed then.
+	// With names idempotent by request_id, while one of the tasks is known that no later request has had tried again.
 	RetryTasks(ctx context.Context, in *RetryTasksRequest, opts ...grpc.CallOption) (*RetryTasksResponse, error)
 	// ExplainTask says in a sentence why a task does not run, and what to do about it.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.
@@ -347,20 +351,21 @@ type TaskServiceServer interface {
 	// Execute is a call: one client's group of tasks. It submits in batches and receives acceptance,
 	// state changes and outcomes. It may be cut at any moment: a new stream that attaches with the
 	// same call_id and says what it has acknowledged gets the current state of the rest.
+	// The first frame has to come within 10 s.
 	// Both sides send a heartbeat at least every third of the session's TTL. A client that closes its side
 	// goes on hearing of outcomes for as long as its session lives.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, BAD_FRAME, NOT_FOUND / SESSION_NOT_FOUND,
 	// ABORTED / SUPERSEDED, RESOURCE_EXHAUSTED / SLOW_STREAM; of single tasks see ExecuteRejection.
 	Execute(grpc.BidiStreamingServer[ExecuteRequest, ExecuteResponse]) error
-	// SubmitTask submits one task that belongs to no call; its outcome stays 24 h unless the task
-	// says otherwise. Idempotent by request_id for as long as the task is known.
+	// SubmitTask submits one task that belongs to no call; its outcome stays as TaskSpec.retention
+	// says. Idempotent by request_id for as long as the task is known.
 	// With `wait` it waits for room in a queue that is full; the same request again takes over its place.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, TASK_NOT_FOUND (`after`), ALREADY_EXISTS / REQUEST_MISMATCH,
 	// UNIQUE_MISMATCH, FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / QUEUE_FULL,
 	// PAYLOAD_TOO_LARGE, STATE_FULL, DISK_LOW.
 	SubmitTask(context.Context, *SubmitTaskRequest) (*SubmitTaskResponse, error)
 	// SubmitTasks submits up to 1,000 tasks, each on its own merits: the response tells for each what
-	// SubmitTask would. Idempotent by request_id, as each task of its own.
+	// SubmitTask would. Idempotent by request_id, as each task of its own; an id of SubmitTask is another one.
 	// Errors: INVALID_ARGUMENT / INVALID_FIELD, RESOURCE_EXHAUSTED / DISK_LOW.
 	SubmitTasks(context.Context, *SubmitTasksRequest) (*SubmitTasksResponse, error)
 	// GetTask returns a task as it is now.
@@ -386,9 +391,11 @@ type TaskServiceServer interface {
 	// Errors: NOT_FOUND / CALL_NOT_FOUND.
 	CancelCall(context.Context, *CancelCallRequest) (*CancelCallResponse, error)
 	// ReserveTasks takes tasks to run them. Without a session_id the reservation gets a session of its
-	// own, independent of the connection, that lives for `lease` and is renewed by RenewTask.
+	// own, independent of the connection, that lives for `lease`, is renewed by RenewTask, and ends when the
+	// last task that it holds is completed, failed or released.
 	// Idempotent by request_id for as long as that session lives.
-	// A queue that is closed and has no task left that waits says so at once.
+	// At a queue that is closed it is refused QUEUE_CLOSED once no task can come any more, as CloseQueue says; a
+	// reservation that waits does so until then, and one that does not is answered without tasks.
 	// Errors: NOT_FOUND / QUEUE_NOT_FOUND, SESSION_NOT_FOUND, ALREADY_EXISTS / REQUEST_MISMATCH,
 	// FAILED_PRECONDITION / QUEUE_CLOSED, RESOURCE_EXHAUSTED / OVERLOADED.
 	ReserveTasks(context.Context, *ReserveTasksRequest) (*ReserveTasksResponse, error)
@@ -423,8 +430,9 @@ type TaskServiceServer interface {
 	// that were cancelled because a task that they are after did not succeed (dependency_failed), unless such a
 	// task still stands as failed, cancelled or expired. A task that was one of a call belongs to none from then on.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, QUEUE_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_FINAL,
-	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks of more than
-	// 4 MiB together). Of several named tasks none is changed then.
+	// QUEUE_CLOSED, ALREADY_EXISTS / UNIQUE_MISMATCH, REQUEST_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD (named tasks
+	// of more than 4 MiB together). Of several named tasks none is changed then.
+	// With names idempotent by request_id, while one of the tasks is known that no later request has had tried again.
 	RetryTasks(context.Context, *RetryTasksRequest) (*RetryTasksResponse, error)
 	// ExplainTask says in a sentence why a task does not run, and what to do about it.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND.

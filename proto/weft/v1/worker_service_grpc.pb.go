@@ -33,7 +33,7 @@ type WorkerServiceClient interface {
 	// so a worker cannot be alive and deaf. It may be cut at any moment: a new stream whose hello has
 	// the same session and lists the attempts at hand goes on where the old one was. What the hello does
 	// not list is given to others at once and charged nothing; what the broker took back meanwhile is
-	// cancelled. The worker sends a frame at least every third of the session's TTL.
+	// cancelled. The first frame has to come within 10 s, and one at least every third of the session's TTL.
 	// Errors: INVALID_ARGUMENT / BAD_FRAME, NOT_FOUND / QUEUE_NOT_FOUND, ABORTED / SUPERSEDED,
 	// RESOURCE_EXHAUSTED / OVERLOADED.
 	Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error)
@@ -82,7 +82,7 @@ type WorkerServiceServer interface {
 	// so a worker cannot be alive and deaf. It may be cut at any moment: a new stream whose hello has
 	// the same session and lists the attempts at hand goes on where the old one was. What the hello does
 	// not list is given to others at once and charged nothing; what the broker took back meanwhile is
-	// cancelled. The worker sends a frame at least every third of the session's TTL.
+	// cancelled. The first frame has to come within 10 s, and one at least every third of the session's TTL.
 	// Errors: INVALID_ARGUMENT / BAD_FRAME, NOT_FOUND / QUEUE_NOT_FOUND, ABORTED / SUPERSEDED,
 	// RESOURCE_EXHAUSTED / OVERLOADED.
 	Work(grpc.BidiStreamingServer[WorkRequest, WorkResponse]) error

@@ -603,9 +603,11 @@ type QueuePut struct {
 	Closed bool `protobuf:"varint,13,opt,name=closed,proto3" json:"closed,omitempty"`
 	// Goes when its tasks have.
 	Deleting bool `protobuf:"varint,14,opt,name=deleting,proto3" json:"deleting,omitempty"`
-	// By state, as numbered there: tasks with ids up to this one are purged, or count as such, if their last attempt
-	// did not begin later. Empty is that nothing is purged.
-	Purged        []uint64 `protobuf:"varint,15,rep,packed,name=purged,proto3" json:"purged,omitempty"`
+	// By state, as numbered there: tasks with ids up to this one are purged, or count as such, unless they came to the
+	// state later: see TaskPut's since. Empty is that nothing is purged.
+	Purged []uint64 `protobuf:"varint,15,rep,packed,name=purged,proto3" json:"purged,omitempty"`
+	// Closed at once: nobody waits for what others hold.
+	AtOnce        bool `protobuf:"varint,16,opt,name=at_once,json=atOnce,proto3" json:"at_once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -745,6 +747,13 @@ func (x *QueuePut) GetPurged() []uint64 {
 	return nil
 }
 
+func (x *QueuePut) GetAtOnce() bool {
+	if x != nil {
+		return x.AtOnce
+	}
+	return false
+}
+
 // QueueDropped ends a queue.
 type QueueDropped struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -801,7 +810,9 @@ type TaskUnblocked struct {
 	// The state after, as in TaskPut.
 	State uint32 `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
 	// When it becomes ready, while scheduled.
-	Next          int64 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
+	Next int64 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -864,6 +875,13 @@ func (x *TaskUnblocked) GetNext() int64 {
 	return 0
 }
 
+func (x *TaskUnblocked) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // TaskRevived makes a final task wait again. It belongs to no call any more.
 type TaskRevived struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -874,7 +892,13 @@ type TaskRevived struct {
 	// If it is blocked: the tasks that it waits for, as in TaskPut.
 	Waits []uint64 `protobuf:"varint,3,rep,packed,name=waits,proto3" json:"waits,omitempty"`
 	// Its deadline has passed and has nothing to say any more.
-	Undue         bool `protobuf:"varint,4,opt,name=undue,proto3" json:"undue,omitempty"`
+	Undue bool `protobuf:"varint,4,opt,name=undue,proto3" json:"undue,omitempty"`
+	// As in TaskPut.
+	Since uint64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
+	// As retried_by in TaskPut.
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// As retried_with in TaskPut.
+	With          uint64 `protobuf:"fixed64,7,opt,name=with,proto3" json:"with,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -935,6 +959,27 @@ func (x *TaskRevived) GetUndue() bool {
 		return x.Undue
 	}
 	return false
+}
+
+func (x *TaskRevived) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *TaskRevived) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *TaskRevived) GetWith() uint64 {
+	if x != nil {
+		return x.With
+	}
+	return 0
 }
 
 // TaskJoined says that a request joined a task of the same unique key.
@@ -1986,8 +2031,8 @@ type Options struct {
 	BackoffMax int64 `protobuf:"varint,6,opt,name=backoff_max,json=backoffMax,proto3" json:"backoff_max,omitempty"`
 	// The random share.
 	Jitter float64 `protobuf:"fixed64,7,opt,name=jitter,proto3" json:"jitter,omitempty"`
-	// Of the outcome; -1 is not asked for.
-	Retention int64 `protobuf:"varint,8,opt,name=retention,proto3" json:"retention,omitempty"`
+	// Of the outcome, unless it failed; -1 is not asked for.
+	Retention int64 `protobuf:"zigzag64,8,opt,name=retention,proto3" json:"retention,omitempty"`
 	// Ends with its session.
 	Daemon bool `protobuf:"varint,9,opt,name=daemon,proto3" json:"daemon,omitempty"`
 	// Fails when its worker is lost.
@@ -2009,9 +2054,11 @@ type Options struct {
 	// Tasks that have to end first, as asked.
 	After []uint64 `protobuf:"varint,18,rep,packed,name=after,proto3" json:"after,omitempty"`
 	// And runs although they fail.
-	RunOnFailure  bool `protobuf:"varint,19,opt,name=run_on_failure,json=runOnFailure,proto3" json:"run_on_failure,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RunOnFailure bool `protobuf:"varint,19,opt,name=run_on_failure,json=runOnFailure,proto3" json:"run_on_failure,omitempty"`
+	// Of the outcome if it failed; -1 is not asked for.
+	FailedRetention int64 `protobuf:"zigzag64,20,opt,name=failed_retention,json=failedRetention,proto3" json:"failed_retention,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
@@ -2177,6 +2224,13 @@ func (x *Options) GetRunOnFailure() bool {
 	return false
 }
 
+func (x *Options) GetFailedRetention() int64 {
+	if x != nil {
+		return x.FailedRetention
+	}
+	return 0
+}
+
 // Attempt is one that ended.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2330,10 +2384,16 @@ type TaskPut struct {
 	Detached bool `protobuf:"varint,28,opt,name=detached,proto3" json:"detached,omitempty"`
 	// Requests that joined it, by their ids; empty is that of some without.
 	Joiners []string `protobuf:"bytes,29,rep,name=joiners,proto3" json:"joiners,omitempty"`
+	// A value of the shard's counter when it came to its state, if its queue was being purged of that; else 0.
+	Since uint64 `protobuf:"varint,30,opt,name=since,proto3" json:"since,omitempty"`
+	// The last request that had it tried again by hand, if that had an id.
+	RetriedBy string `protobuf:"bytes,31,opt,name=retried_by,json=retriedBy,proto3" json:"retried_by,omitempty"`
+	// A fingerprint of the tasks of that request.
+	RetriedWith uint64 `protobuf:"fixed64,32,opt,name=retried_with,json=retriedWith,proto3" json:"retried_with,omitempty"`
 	// What its next attempt goes on from.
-	Checkpoint *Checkpoint `protobuf:"bytes,30,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Checkpoint *Checkpoint `protobuf:"bytes,33,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	// Its partial results.
-	Partials      []*Payload `protobuf:"bytes,31,rep,name=partials,proto3" json:"partials,omitempty"`
+	Partials      []*Payload `protobuf:"bytes,34,rep,name=partials,proto3" json:"partials,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2571,6 +2631,27 @@ func (x *TaskPut) GetJoiners() []string {
 	return nil
 }
 
+func (x *TaskPut) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *TaskPut) GetRetriedBy() string {
+	if x != nil {
+		return x.RetriedBy
+	}
+	return ""
+}
+
+func (x *TaskPut) GetRetriedWith() uint64 {
+	if x != nil {
+		return x.RetriedWith
+	}
+	return 0
+}
+
 func (x *TaskPut) GetCheckpoint() *Checkpoint {
 	if x != nil {
 		return x.Checkpoint
@@ -2683,7 +2764,9 @@ type TaskRetried struct {
 	// When the attempt ended.
 	EndedAt int64 `protobuf:"varint,6,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	// Its worker.
-	Worker        string `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,8,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2767,11 +2850,20 @@ func (x *TaskRetried) GetWorker() string {
 	return ""
 }
 
+func (x *TaskRetried) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // TaskReady moves a scheduled task to the ready ones.
 type TaskReady struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which task.
-	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As in TaskPut.
+	Since         uint64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2809,6 +2901,13 @@ func (*TaskReady) Descriptor() ([]byte, []int) {
 func (x *TaskReady) GetId() uint64 {
 	if x != nil {
 		return x.Id
+	}
+	return 0
+}
+
+func (x *TaskReady) GetSince() uint64 {
+	if x != nil {
+		return x.Since
 	}
 	return 0
 }
@@ -2961,7 +3060,17 @@ type TaskFinished struct {
 	// Attempts charged in the end.
 	Tries uint32 `protobuf:"varint,8,opt,name=tries,proto3" json:"tries,omitempty"`
 	// The last attempt's worker.
-	Worker        string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
+	// As in TaskPut, where it is not here.
+	Since uint64 `protobuf:"varint,10,opt,name=since,proto3" json:"since,omitempty"`
+	// Of a task that joined another: that one's attempts; 0 otherwise and inside a TaskPut.
+	Attempts uint32 `protobuf:"varint,11,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// The last one's token.
+	Token uint64 `protobuf:"varint,12,opt,name=token,proto3" json:"token,omitempty"`
+	// And when it began.
+	StartedAt int64 `protobuf:"varint,13,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// By the word of whoever got the task.
+	Taken         bool `protobuf:"varint,14,opt,name=taken,proto3" json:"taken,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3057,6 +3166,41 @@ func (x *TaskFinished) GetWorker() string {
 		return x.Worker
 	}
 	return ""
+}
+
+func (x *TaskFinished) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetStartedAt() int64 {
+	if x != nil {
+		return x.StartedAt
+	}
+	return 0
+}
+
+func (x *TaskFinished) GetTaken() bool {
+	if x != nil {
+		return x.Taken
+	}
+	return false
 }
 
 // TaskDropped forgets a task.
@@ -3535,7 +3679,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xb0\x03\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xc9\x03\n" +
 	"\bQueuePut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -3554,21 +3698,27 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06paused\x18\f \x01(\bR\x06paused\x12\x16\n" +
 	"\x06closed\x18\r \x01(\bR\x06closed\x12\x1a\n" +
 	"\bdeleting\x18\x0e \x01(\bR\bdeleting\x12\x16\n" +
-	"\x06purged\x18\x0f \x03(\x04R\x06purged\"\x1e\n" +
+	"\x06purged\x18\x0f \x03(\x04R\x06purged\x12\x17\n" +
+	"\aat_once\x18\x10 \x01(\bR\x06atOnce\"\x1e\n" +
 	"\fQueueDropped\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"i\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x7f\n" +
 	"\rTaskUnblocked\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1e\n" +
 	"\n" +
 	"dependency\x18\x02 \x01(\x04R\n" +
 	"dependency\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\rR\x05state\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\x03R\x04next\"_\n" +
+	"\x04next\x18\x04 \x01(\x03R\x04next\x12\x14\n" +
+	"\x05since\x18\x05 \x01(\x04R\x05since\"\xa8\x01\n" +
 	"\vTaskRevived\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x14\n" +
 	"\x05waits\x18\x03 \x03(\x04R\x05waits\x12\x14\n" +
-	"\x05undue\x18\x04 \x01(\bR\x05undue\";\n" +
+	"\x05undue\x18\x04 \x01(\bR\x05undue\x12\x14\n" +
+	"\x05since\x18\x05 \x01(\x04R\x05since\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04with\x18\a \x01(\x06R\x04with\";\n" +
 	"\n" +
 	"TaskJoined\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
@@ -3647,7 +3797,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05stack\x18\x03 \x01(\tR\x05stack\x12\x1c\n" +
-	"\tpermanent\x18\x04 \x01(\bR\tpermanent\"\xd4\x04\n" +
+	"\tpermanent\x18\x04 \x01(\bR\tpermanent\"\xff\x04\n" +
 	"\aOptions\x12\x18\n" +
 	"\atimeout\x18\x01 \x01(\x03R\atimeout\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12!\n" +
@@ -3659,7 +3809,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\vbackoff_max\x18\x06 \x01(\x03R\n" +
 	"backoffMax\x12\x16\n" +
 	"\x06jitter\x18\a \x01(\x01R\x06jitter\x12\x1c\n" +
-	"\tretention\x18\b \x01(\x03R\tretention\x12\x16\n" +
+	"\tretention\x18\b \x01(\x12R\tretention\x12\x16\n" +
 	"\x06daemon\x18\t \x01(\bR\x06daemon\x12-\n" +
 	"\x13fail_on_worker_lost\x18\n" +
 	" \x01(\bR\x10failOnWorkerLost\x12\x16\n" +
@@ -3672,7 +3822,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\rworker_labels\x18\x10 \x03(\tR\fworkerLabels\x12\x1c\n" +
 	"\texclusive\x18\x11 \x01(\bR\texclusive\x12\x14\n" +
 	"\x05after\x18\x12 \x03(\x04R\x05after\x12$\n" +
-	"\x0erun_on_failure\x18\x13 \x01(\bR\frunOnFailure\"\xb1\x01\n" +
+	"\x0erun_on_failure\x18\x13 \x01(\bR\frunOnFailure\x12)\n" +
+	"\x10failed_retention\x18\x14 \x01(\x12R\x0ffailedRetention\"\xb1\x01\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x1d\n" +
@@ -3680,7 +3831,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"started_at\x18\x03 \x01(\x03R\tstartedAt\x12\x19\n" +
 	"\bended_at\x18\x04 \x01(\x03R\aendedAt\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12,\n" +
-	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xec\a\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\"\xc4\b\n" +
 	"\aTaskPut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x12\n" +
@@ -3716,11 +3867,15 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x06joined\x18\x1a \x01(\x04R\x06joined\x12\x1a\n" +
 	"\bexpiring\x18\x1b \x01(\bR\bexpiring\x12\x1a\n" +
 	"\bdetached\x18\x1c \x01(\bR\bdetached\x12\x18\n" +
-	"\ajoiners\x18\x1d \x03(\tR\ajoiners\x12;\n" +
+	"\ajoiners\x18\x1d \x03(\tR\ajoiners\x12\x14\n" +
+	"\x05since\x18\x1e \x01(\x04R\x05since\x12\x1d\n" +
 	"\n" +
-	"checkpoint\x18\x1e \x01(\v2\x1b.weft.journal.v1.CheckpointR\n" +
+	"retried_by\x18\x1f \x01(\tR\tretriedBy\x12!\n" +
+	"\fretried_with\x18  \x01(\x06R\vretriedWith\x12;\n" +
+	"\n" +
+	"checkpoint\x18! \x01(\v2\x1b.weft.journal.v1.CheckpointR\n" +
 	"checkpoint\x124\n" +
-	"\bpartials\x18\x1f \x03(\v2\x18.weft.journal.v1.PayloadR\bpartials\"\x90\x01\n" +
+	"\bpartials\x18\" \x03(\v2\x18.weft.journal.v1.PayloadR\bpartials\"\x90\x01\n" +
 	"\x0eTaskDispatched\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x1d\n" +
@@ -3728,7 +3883,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"session_id\x18\x03 \x01(\fR\tsessionId\x12\x1d\n" +
 	"\n" +
 	"started_at\x18\x04 \x01(\x03R\tstartedAt\x12\x1a\n" +
-	"\battempts\x18\x05 \x01(\rR\battempts\"\xbd\x01\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\"\xd3\x01\n" +
 	"\vTaskRetried\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\rR\x03end\x12\x15\n" +
@@ -3736,9 +3891,11 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x05tries\x18\x04 \x01(\rR\x05tries\x12,\n" +
 	"\x05error\x18\x05 \x01(\v2\x16.weft.journal.v1.ErrorR\x05error\x12\x19\n" +
 	"\bended_at\x18\x06 \x01(\x03R\aendedAt\x12\x16\n" +
-	"\x06worker\x18\a \x01(\tR\x06worker\"\x1b\n" +
+	"\x06worker\x18\a \x01(\tR\x06worker\x12\x14\n" +
+	"\x05since\x18\b \x01(\x04R\x05since\"1\n" +
 	"\tTaskReady\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"P\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\"P\n" +
 	"\n" +
 	"TaskLosses\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
@@ -3747,7 +3904,7 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x0eTaskCancelling\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\x03R\x05grace\x12\x1a\n" +
-	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\x8f\x02\n" +
+	"\bexpiring\x18\x03 \x01(\bR\bexpiring\"\x8c\x03\n" +
 	"\fTaskFinished\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x10\n" +
@@ -3758,7 +3915,14 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"finishedAt\x12\x18\n" +
 	"\aspooled\x18\a \x01(\bR\aspooled\x12\x14\n" +
 	"\x05tries\x18\b \x01(\rR\x05tries\x12\x16\n" +
-	"\x06worker\x18\t \x01(\tR\x06worker\"\x1d\n" +
+	"\x06worker\x18\t \x01(\tR\x06worker\x12\x14\n" +
+	"\x05since\x18\n" +
+	" \x01(\x04R\x05since\x12\x1a\n" +
+	"\battempts\x18\v \x01(\rR\battempts\x12\x14\n" +
+	"\x05token\x18\f \x01(\x04R\x05token\x12\x1d\n" +
+	"\n" +
+	"started_at\x18\r \x01(\x03R\tstartedAt\x12\x14\n" +
+	"\x05taken\x18\x0e \x01(\bR\x05taken\"\x1d\n" +
 	"\vTaskDropped\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xad\x03\n" +
 	"\vSchedulePut\x12\x0e\n" +
