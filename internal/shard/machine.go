@@ -78,7 +78,7 @@ type Machine struct {
 	workers  map[session.ID]*Outbox
 	clients  map[uint64]client                  // by call
 	listens  map[session.ID]map[uint64]struct{} // the calls that a session's streams are attached to
-	watchers map[uint64][]*Outbox // by task
+	watchers map[uint64][]*Outbox               // by task
 	waiters  map[uint64]*waiting
 	requests map[request]uint64 // waiters by request
 	replies  map[uint64]Reply   // of submissions and joins that wait, by their names

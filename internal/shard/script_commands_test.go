@@ -30,6 +30,7 @@ func init() {
 		"attach": (*script).attach, "enqueue": (*script).enqueue, "ack": (*script).ack, "cancel": (*script).cancel,
 		"finish": (*script).finish, "cancel-call": (*script).cancelCall,
 		"submit": (*script).submit, "cancel-task": (*script).cancelTask, "watch": (*script).watch,
+		"watch-call": (*script).watchCall, "unwatch-call": (*script).unwatchCall,
 		"reserve": (*script).reserve, "forget": (*script).forget, "complete": (*script).complete, "renew": (*script).renew,
 		"open-session": (*script).openSession, "close-session": (*script).closeSession,
 		"tasks": (*script).tasks, "sessions": (*script).sessions, "journal": (*script).journal,
@@ -378,6 +379,31 @@ func (s *script) watch(d *datadriven.TestData) {
 	s.watches[id] = o
 	s.decide(&WatchTask{Namespace: scriptNamespace, ID: id, Stream: o},
 		s.replyTo(func(v any) string { return v.(queue.Snapshot).State.String() }))
+}
+
+func (s *script) watchCall(d *datadriven.TestData) {
+	call := words{d}.first()
+	o := NewOutbox()
+	s.viewers[call] = o
+	s.decide(&WatchCall{Namespace: scriptNamespace, Call: call, Stream: o}, s.replyTo(func(v any) string {
+		view := v.(queue.CallView)
+		if view.Over {
+			return "over"
+		}
+		var counts []string
+		for state, n := range view.Counts {
+			if n > 0 {
+				counts = append(counts, fmt.Sprintf("%d %v", n, queue.State(state)))
+			}
+		}
+		return strings.Join(append(counts, "not over"), ", ")
+	}))
+}
+
+func (s *script) unwatchCall(d *datadriven.TestData) {
+	call := words{d}.first()
+	s.decide(&UnwatchCall{ID: s.calls[call].id, Stream: s.viewers[call]}, nil)
+	delete(s.viewers, call)
 }
 
 func (s *script) reserve(d *datadriven.TestData) {

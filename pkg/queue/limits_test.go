@@ -227,7 +227,7 @@ func (b *bench) join(waiter uint64) error {
 }
 
 func (b *bench) cancelIndex(i uint64) error {
-	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{First: i, Last: i}, -1); err != nil {
+	if err := b.core.CancelIndexes(b.step(), b.call, pure.Range{First: i, Last: i}, -1, false); err != nil {
 		return err
 	}
 	return nil
