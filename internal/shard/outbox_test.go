@@ -72,6 +72,9 @@ func TestOutboxIsBoundedInBytes(t *testing.T) {
 		"ranges":        &queue.Accepted{Ranges: make(pure.Ranges, 1<<10)},
 		"states":        &queue.Changed{},
 		"many refusals": long(100),
+		"tasks of a call": &queue.CallChange{Task: queue.Snapshot{TaskState: queue.TaskState{
+			Outcome: &queue.Outcome{Error: &queue.Error{Message: strings.Repeat("x", 1<<10)}},
+		}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each := weigh([]any{effect})

@@ -373,39 +373,6 @@ func (s *script) cancelTask(d *datadriven.TestData) {
 		s.replyTo(func(v any) string { return v.(queue.State).String() }))
 }
 
-func (s *script) watch(d *datadriven.TestData) {
-	id := s.id(d)
-	o := NewOutbox()
-	s.watches[id] = o
-	s.decide(&WatchTask{Namespace: scriptNamespace, ID: id, Stream: o},
-		s.replyTo(func(v any) string { return v.(queue.Snapshot).State.String() }))
-}
-
-func (s *script) watchCall(d *datadriven.TestData) {
-	call := words{d}.first()
-	o := NewOutbox()
-	s.viewers[call] = o
-	s.decide(&WatchCall{Namespace: scriptNamespace, Call: call, Stream: o}, s.replyTo(func(v any) string {
-		view := v.(queue.CallView)
-		if view.Over {
-			return "over"
-		}
-		var counts []string
-		for state, n := range view.Counts {
-			if n > 0 {
-				counts = append(counts, fmt.Sprintf("%d %v", n, queue.State(state)))
-			}
-		}
-		return strings.Join(append(counts, "not over"), ", ")
-	}))
-}
-
-func (s *script) unwatchCall(d *datadriven.TestData) {
-	call := words{d}.first()
-	s.decide(&UnwatchCall{ID: s.calls[call].id, Stream: s.viewers[call]}, nil)
-	delete(s.viewers, call)
-}
-
 func (s *script) reserve(d *datadriven.TestData) {
 	w := words{d}
 	s.waiter++
