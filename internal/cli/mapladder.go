@@ -40,7 +40,7 @@ func (m *mapping) climb(s os.Signal) {
 	case m.flags.name != "", call == nil, none && step == 1, step > 2:
 		m.stop(left(s))
 	case step == 1:
-		m.say("submits nothing more, and asked what runs to stop; interrupt again to kill it")
+		m.say("cancelling what has not ended; interrupt again to kill what runs")
 		call.Cancel(0)
 	default:
 		m.say("killing what runs; interrupt again to leave it")

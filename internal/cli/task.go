@@ -14,7 +14,8 @@ import (
 // taskCommand is `task`.
 func (a *App) taskCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "task", Short: "Act on one task", Args: cobra.NoArgs}
-	cmd.AddCommand(a.taskShowCommand(), a.taskDoneCommand(), a.taskFailCommand(), a.taskReleaseCommand(), a.taskRenewCommand())
+	cmd.AddCommand(a.taskShowCommand(), a.taskDoneCommand(), a.taskFailCommand(), a.taskReleaseCommand(), a.taskRenewCommand(),
+		a.taskProgressCommand(), a.taskCheckpointCommand())
 	return cmd
 }
 

@@ -310,9 +310,11 @@ func TestSubmitWaitWatch(t *testing.T) {
 	if r = w.run("tasks", "-o", "json"); r.code != 0 || !strings.Contains(r.stdout, `"echo out; echo err >&2; exit 4"`) {
 		t.Errorf("%+v", r)
 	}
-	for _, command := range [][]string{{"wait", id}, {"watch"}, {"task", "show"}} {
-		w.want(run{2, "", `weft: "no sense" is not the name of a task, which is a t and what follows it, as submit prints it ` +
-			"(the tasks of a call are listed by: weft tasks --call CALL -o name)\n"}, append(command, "no sense")...)
+	w.want(run{2, "", `weft: "no sense" is not the name of a task, which is a t and what follows it, as submit prints it ` +
+		"(the tasks of a call are listed by: weft tasks --call CALL -o name)\n"}, "task", "show", "no sense")
+	for _, command := range [][]string{{"wait", id}, {"watch"}} {
+		w.want(run{2, "", `weft: "no sense" is the name of neither a task nor a call: it is 1 to 256 bytes of [A-Za-z0-9._/-]` + "\n"},
+			append(command, "no sense")...)
 	}
 	if r = w.run("wait", "tzzz"); r.code != 125 || !strings.Contains(r.stderr, "TASK_NOT_FOUND") {
 		t.Errorf("%+v", r)

@@ -103,17 +103,17 @@ func TestMapLadder(t *testing.T) {
 	w.stdin = "a\nb\nc\n"
 	w.interruptAfter("1")
 	r := w.run("map", "-j", "1", "--", "sh", "-c", "test $1 = b || { echo 1; exit 0; }; trap 'echo stopped; exit 0' TERM; while :; do sleep 0.01; done", "sh")
-	if r.code != 130 || r.stdout != "1\nstopped\n" && r.stdout != "1\n" || !strings.Contains(r.stderr, "interrupt again to kill it") ||
+	if r.code != 130 || r.stdout != "1\nstopped\n" && r.stdout != "1\n" || !strings.Contains(r.stderr, "interrupt again to kill what runs") ||
 		!strings.HasSuffix(r.stderr, "weft: interrupted; what had not ended is cancelled\n") {
 		t.Errorf("it stops in order: %+v", r)
 	}
-	w.interruptAfter("did a", "interrupt again to kill it")
+	w.interruptAfter("did a", "interrupt again to kill what runs")
 	r = w.run("map", "--", "sh", "-c", "test $1 = a && echo did a && exit; trap '' TERM; while :; do sleep 0.01; done", "sh", ":::", "a", "b")
 	if r.code != 130 || r.stdout != "did a\n" || !strings.Contains(r.stderr, "killing what runs") ||
 		!strings.HasSuffix(r.stderr, "weft: interrupted; what had not ended is cancelled\n") {
 		t.Errorf("it is killed: %+v", r)
 	}
-	w.interruptAfter("did a", "interrupt again to kill it", "killing what runs")
+	w.interruptAfter("did a", "interrupt again to kill what runs", "killing what runs")
 	r = w.run("map", "--", "sh", "-c", "test $1 = a && echo did a && exit; trap '' TERM; while :; do sleep 0.01; done", "sh", ":::", "a", "b")
 	if r.code != 130 || r.stdout != "did a\n" {
 		t.Errorf("it is left: %+v", r)
