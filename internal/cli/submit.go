@@ -23,6 +23,7 @@ type submitFlags struct {
 	payload string
 	wait    bool
 	delay   time.Duration
+	format  format
 }
 
 // submitCommand is `submit`.
@@ -34,24 +35,28 @@ func (a *App) submitCommand() *cobra.Command {
 		Long: "Submit a task and print its name, without waiting for it. The task goes on by itself; its outcome\n" +
 			"stays for 24 h, a failure for 7 days. With --kind it is a task for a handler in place of a command.\n\n" +
 			"With --wait it waits for the end, as the command wait does: a handler's result is printed, and the exit\n" +
-			"code is the command's, as with run. The name goes to standard error then; an interrupt leaves the task.",
+			"code is the command's, as with run. The name goes to standard error then, -o json is of the ended task, and an\n" +
+			"interrupt leaves the task.",
 		Example: "  " + a.Name + " wait $(" + a.Name + " submit -- sleep 10)\n  " + a.Name + " submit --wait --kind count --payload 'a b'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := flags.task(cmd, args)
 			if err != nil {
 				return err
 			}
+			if flags.wait && flags.format == formatName {
+				return Usage("submit: --wait prints the result; -o name is without it")
+			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				taskID, err := c.Submit(ctx, spec)
+				var joined bool
+				taskID, err := c.Submit(ctx, spec, client.Joined(&joined))
 				if err != nil {
 					return err
 				}
 				if flags.wait {
 					a.Say("%s is submitted", taskID)
-					return a.waitAll(ctx, c, []string{taskID}, formatNone)
+					return a.waitAll(ctx, c, []string{taskID}, flags.format)
 				}
-				fmt.Fprintln(a.Out, taskID)
-				return nil
+				return a.made(flags.format, taskID, &weftv1.SubmitTaskResponse{TaskId: taskID, Joined: joined})
 			})
 		},
 	}
@@ -63,6 +68,7 @@ func (a *App) submitCommand() *cobra.Command {
 	f.BoolVar(&flags.wait, "wait", false, "wait for the end: its result is printed, its exit code becomes this one's")
 	f.DurationVar(&flags.delay, "delay", 0, "not before so much time has passed")
 	flags.keepFlags.add(cmd, "the queue's, else 24h")
+	formatFlag(cmd, &flags.format)
 	return cmd
 }
 

@@ -15,7 +15,7 @@ import (
 // waitCommand is `wait`.
 func (a *App) waitCommand() *cobra.Command {
 	var timeout time.Duration
-	format := formatNone
+	var format format
 	cmd := &cobra.Command{
 		Use:   "wait TASK|CALL...",
 		Short: "Wait for tasks, or whole calls, to end; the exit code is the last one's",
@@ -23,7 +23,8 @@ func (a *App) waitCommand() *cobra.Command {
 			"and nothing more can come, as its client has ended it or is gone.\n\n" +
 			"The exit code is that of the last one: a task's as with run; of a call how many of its tasks failed, were\n" +
 			"cancelled or expired, at most 101, as with map. A task that the broker had forgotten before, as its outcome was\n" +
-			"acknowledged, does not count. A handler's result is printed; a command's output is shown by: watch.",
+			"acknowledged, does not count. A handler's result is printed, a command's\n" +
+			"output is shown by: watch. With -o json the tasks are printed, and of a call the counts by state.",
 		Example: "  " + a.Name + " wait --timeout 1h nightly",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,7 +47,7 @@ func (a *App) waitCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "wait so long at most (exit code 124); the tasks go on")
-	cmd.Flags().VarP(&format, "output", "o", "print the tasks, or the calls' counts: `json`")
+	formatFlag(cmd, &format)
 	return cmd
 }
 
@@ -65,6 +66,9 @@ func (a *App) waitAll(ctx context.Context, c *client.Client, names []string, for
 					return err
 				}
 			}
+			if format == formatName {
+				fmt.Fprintln(a.Out, name)
+			}
 			last = a.callEnd(name, e)
 			continue
 		}
@@ -77,6 +81,8 @@ func (a *App) waitAll(ctx context.Context, c *client.Client, names []string, for
 			if err := a.printJSON(t); err != nil {
 				return err
 			}
+		case format == formatName:
+			fmt.Fprintln(a.Out, name)
 		case t.GetOutcome().GetPayload() != nil:
 			p, err := task.PayloadFromProto(t.GetOutcome().GetPayload())
 			if err != nil {

@@ -90,17 +90,31 @@ func changeText(t *weftv1.Task) string {
 	return text
 }
 
-// countsText is how many tasks there are in each state.
+// count is how many there are of something.
+type count struct {
+	word string
+	n    uint64
+}
+
+// countsOf are counts by state, in the order of a task's life.
+func countsOf(n *weftv1.TaskCounts) []count {
+	return []count{
+		{"scheduled", n.GetScheduled()},
+		{"blocked", n.GetBlocked()},
+		{"ready", n.GetReady()},
+		{"running", n.GetRunning()},
+		{"cancelling", n.GetCancelling()},
+		{"succeeded", n.GetSucceeded()},
+		{"failed", n.GetFailed()},
+		{"cancelled", n.GetCancelled()},
+		{"expired", n.GetExpired()},
+	}
+}
+
+// countsText is how many tasks there are in each state, in a line.
 func countsText(n *weftv1.TaskCounts) string {
 	var parts []string
-	for _, c := range []struct {
-		n    uint64
-		word string
-	}{
-		{n.GetScheduled(), "scheduled"}, {n.GetBlocked(), "blocked"}, {n.GetReady(), "ready"}, {n.GetRunning(), "running"},
-		{n.GetCancelling(), "cancelling"}, {n.GetSucceeded(), "succeeded"}, {n.GetFailed(), "failed"},
-		{n.GetCancelled(), "cancelled"}, {n.GetExpired(), "expired"},
-	} {
+	for _, c := range countsOf(n) {
 		if c.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.word))
 		}
