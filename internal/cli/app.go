@@ -103,6 +103,7 @@ func (a *App) Execute(ctx context.Context, root *cobra.Command, args []string) i
 	root.SetErr(a.Err)
 	begun := false
 	noteBegin(root, &begun)
+	a.completions(root)
 	err := root.ExecuteContext(ctx)
 	var e *ExitError
 	if err != nil && !begun && !errors.As(err, &e) { // cobra's own errors are all of the command line
