@@ -3,8 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"regexp"
 	"time"
 
@@ -119,62 +117,6 @@ func checkTaskID(name string) error {
 	}
 	return Usage("%q is not the name of a task, which is a t and what follows it, as submit prints it "+
 		"(the tasks of a call are listed by: weft tasks --call CALL -o name)", shorten(name))
-}
-
-// cancelCommand is `cancel`.
-func (a *App) cancelCommand() *cobra.Command {
-	var grace time.Duration
-	var now bool
-	cmd := &cobra.Command{
-		Use:   "cancel TASK|CALL...",
-		Short: "Cancel tasks, or all tasks of a call",
-		Long: "Cancel tasks, or all tasks of a call. One that waits ends at once; one that runs is asked to stop,\n" +
-			"and killed after the grace.",
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if grace < 0 || grace > graceMax {
-				return Usage("--grace %v: 0s to %v are possible", grace, graceMax)
-			}
-			if now {
-				grace = client.KillNow
-			}
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				for _, name := range args {
-					if err := a.cancelOne(ctx, c, name, grace); err != nil {
-						return fmt.Errorf("%s: %w", name, err)
-					}
-				}
-				return nil
-			})
-		},
-	}
-	cmd.Flags().DurationVar(&grace, "grace", 0, "between asking and killing (default the task's own)")
-	cmd.Flags().BoolVar(&now, "now", false, "kill at once")
-	cmd.MarkFlagsMutuallyExclusive("grace", "now")
-	return cmd
-}
-
-// cancelOne cancels a task, or a call of that name if there is no such task.
-func (a *App) cancelOne(ctx context.Context, c *client.Client, name string, grace time.Duration) error {
-	if taskID.MatchString(name) {
-		state, err := c.CancelTask(ctx, name, grace)
-		if err == nil {
-			fmt.Fprintf(a.Out, "%s is %s\n", name, stateWord(state))
-			return nil
-		}
-		if !client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_TASK_NOT_FOUND) {
-			return err
-		}
-	}
-	tasks, err := c.CancelCall(ctx, name, grace)
-	if client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_CALL_NOT_FOUND) {
-		return errors.New("there is no such task and no such call")
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(a.Out, "%s: %s cancelled\n", name, plural(tasks, "task", "tasks"))
-	return nil
 }
 
 // withClient connects, runs fn and closes; an interrupt ends fn's context.

@@ -100,10 +100,11 @@ func TestInterruptUsage(t *testing.T) {
 // The first interrupt of a map asks what runs to stop, the second kills it.
 func TestMapLadder(t *testing.T) {
 	w := start(t)
-	w.stdin = "a\nb\nc\n"
+	w.stdin = "a\nb\nc\nd\ne\n"
 	w.interruptAfter("1")
 	r := w.run("map", "-j", "1", "--", "sh", "-c", "test $1 = b || { echo 1; exit 0; }; trap 'echo stopped; exit 0' TERM; while :; do sleep 0.01; done", "sh")
-	if r.code != 130 || r.stdout != "1\nstopped\n" && r.stdout != "1\n" || !strings.Contains(r.stderr, "interrupt again to kill what runs") ||
+	if r.code != 130 || !strings.HasPrefix(r.stdout, "1\n") || strings.Count(r.stdout, "1\n") > 2 || // c may have been on its way
+		!strings.Contains(r.stderr, "interrupt again to kill what runs") ||
 		!strings.HasSuffix(r.stderr, "weft: interrupted; what had not ended is cancelled\n") {
 		t.Errorf("it stops in order: %+v", r)
 	}

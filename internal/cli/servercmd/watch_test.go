@@ -1,8 +1,12 @@
 package servercmd
 
 import (
+	"context"
 	"strings"
 	"testing"
+
+	"github.com/weftq/weft/pkg/task"
+	"github.com/weftq/weft/pkg/worker"
 )
 
 // A call is followed by its name: while it goes on, and when it is over.
@@ -106,5 +110,45 @@ func TestCommandProgress(t *testing.T) {
 			`test $WEFT_ATTEMPT = 2 || { `+weft+` task checkpoint $task half; exit 1; }; `+weft+` task checkpoint $WEFT_TASK_ID`).stdout)
 	if r := w.run("watch", id); r.code != 0 || r.stdout != "half" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// What a handler says of its progress comes on standard error, and its partial results on standard output.
+func TestWatchHandler(t *testing.T) {
+	w := start(t)
+	wk, err := worker.New(worker.Config{Broker: w.broker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	goOn := make(chan struct{})
+	worker.Handle(wk, task.DefineWith("pages", task.TextCodec(), task.TextCodec()), func(ctx context.Context, _ string) (string, error) {
+		a := task.Current(ctx)
+		a.Progress(1, 2, "reading")
+		if err := a.Emit("page one"); err != nil {
+			return "", err
+		}
+		<-goOn
+		return "whole", a.Emit("page two")
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- wk.Run(ctx) }()
+	id := strings.TrimSpace(w.run("submit", "--kind", "pages", "--payload", "book").stdout)
+	w.stdout, w.stderr = &buffer{written: make(chan struct{}, 1)}, &buffer{written: make(chan struct{}, 1)}
+	out, said, watched := w.stdout, w.stderr, make(chan run)
+	go func() { watched <- w.run("watch", id) }()
+	for !strings.Contains(out.String(), "page one\n") {
+		<-out.written
+	}
+	for !strings.Contains(said.String(), ": 1/2 reading\n") {
+		<-said.written
+	}
+	close(goOn)
+	if r := <-watched; r.code != 0 || r.stdout != "page one\npage two\n" || !strings.HasSuffix(r.stderr, id+" is succeeded\n") {
+		t.Errorf("%+v", r)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
