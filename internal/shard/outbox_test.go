@@ -75,6 +75,9 @@ func TestOutboxIsBoundedInBytes(t *testing.T) {
 		"tasks of a call": &queue.CallChange{Task: queue.Snapshot{TaskState: queue.TaskState{
 			Outcome: &queue.Outcome{Error: &queue.Error{Message: strings.Repeat("x", 1<<10)}},
 		}}},
+		"progress":     &queue.Advanced{Progress: &queue.Progress{Message: strings.Repeat("x", 1<<10)}},
+		"its watchers": &queue.Changed{Task: queue.Snapshot{Progress: &queue.Progress{Message: strings.Repeat("x", 1<<10)}}},
+		"interrupts":   &queue.Interrupted{Interrupt: queue.Interrupt{Message: strings.Repeat("x", 1<<10)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each := weigh([]any{effect})
@@ -115,7 +118,9 @@ func wantLimit(t *testing.T, o *Outbox, name string, limit int) {
 func TestOutboxTakesLargeResults(t *testing.T) {
 	finished := &queue.Finished{Outcome: &queue.Outcome{Result: queue.Payload{Data: make([]byte, 512<<10)}}}
 	assigned := &queue.Assigned{Assignment: queue.Assignment{Payload: finished.Outcome.Result}}
-	for _, effect := range []any{finished, assigned} {
+	advanced := &queue.Advanced{Partials: []queue.Payload{finished.Outcome.Result, finished.Outcome.Result}}
+	assigned.Checkpoint = &queue.Checkpoint{State: finished.Outcome.Result}
+	for _, effect := range []any{finished, assigned, advanced} {
 		if err := filled(queue.CallTasksMax, effect).Err(); err != nil {
 			t.Errorf("%T: %v", effect, err)
 		}

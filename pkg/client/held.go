@@ -94,7 +94,7 @@ func (h *Held) Release(ctx context.Context) error {
 func (h *Held) Renew(ctx context.Context) (time.Duration, error) {
 	var lease time.Duration
 	sentAt := time.Now()
-	err := retry(ctx, func() error {
+	err := h.lease.client.retry(ctx, func() error {
 		sentAt = time.Now()
 		response, err := h.lease.client.tasks().RenewTask(ctx, h.renewal())
 		lease = response.GetLease().AsDuration()
@@ -134,7 +134,7 @@ func (h *Held) Saved() (state task.Payload, ok bool) {
 func (h *Held) advance(ctx context.Context, request *weftv1.AdvanceTaskRequest) error {
 	c := h.lease.client
 	request.Namespace, request.TaskId, request.Token = c.namespace, h.TaskID(), h.Token()
-	return retry(ctx, func() error {
+	return c.retry(ctx, func() error {
 		_, err := c.tasks().AdvanceTask(ctx, request)
 		return err
 	})
@@ -146,7 +146,7 @@ func (h *Held) advance(ctx context.Context, request *weftv1.AdvanceTaskRequest) 
 func (h *Held) Interrupt(ctx context.Context, message string) error {
 	c := h.lease.client
 	request := &weftv1.InterruptSubmitterRequest{Namespace: c.namespace, TaskId: h.TaskID(), Token: h.Token(), Message: message}
-	return retry(ctx, func() error {
+	return c.retry(ctx, func() error {
 		_, err := c.tasks().InterruptSubmitter(ctx, request)
 		return err
 	})
@@ -158,7 +158,7 @@ func (h *Held) renewal() *weftv1.RenewTaskRequest {
 
 // end ends the attempt by a request, and gives up the lease once it holds nothing more.
 func (h *Held) end(ctx context.Context, request func() error) error {
-	if err := retry(ctx, request); err != nil {
+	if err := h.lease.client.retry(ctx, request); err != nil {
 		return err
 	}
 	h.lease.ended(h, true)

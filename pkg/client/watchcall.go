@@ -61,6 +61,8 @@ func (w *callWatching) run(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case w.client.ctx.Err() != nil:
+			return ErrClosed
 		case !resumable(err):
 			return fromRPC(err)
 		}

@@ -133,7 +133,7 @@ func (c *Core) brief(t *task, k *call) Snapshot {
 	return s
 }
 
-// Weight is about how many bytes of the task wait with the effect.
+// Weight is about how many bytes of the task wait with the effect, but for its progress.
 func (e *CallChange) Weight() (n int) {
 	t := &e.Task
 	if t.Extra != nil {
@@ -146,9 +146,6 @@ func (e *CallChange) Weight() (n int) {
 		for _, label := range t.Options.Labels {
 			n += len(label)
 		}
-	}
-	if t.Progress != nil {
-		n += len(t.Progress.Message)
 	}
 	return n
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/weftq/weft/pkg/task"
 )
@@ -67,8 +68,8 @@ func (w *Worker) handle(kind string, handler Handler) {
 // wrapHandlers puts the middleware around the handlers; the caller holds w.mu.
 func (w *Worker) wrapHandlers() {
 	for kind, handler := range w.handlers {
-		for i := len(w.middleware) - 1; i >= 0; i-- {
-			handler = w.middleware[i](handler)
+		for _, wrap := range slices.Backward(w.middleware) {
+			handler = wrap(handler)
 		}
 		w.handlers[kind] = handler
 	}
