@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	validatev1 "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -22,6 +23,7 @@ var valid = map[string]proto.Message{
 	"GetTaskRequest":      &weftv1.GetTaskRequest{TaskId: "t1"},
 	"WaitTaskRequest":     &weftv1.WaitTaskRequest{TaskId: "t1"},
 	"WatchTaskRequest":    &weftv1.WatchTaskRequest{TaskId: "t1"},
+	"WatchCallRequest":    &weftv1.WatchCallRequest{CallId: "c"},
 	"CancelTaskRequest":   &weftv1.CancelTaskRequest{TaskId: "t1"},
 	"CancelCallRequest":   &weftv1.CancelCallRequest{CallId: "c"},
 	"RenewTaskRequest":    &weftv1.RenewTaskRequest{TaskId: "t1", Token: 1},
@@ -243,17 +245,18 @@ func (h *harness) unchanged(do func()) {
 
 // call sends a request to a method, be it unary or with a stream of answers, and returns its error.
 func (h *harness) call(ctx context.Context, method string, req proto.Message) error {
-	if method != weftv1.TaskService_WatchTask_FullMethodName {
+	if method != weftv1.TaskService_WatchTask_FullMethodName && method != weftv1.TaskService_WatchCall_FullMethodName {
 		return h.conn.Invoke(ctx, method, req, &weftv1.ReleaseTaskResponse{})
 	}
-	w := &weftv1.WatchTaskRequest{}
-	data, err := proto.Marshal(req)
-	if err != nil || proto.Unmarshal(data, w) != nil {
-		h.t.Fatal(err)
-	}
-	stream, err := h.tasks.WatchTask(ctx, w)
+	stream, err := h.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method)
 	if err == nil {
-		_, err = stream.Recv()
+		err = stream.SendMsg(req)
+	}
+	if err == nil {
+		err = stream.CloseSend()
+	}
+	if err == nil {
+		err = stream.RecvMsg(&weftv1.ReleaseTaskResponse{})
 	}
 	return err
 }

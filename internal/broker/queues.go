@@ -241,12 +241,7 @@ func queueMessage(q *queue.QueueView) *weftv1.Queue {
 		Name: q.Name, CreatedAt: timestamp(q.CreatedAt), Order: weftv1.QueueOrder(q.Order), MaxSize: q.MaxSize,
 		MaxRunning: q.MaxRunning, MaxRunningPerKey: q.MaxRunningPerKey, Paused: q.Paused, Closed: q.Closed, ClosedAtOnce: q.AtOnce,
 		Unfinished: q.Unfinished(),
-		Counts: &weftv1.QueueCounts{
-			Scheduled: q.Counts[queue.Scheduled], Blocked: q.Counts[queue.Blocked], Ready: q.Counts[queue.Ready],
-			Running: q.Counts[queue.Running], Cancelling: q.Counts[queue.Cancelling],
-			Succeeded: q.Counts[queue.Succeeded], Failed: q.Counts[queue.Failed],
-			Cancelled: q.Counts[queue.Cancelled], Expired: q.Counts[queue.Expired],
-		},
+		Counts:     countsMessage(&q.Counts),
 	}
 	if q.Rate > 0 {
 		m.RateLimit = &weftv1.RateLimit{PerSecond: q.Rate, Burst: q.Burst}

@@ -68,6 +68,7 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 		"reserve again, otherwise": {weftv1.TaskService_ReserveTasks_FullMethodName, &weftv1.ReserveTasksRequest{RequestId: "v", TasksMax: 2}, pure.RequestMismatch, []string{"request_id", "v"}},
 		"unknown task":             {weftv1.TaskService_GetTask_FullMethodName, &weftv1.GetTaskRequest{TaskId: "tzz"}, pure.TaskNotFound, []string{"task_id", "tzz"}},
 		"wait for unknown task":    {weftv1.TaskService_WaitTask_FullMethodName, &weftv1.WaitTaskRequest{TaskId: "tzz"}, pure.TaskNotFound, []string{"task_id", "tzz"}},
+		"watch unknown call":       {weftv1.TaskService_WatchCall_FullMethodName, &weftv1.WatchCallRequest{CallId: "nobody"}, pure.CallNotFound, []string{"call_id", "nobody"}},
 		"watch unknown task":       {weftv1.TaskService_WatchTask_FullMethodName, &weftv1.WatchTaskRequest{TaskId: "tzz"}, pure.TaskNotFound, []string{"task_id", "tzz"}},
 		"cancel unknown task":      {weftv1.TaskService_CancelTask_FullMethodName, &weftv1.CancelTaskRequest{TaskId: "tzz"}, pure.TaskNotFound, []string{"task_id", "tzz"}},
 		"foreign task":             {weftv1.TaskService_GetTask_FullMethodName, &weftv1.GetTaskRequest{Namespace: "other", TaskId: waiting}, pure.TaskNotFound, []string{"task_id", waiting}},

@@ -105,7 +105,10 @@ func (s *validatedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	if req, ok := m.(*weftv1.WatchTaskRequest); ok {
+	switch req := m.(type) {
+	case *weftv1.WatchTaskRequest:
+		return statusError(validate(s.validator, req))
+	case *weftv1.WatchCallRequest:
 		return statusError(validate(s.validator, req))
 	}
 	return nil

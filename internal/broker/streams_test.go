@@ -204,6 +204,7 @@ func TestStopEndsStreams(t *testing.T) {
 	if _, err := watch.Recv(); err != nil {
 		t.Fatal(err)
 	}
+	view := h.watchCall("c")
 	waitC := make(chan error, 1)
 	go func() {
 		_, err := h.tasks.WaitTask(h.ctx(), &weftv1.WaitTaskRequest{TaskId: id})
@@ -221,6 +222,8 @@ func TestStopEndsStreams(t *testing.T) {
 	_, err = keep.Recv()
 	wantRefusal(t, err, pure.NotReady)
 	_, err = watch.Recv()
+	wantRefusal(t, err, pure.NotReady)
+	_, err = view.stream.Recv()
 	wantRefusal(t, err, pure.NotReady)
 	// These two may not have arrived in time: then gRPC itself says so.
 	for _, err := range []error{<-waitC, (<-reserved).err} {

@@ -79,7 +79,8 @@ func (a *App) AddClient(root *cobra.Command) {
 			root.AddCommand(c)
 		}
 	}
-	add("work", a.runCommand(), a.mapCommand(), a.submitCommand(), a.waitCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand())
+	add("work", a.runCommand(), a.mapCommand(), a.submitCommand(), a.waitCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand(),
+		a.interruptCommand())
 	add("look", a.tasksCommand(), a.taskCommand(), a.whyCommand(), a.queuesCommand(), a.queueCommand(), a.workersCommand(),
 		a.schedulesCommand(), a.scheduleCommand())
 }
@@ -102,6 +103,7 @@ func (a *App) Execute(ctx context.Context, root *cobra.Command, args []string) i
 	root.SetErr(a.Err)
 	begun := false
 	noteBegin(root, &begun)
+	a.completions(root)
 	err := root.ExecuteContext(ctx)
 	var e *ExitError
 	if err != nil && !begun && !errors.As(err, &e) { // cobra's own errors are all of the command line

@@ -21,7 +21,6 @@ import (
 type format string
 
 const (
-	formatNone  format = ""
 	formatTable format = "table"
 	formatJSON  format = "json"
 	formatName  format = "name"

@@ -55,6 +55,15 @@ func formatFlag(cmd *cobra.Command, f *format) {
 	cmd.Flags().VarP(f, "output", "o", "`format`: table, json or name")
 }
 
+// made prints what a command has made: its name, or what the API says of it.
+func (a *App) made(format format, name string, whole proto.Message) error {
+	if format == formatJSON {
+		return a.printJSON(whole)
+	}
+	_, err := fmt.Fprintln(a.Out, name)
+	return err
+}
+
 // tasksCommand is `tasks`.
 func (a *App) tasksCommand() *cobra.Command {
 	var filter client.Filter

@@ -39,7 +39,10 @@ func (a *App) mapCommand() *cobra.Command {
 			"own; --stdin-file sends one along, and then the input is an argument only where {} says so.\n" +
 			"An input that cannot be sent, such as one whose file is missing, counts as failed, and the others\n" +
 			"go on; with --name it ends the map, to be mended and run again. The exit code is how many tasks\n" +
-			"failed, at most 101.",
+			"failed, at most 101.\n\n" +
+			"Interrupt once to submit nothing more and ask what runs to stop, twice to kill it, three times to leave it;\n" +
+			"with --name once to leave it: the tasks go on. When a task interrupts this program (" + a.Name + " interrupt),\n" +
+			"what has not ended is cancelled likewise. Each time the exit code is 130.",
 		Example: "  " + a.Name + " map -- gzip -k {} ::: *.log\n" +
 			"  find . -type f -print0 | " + a.Name + " map -0 --stdin-file {} --tag -- sha256sum -",
 		Args: commandArgs,
@@ -82,9 +85,9 @@ func (a *App) mapInputs(parent context.Context, flags *mapFlags, args []string) 
 		return err
 	}
 	spec.Daemon = flags.name == "" // a named map is there to be met again
-	ctx, cancel := a.Interruptible(parent)
-	defer cancel()
-	c, end, err := a.DialLocal(ctx, flags.local)
+	connecting, connected := a.Interruptible(parent)
+	c, end, err := a.DialLocal(connecting, flags.local)
+	connected()
 	if err != nil {
 		return err
 	}
@@ -101,5 +104,5 @@ func (a *App) mapInputs(parent context.Context, flags *mapFlags, args []string) 
 		source = slices.Values(inputs)
 		m.progress.SetTotal(len(inputs))
 	}
-	return m.run(ctx, source)
+	return m.run(parent, source)
 }

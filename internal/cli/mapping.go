@@ -35,8 +35,10 @@ type mapping struct {
 	ended    int              // inputs that have their result, or cannot be sent
 	failed   int              // of them
 	over     bool
-	callID   string
+	call     *client.Call // that has the tasks; nil before the first
 	inputErr error
+
+	interrupts int // by the person at the keyboard
 }
 
 // input is one input and its place among all of them, from 0.
@@ -56,12 +58,16 @@ func (m *mapping) next(text string) input {
 	return input{m.read - 1, text}
 }
 
-// remember keeps the next task's input until its result.
-func (m *mapping) remember(in input) {
+// remember keeps the next task's input until its result; false is that there is to be none any more.
+func (m *mapping) remember(in input) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.interrupts > 0 {
+		return false
+	}
 	m.inputs[m.sent] = in
 	m.sent++
+	return true
 }
 
 // input is a task's input.
@@ -134,15 +140,22 @@ func (m *mapping) run(parent context.Context, inputs iter.Seq[string]) error {
 	defer stop(nil)
 	m.stop = stop
 	stopWaiting := m.app.noteWaiting(ctx, m.obstacle(), m.say)
+	stopLadder := m.ladder(ctx)
 	err := m.results(ctx, inputs)
+	stopLadder()
 	stopWaiting()
 	m.screen.Lock()
 	m.progress.Hide()
 	m.screen.Unlock()
 	ended, failed := m.counts()
+	byTask, isByTask := interruptText(err)
+	_, wasLeft := errors.AsType[*ExitError](err)
 	switch {
-	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
-		err = m.interrupted()
+	case isByTask:
+		m.say("%s", byTask)
+		return errInterrupted
+	case wasLeft, errors.Is(err, context.Canceled), err == nil && m.wasInterrupted():
+		err = m.interrupted(err)
 	case errors.Is(err, errFailFast), err == nil && failed > 0 && m.flags.failFast:
 		m.say("%v", errFailFast)
 		err = exit(min(failed, ExitMapMax))
@@ -158,7 +171,7 @@ func (m *mapping) run(parent context.Context, inputs iter.Seq[string]) error {
 // results handles one result after the other. Its error is one of the whole map.
 func (m *mapping) results(ctx context.Context, inputs iter.Seq[string]) error {
 	for r := range client.MapSpecs(ctx, m.client, m.specs(inputs), m.options()...) {
-		if r.Outcome == nil && !oneTasksOwn(r.Err) {
+		if r.Outcome == nil && !oneTasksOwn(r.Err) && !m.stopped(&r) {
 			return r.Err
 		}
 		in := m.input(r.Index)
@@ -167,6 +180,9 @@ func (m *mapping) results(ctx context.Context, inputs iter.Seq[string]) error {
 			return err
 		}
 		m.forget(r.Index)
+		if m.stopped(&r) {
+			continue
+		}
 		m.count(failed)
 		if failed && m.flags.failFast {
 			return errFailFast
@@ -181,14 +197,14 @@ func (m *mapping) obstacle() look {
 	before := 0
 	return func(ctx context.Context) (obstacle, bool) {
 		m.mu.Lock()
-		idle := m.ended == before && len(m.inputs) > 0 && m.callID != ""
+		idle := m.ended == before && len(m.inputs) > 0 && m.call != nil && m.interrupts == 0
 		before = m.ended
-		callID := m.callID
+		call := m.call
 		m.mu.Unlock()
 		if !idle {
 			return obstacle{}, true
 		}
-		found, waits := m.app.callObstacle(m.client, callID, m.spec.Queue)(ctx)
+		found, waits := m.app.callObstacle(m.client, call.ID(), m.spec.Queue)(ctx)
 		if found.word == "workers_busy" {
 			found = obstacle{}
 		}
@@ -200,14 +216,17 @@ func (m *mapping) obstacle() look {
 func (m *mapping) begun(call *client.Call) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.callID = call.ID()
+	m.call = call
 }
 
-// forget gives up the input of a task whose result was given out.
+// forget gives up the input of a task whose result was given out. The last one ends a map that was interrupted.
 func (m *mapping) forget(index uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.inputs, index)
+	if m.interrupts > 0 && len(m.inputs) == 0 {
+		m.stop(errInterrupted)
+	}
 }
 
 // options are those of the SDK's map.
@@ -241,16 +260,6 @@ func oneTasksOwn(err error) bool {
 	}
 }
 
-// interrupted says what becomes of the tasks.
-func (m *mapping) interrupted() error {
-	if m.flags.name != "" {
-		m.say("interrupted; the tasks go on: run the same again to meet them, or: %s cancel %s", m.app.Name, m.flags.name)
-	} else {
-		m.say("interrupted; what had not ended is being cancelled")
-	}
-	return exit(ExitInterrupted)
-}
-
 // result writes one task's output whole, and says whether and why it failed. An error is one of the map.
 func (m *mapping) result(ctx context.Context, in input, r *client.SpecResult) (failed bool, err error) {
 	var stdout, stderr io.Reader
@@ -265,6 +274,8 @@ func (m *mapping) result(ctx context.Context, in input, r *client.SpecResult) (f
 	defer m.screen.Unlock()
 	m.progress.Hide()
 	switch {
+	case r.Outcome == nil && m.stopped(r):
+		return true, nil
 	case r.Outcome == nil:
 		m.app.Say("%v: %s", in, m.app.words(r.Err))
 		return true, nil
@@ -278,7 +289,7 @@ func (m *mapping) result(ctx context.Context, in input, r *client.SpecResult) (f
 	if err := m.write(m.app.Err, stderr, in); err != nil {
 		return false, err
 	}
-	if r.Err != nil {
+	if r.Err != nil && !m.stopped(r) {
 		m.app.Say("%v: %s", in, m.why(r))
 	}
 	return r.Err != nil, nil

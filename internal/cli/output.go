@@ -65,8 +65,8 @@ func (s *stream) write(offset int64, data []byte) error {
 	return nil
 }
 
-// follow writes what a watch tells, until the task has ended.
-func (o *output) follow(ctx context.Context, c *client.Client, taskID string, told func(*weftv1.Task)) error {
+// follow writes the output that a watch tells, until the task has ended; told hears of the rest.
+func (o *output) follow(ctx context.Context, c *client.Client, taskID string, told func(client.Event) error) error {
 	for e, err := range c.Watch(ctx, taskID, true) {
 		switch {
 		case err != nil:
@@ -76,7 +76,9 @@ func (o *output) follow(ctx context.Context, c *client.Client, taskID string, to
 				return err
 			}
 		case told != nil:
-			told(e.Task)
+			if err := told(e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -102,10 +102,13 @@ func (a *App) queueCommand() *cobra.Command {
 		{"resume", "Undo pause", "resumed", (*client.Queue).Resume},
 		{"reopen", "Undo close", "open", (*client.Queue).Reopen},
 	} {
-		cmd.AddCommand(&cobra.Command{
+		var format format
+		turn := &cobra.Command{
 			Use: s.use + " QUEUE", Short: s.short, Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return a.turnQueue(cmd, args[0], s.done, s.do) },
-		})
+			RunE: func(cmd *cobra.Command, args []string) error { return a.turnQueue(cmd, args[0], format, s.done, s.do) },
+		}
+		formatFlag(turn, &format)
+		cmd.AddCommand(turn)
 	}
 	return cmd
 }
@@ -124,18 +127,18 @@ func (a *App) withQueueOf(cmd *cobra.Command, name string, fn func(context.Conte
 }
 
 // turnQueue acts on a queue and says what it is then.
-func (a *App) turnQueue(cmd *cobra.Command, name, done string, do func(*client.Queue, context.Context) error) error {
+func (a *App) turnQueue(cmd *cobra.Command, name string, format format, done string, do func(*client.Queue, context.Context) error) error {
 	return a.withQueue(cmd, name, func(ctx context.Context, q *client.Queue) error {
-		err := do(q, ctx)
-		if err == nil {
-			fmt.Fprintf(a.Out, "%s is %s\n", name, done)
+		if err := do(q, ctx); err != nil {
+			return err
 		}
-		return err
+		return a.tellQueue(ctx, q, format, name+" is "+done)
 	})
 }
 
 func (a *App) queueCloseCommand() *cobra.Command {
 	var immediate bool
+	var format format
 	cmd := &cobra.Command{
 		Use:   "close QUEUE",
 		Short: "Take no more tasks, and hand out those that wait",
@@ -148,10 +151,11 @@ func (a *App) queueCloseCommand() *cobra.Command {
 			if immediate {
 				do = (*client.Queue).CloseNow
 			}
-			return a.turnQueue(cmd, args[0], "closed", do)
+			return a.turnQueue(cmd, args[0], format, "closed", do)
 		},
 	}
 	cmd.Flags().BoolVar(&immediate, "immediate", false, "cancel the tasks that wait")
+	formatFlag(cmd, &format)
 	return cmd
 }
 
@@ -162,7 +166,7 @@ func (a *App) queueDeleteCommand() *cobra.Command {
 		Short: "Remove a queue and its ended tasks",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.turnQueue(cmd, args[0], "deleted", func(q *client.Queue, ctx context.Context) error { return q.Delete(ctx, force) })
+			return a.turnQueue(cmd, args[0], formatTable, "deleted", func(q *client.Queue, ctx context.Context) error { return q.Delete(ctx, force) })
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "also with tasks that have not ended, which are cancelled")

@@ -40,8 +40,9 @@ func (a *App) queueGetCommand() *cobra.Command {
 			"waits; --wait bounds that (exit code 124), and --wait 0s does not wait. At a queue that is closed it waits\n" +
 			"while somebody holds a task that may come back, and ends with exit code 3 when none is left.\n\n" +
 			"With --lease the task is held for so long instead, and its name and its token are printed before the\n" +
-			"payload, separated by tabs: complete it with task done, or fail, release or renew it. When the lease is\n" +
-			"over before, it goes to somebody else.",
+			"payload, separated by tabs: complete it with task done, or fail, release or renew it; say how far it has come\n" +
+			"with task progress and task checkpoint. When the lease is over before, it goes to somebody else. What an\n" +
+			"earlier attempt has left as its checkpoint is printed with -o json, and by: task checkpoint TASK.",
 		Example: "  " + a.Name + " queue get orders\n  " + a.Name + " queue get orders --lease 5m --wait 10s",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -139,6 +140,9 @@ func (a *App) printHeld(h *client.Held, f *getFlags) error {
 	switch f.format {
 	case formatJSON:
 		m := &weftv1.Assignment{TaskId: h.TaskID(), Token: h.Token(), Kind: h.Kind(), Labels: h.Labels(), Attempt: uint32(h.Attempt())} //nolint:gosec // small
+		if state, ok := h.Saved(); ok {
+			m.Checkpoint = &weftv1.Checkpoint{State: proto.CloneOf(state.Proto())}
+		}
 		if c := h.Command(); c != nil {
 			m.Work = &weftv1.Assignment_Command{Command: c}
 		} else if p := h.Payload().Proto(); p != nil {

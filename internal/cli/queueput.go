@@ -15,6 +15,7 @@ import (
 
 	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/task"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
 // putFlags are the flags of `queue put`.
@@ -26,6 +27,7 @@ type putFlags struct {
 	kind    string
 	labels  []string
 	timeout time.Duration
+	format  format
 	nul     bool
 }
 
@@ -52,7 +54,7 @@ func (a *App) queuePutCommand() *cobra.Command {
 				return Usage("queue put: data, or - for standard input: one of them")
 			}
 			return a.withQueue(cmd, name, func(ctx context.Context, q *client.Queue) error {
-				p := &putting{app: a, queue: q, spec: spec, wait: &flags.wait, several: len(data) > 1 || data[0] == "-"}
+				p := &putting{app: a, queue: q, spec: spec, wait: &flags.wait, format: flags.format, several: len(data) > 1 || data[0] == "-"}
 				defer a.noteWaiting(ctx, p.obstacle, a.Say)()
 				if data[0] == "-" {
 					return p.lines(ctx, a.In, flags.nul)
@@ -71,6 +73,7 @@ func (a *App) queuePutCommand() *cobra.Command {
 	f.DurationVar(&flags.timeout, "timeout", 0, "stop an attempt that takes longer")
 	flags.keepFlags.add(cmd, "the queue's, else 1 minute after a consumer has done the task")
 	f.BoolVarP(&flags.nul, "null", "0", false, "data of standard input ends with a NUL byte")
+	formatFlag(cmd, &flags.format)
 	return cmd
 }
 
@@ -105,6 +108,7 @@ type putting struct {
 	queue   *client.Queue
 	spec    client.Spec
 	wait    *waitFlag
+	format  format
 	several bool
 	full    string      // what is said of a full queue
 	done    int         // data of which it is known what became of them
@@ -217,7 +221,9 @@ func (p *putting) tell(ctx context.Context, specs []client.Spec, out []client.Su
 	for i, s := range out {
 		if s.Err == nil {
 			p.done++
-			fmt.Fprintln(p.app.Out, s.TaskID)
+			if err := p.app.made(p.format, s.TaskID, &weftv1.SubmitTaskResponse{TaskId: s.TaskID, Joined: s.Joined}); err != nil {
+				return fmt.Errorf("write the name: %w", err)
+			}
 			continue
 		}
 		end := p.end(ctx, s.Err)

@@ -152,8 +152,25 @@ func retryOf(r *weftv1.RetryPolicy) client.Retry {
 	}
 }
 
+// tellQueue says what became of a queue: in words, its name, or whole.
+func (a *App) tellQueue(ctx context.Context, q *client.Queue, format format, words string) error {
+	switch format {
+	case formatJSON:
+		info, err := q.Info(ctx)
+		if err != nil {
+			return err
+		}
+		return a.printJSON(info)
+	case formatName:
+		words = q.Name()
+	}
+	_, err := fmt.Fprintln(a.Out, words)
+	return err
+}
+
 func (a *App) queueCreateCommand() *cobra.Command {
 	var flags queueFlags
+	var format format
 	cmd := &cobra.Command{
 		Use:   "create QUEUE",
 		Short: "Create a queue; doing so again with the same settings changes nothing",
@@ -169,20 +186,21 @@ func (a *App) queueCreateCommand() *cobra.Command {
 				return err
 			}
 			return a.withQueue(cmd, args[0], func(ctx context.Context, q *client.Queue) error {
-				err := q.Create(ctx, flags.settings(nil)...)
-				if err == nil {
-					fmt.Fprintln(a.Out, q.Name())
+				if err := q.Create(ctx, flags.settings(nil)...); err != nil {
+					return err
 				}
-				return err
+				return a.tellQueue(ctx, q, format, q.Name())
 			})
 		},
 	}
 	flags.add(cmd)
+	formatFlag(cmd, &format)
 	return cmd
 }
 
 func (a *App) queueUpdateCommand() *cobra.Command {
 	var flags queueFlags
+	var format format
 	cmd := &cobra.Command{
 		Use:   "update QUEUE --SETTING VALUE...",
 		Short: "Change settings of a queue: those that are given, and no others",
@@ -209,12 +227,12 @@ func (a *App) queueUpdateCommand() *cobra.Command {
 				if err := q.Update(ctx, flags.settings(now)...); err != nil {
 					return err
 				}
-				fmt.Fprintln(a.Out, q.Name())
-				return nil
+				return a.tellQueue(ctx, q, format, q.Name())
 			})
 		},
 	}
 	flags.add(cmd)
+	formatFlag(cmd, &format)
 	return cmd
 }
 
@@ -273,22 +291,8 @@ func (a *App) showQueue(q *weftv1.Queue) error {
 		}
 	}
 	s.line("unfinished", fmt.Sprint(q.GetUnfinished()))
-	n := q.GetCounts()
-	for _, c := range []struct {
-		name string
-		n    uint64
-	}{
-		{"scheduled", n.GetScheduled()},
-		{"blocked", n.GetBlocked()},
-		{"ready", n.GetReady()},
-		{"running", n.GetRunning()},
-		{"cancelling", n.GetCancelling()},
-		{"succeeded", n.GetSucceeded()},
-		{"failed", n.GetFailed()},
-		{"cancelled", n.GetCancelled()},
-		{"expired", n.GetExpired()},
-	} {
-		number(c.name, c.n)
+	for _, c := range countsOf(q.GetCounts()) {
+		number(c.word, c.n)
 	}
 	return s.w.Flush()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +22,8 @@ func (a *App) runCommand() *cobra.Command {
 		Short: "Run a command on a worker as if it ran here",
 		Long: "Run a command on a worker as if it ran here: its output comes as it is written, its input is\n" +
 			"what comes in, unless that is a terminal, and its exit code becomes the exit code.\n\n" +
-			"Interrupt once to ask the command to stop, twice to kill it, three times to leave it.\n" +
+			"Interrupt once to ask the command to stop, twice to kill it, three times to leave it. When the command\n" +
+			"interrupts this program (" + a.Name + " interrupt), it is asked to stop, and the exit code is 130.\n" +
 			"Weft's own exit codes: 124 timeout, 125 Weft failed, 126 refused, 127 not found,\n" +
 			"128+n ended by signal n, 130 interrupted.",
 		Example: "  " + a.Name + " run -- sh -c 'echo hello; exit 3'\n  " + a.Name + " run --shell -- 'ls | wc -l'",
@@ -84,7 +84,12 @@ func (a *App) run(ctx context.Context, spec client.Spec, local bool) error {
 	}
 	r.stopWaiting = a.noteWaiting(ctx, a.callObstacle(c, call.ID(), spec.Queue), a.Say)
 	defer r.stopWaiting()
-	return r.wait(ctx, future)
+	notified, forget := client.NotifyContext(ctx, call)
+	defer forget()
+	if err := r.wait(ctx, notified, future); err != nil || !r.byTask {
+		return err
+	}
+	return errInterrupted
 }
 
 // Say tells the person something that is not the command's.
@@ -99,6 +104,7 @@ type running struct {
 	out         *output
 	begun       chan string // the task's name, once it begins
 	interrupted int
+	byTask      bool   // the task has interrupted it
 	stopWaiting func() // ends the words about why it does not begin
 }
 
@@ -113,13 +119,17 @@ func (r *running) update(u client.Update) {
 	}
 }
 
-// wait follows the task and climbs the ladder with each signal.
-func (r *running) wait(ctx context.Context, f *client.SpecFuture) error {
+// wait follows the task and climbs the ladder with each signal. notified ends when the task interrupts it.
+func (r *running) wait(ctx, notified context.Context, f *client.SpecFuture) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var watched chan error // nil until there is a watch
+	notifiedC := notified.Done()
 	for {
 		select {
+		case <-notifiedC:
+			notifiedC = nil
+			r.stopBy(f, context.Cause(notified))
 		case taskID := <-r.begun:
 			if watched == nil {
 				r.stopWaiting()
@@ -154,10 +164,22 @@ func (r *running) climb(f *client.SpecFuture, s os.Signal, begun bool) error {
 		r.app.Say("killing the command; interrupt again to leave it")
 		f.Cancel(client.KillNow)
 		return nil
-	case s == syscall.SIGTERM:
-		return exit(ExitSignal + int(syscall.SIGTERM))
 	default:
-		return exit(ExitInterrupted)
+		return left(s)
+	}
+}
+
+// stopBy asks the command to stop because it has interrupted this program.
+func (r *running) stopBy(f *client.SpecFuture, cause error) {
+	text, ok := interruptText(cause)
+	if !ok {
+		return // ctx has ended
+	}
+	r.byTask = true
+	r.app.Say("%s", text)
+	if r.interrupted == 0 {
+		r.interrupted = 1
+		f.Cancel(0)
 	}
 }
 
@@ -180,7 +202,7 @@ func (r *running) finish(ctx context.Context, f *client.SpecFuture, watched <-ch
 	}
 	err = r.out.finish(ctx, r.client, f.TaskID(), outcome)
 	f.Ack()
-	if err != nil {
+	if err != nil || r.byTask {
 		return err
 	}
 	return r.app.end(outcome)

@@ -118,14 +118,22 @@ func (a *App) scheduleCommand() *cobra.Command {
 			}
 			return err
 		}),
-		a.oneSchedule("run", "Run it now, beside its times, and print the task", func(ctx context.Context, c *client.Client, name string) error {
-			task, err := c.RunSchedule(ctx, name)
-			if err == nil {
-				fmt.Fprintln(a.Out, task)
-			}
-			return err
-		}),
+		a.scheduleRunCommand(),
 	)
+	return cmd
+}
+
+// scheduleRunCommand is `schedule run`.
+func (a *App) scheduleRunCommand() *cobra.Command {
+	var format format
+	cmd := a.oneSchedule("run", "Run it now, beside its times, and print the task", func(ctx context.Context, c *client.Client, name string) error {
+		taskID, err := c.RunSchedule(ctx, name)
+		if err != nil {
+			return err
+		}
+		return a.made(format, taskID, &weftv1.RunScheduleResponse{TaskId: taskID})
+	})
+	formatFlag(cmd, &format)
 	return cmd
 }
 

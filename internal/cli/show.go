@@ -37,6 +37,15 @@ func (a *App) showTask(t *weftv1.Task) error {
 		s.line("workers lost", fmt.Sprint(n))
 	}
 	s.attempts(t)
+	if p := t.GetProgress(); p != nil {
+		s.line("progress", progressText(p))
+	}
+	if c, err := task.PayloadFromProto(t.GetCheckpoint().GetState()); err == nil && t.GetCheckpoint() != nil {
+		s.line("checkpoint", payloadText(c))
+	}
+	if n := t.GetPartialsCount(); n > 0 {
+		s.line("partial results", fmt.Sprint(n))
+	}
 	if len(t.GetEarlierAttempts()) == 0 {
 		s.line("last error", errorText(t.GetLastError()))
 	}

@@ -24,8 +24,10 @@ func (m *mapping) specs(inputs iter.Seq[string]) iter.Seq[client.Spec] {
 				}
 				continue
 			}
-			m.remember(in)
-			if !yield(spec) {
+			if !m.remember(in) || !yield(spec) {
+				return
+			}
+			if m.cancelLate() {
 				return
 			}
 		}

@@ -3,8 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"regexp"
 	"time"
 
@@ -23,6 +21,7 @@ type submitFlags struct {
 	payload string
 	wait    bool
 	delay   time.Duration
+	format  format
 }
 
 // submitCommand is `submit`.
@@ -34,24 +33,28 @@ func (a *App) submitCommand() *cobra.Command {
 		Long: "Submit a task and print its name, without waiting for it. The task goes on by itself; its outcome\n" +
 			"stays for 24 h, a failure for 7 days. With --kind it is a task for a handler in place of a command.\n\n" +
 			"With --wait it waits for the end, as the command wait does: a handler's result is printed, and the exit\n" +
-			"code is the command's, as with run. The name goes to standard error then; an interrupt leaves the task.",
+			"code is the command's, as with run. The name goes to standard error then, -o json is of the ended task, and an\n" +
+			"interrupt leaves the task.",
 		Example: "  " + a.Name + " wait $(" + a.Name + " submit -- sleep 10)\n  " + a.Name + " submit --wait --kind count --payload 'a b'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := flags.task(cmd, args)
 			if err != nil {
 				return err
 			}
+			if flags.wait && flags.format == formatName {
+				return Usage("submit: --wait prints the result; -o name is without it")
+			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				taskID, err := c.Submit(ctx, spec)
+				var joined bool
+				taskID, err := c.Submit(ctx, spec, client.Joined(&joined))
 				if err != nil {
 					return err
 				}
 				if flags.wait {
 					a.Say("%s is submitted", taskID)
-					return a.waitAll(ctx, c, []string{taskID}, formatNone)
+					return a.waitAll(ctx, c, []string{taskID}, flags.format)
 				}
-				fmt.Fprintln(a.Out, taskID)
-				return nil
+				return a.made(flags.format, taskID, &weftv1.SubmitTaskResponse{TaskId: taskID, Joined: joined})
 			})
 		},
 	}
@@ -63,6 +66,7 @@ func (a *App) submitCommand() *cobra.Command {
 	f.BoolVar(&flags.wait, "wait", false, "wait for the end: its result is printed, its exit code becomes this one's")
 	f.DurationVar(&flags.delay, "delay", 0, "not before so much time has passed")
 	flags.keepFlags.add(cmd, "the queue's, else 24h")
+	formatFlag(cmd, &flags.format)
 	return cmd
 }
 
@@ -103,140 +107,6 @@ func (f *submitFlags) task(cmd *cobra.Command, args []string) (client.Spec, erro
 	return spec, nil
 }
 
-// waitCommand is `wait`.
-func (a *App) waitCommand() *cobra.Command {
-	var timeout time.Duration
-	format := formatNone
-	cmd := &cobra.Command{
-		Use:   "wait TASK...",
-		Short: "Wait for tasks to end; the exit code is the last one's",
-		Long: "Wait for tasks to end. The exit code is the last task's, as with run. A handler's result is\n" +
-			"printed; a command's output is shown by: watch. To wait for the tasks of a call, give their names.",
-		Example: "  " + a.Name + " wait $(" + a.Name + " tasks --call nightly -o name)",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, arg := range args {
-				if err := checkTaskID(arg); err != nil {
-					return err
-				}
-			}
-			if timeout < 0 {
-				return Usage("--timeout %v: 0s or more is possible", timeout)
-			}
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				if timeout > 0 {
-					var cancel context.CancelFunc
-					ctx, cancel = context.WithTimeoutCause(ctx, timeout, &ExitError{Code: ExitTimeout})
-					defer cancel()
-				}
-				return a.waitAll(ctx, c, args, format)
-			})
-		},
-	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "wait so long at most (exit code 124); the tasks go on")
-	cmd.Flags().VarP(&format, "output", "o", "print the tasks: `json`")
-	return cmd
-}
-
-// waitAll waits for one task after the other: the last to end ends the wait at any rate.
-func (a *App) waitAll(ctx context.Context, c *client.Client, taskIDs []string, format format) error {
-	var last error
-	for _, taskID := range taskIDs {
-		t, err := a.await(ctx, c, taskID)
-		if t == nil {
-			return err
-		}
-		last = err
-		switch {
-		case format == formatJSON:
-			if err := a.printJSON(t); err != nil {
-				return err
-			}
-		case t.GetOutcome().GetPayload() != nil:
-			p, err := task.PayloadFromProto(t.GetOutcome().GetPayload())
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(a.Out, p.String())
-		}
-	}
-	return last
-}
-
-// await waits for a task; with the task comes the end that its outcome stands for.
-func (a *App) await(ctx context.Context, c *client.Client, taskID string) (*weftv1.Task, error) {
-	stop := a.noteWaiting(ctx, a.taskObstacle(c, taskID), a.Say)
-	t, err := c.WaitTask(ctx, taskID)
-	stop()
-	if err != nil {
-		return nil, err
-	}
-	outcome, err := client.OutcomeFromProto(t.GetOutcome())
-	if err != nil {
-		return nil, err
-	}
-	return t, a.end(outcome)
-}
-
-// watchCommand is `watch`.
-func (a *App) watchCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "watch TASK",
-		Short: "Follow a task: its states, its output, its exit code",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkTaskID(args[0]); err != nil {
-				return err
-			}
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				return a.watch(ctx, c, args[0])
-			})
-		},
-	}
-}
-
-// watch follows a task. Output that the worker no longer has is taken from the outcome as far as it is
-// there, and its lack is said.
-func (a *App) watch(ctx context.Context, c *client.Client, taskID string) error {
-	out := newOutput(a.Out, a.Err)
-	state := weftv1.TaskState_TASK_STATE_UNSPECIFIED
-	told := func(t *weftv1.Task) {
-		if t.GetState() == state {
-			return
-		}
-		state = t.GetState()
-		worker := ""
-		if w := t.GetAttempt().GetWorker(); w != "" {
-			worker = " on " + w
-		}
-		a.Say("%s is %s%s", taskID, stateWord(state), worker)
-	}
-	stop := a.noteWaiting(ctx, a.taskObstacle(c, taskID), a.Say)
-	defer stop()
-	err := out.follow(ctx, c, taskID, told)
-	if err != nil && !client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_OUTPUT_GONE) {
-		return err
-	}
-	t, err := c.WaitTask(ctx, taskID)
-	if err != nil {
-		return err
-	}
-	told(t)
-	outcome, err := client.OutcomeFromProto(t.GetOutcome())
-	if err != nil {
-		return err
-	}
-	if r := outcome.Command; r != nil {
-		if err := out.captured(outcome.Token, r); err != nil {
-			return err
-		}
-		if !out.complete(outcome.Token, r) {
-			a.Say("%v", errOutputLost)
-		}
-	}
-	return a.end(outcome)
-}
-
 // taskID is what the broker's names for tasks look like.
 var taskID = regexp.MustCompile(`^t[0-9a-z]{1,13}$`)
 
@@ -247,62 +117,6 @@ func checkTaskID(name string) error {
 	}
 	return Usage("%q is not the name of a task, which is a t and what follows it, as submit prints it "+
 		"(the tasks of a call are listed by: weft tasks --call CALL -o name)", shorten(name))
-}
-
-// cancelCommand is `cancel`.
-func (a *App) cancelCommand() *cobra.Command {
-	var grace time.Duration
-	var now bool
-	cmd := &cobra.Command{
-		Use:   "cancel TASK|CALL...",
-		Short: "Cancel tasks, or all tasks of a call",
-		Long: "Cancel tasks, or all tasks of a call. One that waits ends at once; one that runs is asked to stop,\n" +
-			"and killed after the grace.",
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if grace < 0 || grace > graceMax {
-				return Usage("--grace %v: 0s to %v are possible", grace, graceMax)
-			}
-			if now {
-				grace = client.KillNow
-			}
-			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				for _, name := range args {
-					if err := a.cancelOne(ctx, c, name, grace); err != nil {
-						return fmt.Errorf("%s: %w", name, err)
-					}
-				}
-				return nil
-			})
-		},
-	}
-	cmd.Flags().DurationVar(&grace, "grace", 0, "between asking and killing (default the task's own)")
-	cmd.Flags().BoolVar(&now, "now", false, "kill at once")
-	cmd.MarkFlagsMutuallyExclusive("grace", "now")
-	return cmd
-}
-
-// cancelOne cancels a task, or a call of that name if there is no such task.
-func (a *App) cancelOne(ctx context.Context, c *client.Client, name string, grace time.Duration) error {
-	if taskID.MatchString(name) {
-		state, err := c.CancelTask(ctx, name, grace)
-		if err == nil {
-			fmt.Fprintf(a.Out, "%s is %s\n", name, stateWord(state))
-			return nil
-		}
-		if !client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_TASK_NOT_FOUND) {
-			return err
-		}
-	}
-	tasks, err := c.CancelCall(ctx, name, grace)
-	if client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_CALL_NOT_FOUND) {
-		return errors.New("there is no such task and no such call")
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(a.Out, "%s: %s cancelled\n", name, plural(tasks, "task", "tasks"))
-	return nil
 }
 
 // withClient connects, runs fn and closes; an interrupt ends fn's context.

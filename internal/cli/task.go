@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +14,8 @@ import (
 // taskCommand is `task`.
 func (a *App) taskCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "task", Short: "Act on one task", Args: cobra.NoArgs}
-	cmd.AddCommand(a.taskShowCommand(), a.taskDoneCommand(), a.taskFailCommand(), a.taskReleaseCommand(), a.taskRenewCommand())
+	cmd.AddCommand(a.taskShowCommand(), a.taskDoneCommand(), a.taskFailCommand(), a.taskReleaseCommand(), a.taskRenewCommand(),
+		a.taskProgressCommand(), a.taskCheckpointCommand())
 	return cmd
 }
 
@@ -50,9 +50,9 @@ func (a *App) withHeld(cmd *cobra.Command, args []string, what string, fn func(c
 	if err := checkTaskID(args[0]); err != nil {
 		return err
 	}
-	token, err := strconv.ParseUint(args[1], 10, 64)
-	if err != nil || token == 0 {
-		return Usage("%q is not a token, which is a number, as queue get prints it", shorten(args[1]))
+	token, err := checkToken(args[1])
+	if err != nil {
+		return err
 	}
 	return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 		if err := fn(ctx, c.Held(args[0], token)); err != nil {

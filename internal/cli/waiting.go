@@ -93,18 +93,37 @@ var waitingStates = []weftv1.TaskState{
 // for room in its queue.
 func (a *App) callObstacle(c *client.Client, callID, queue string) look {
 	return func(ctx context.Context) (obstacle, bool) {
-		for t, err := range c.List(ctx, client.Filter{CallID: callID, States: waitingStates}) {
-			if err != nil {
-				return obstacle{}, true
-			}
-			e, err := c.Explain(ctx, t.GetId())
-			if err != nil || !waitsState(e.State) {
-				return obstacle{}, true
-			}
-			return obstacle{e.Reason, sentence(e)}, true
+		if found, some := firstObstacle(ctx, c, callID); some {
+			return found, true
 		}
 		return roomObstacle(ctx, c.Queue(queue)), true
 	}
+}
+
+// watchedObstacle is that for a call that somebody else has. Workers that are busy are busy with it, most likely.
+func (a *App) watchedObstacle(c *client.Client, callID string) look {
+	return func(ctx context.Context) (obstacle, bool) {
+		found, _ := firstObstacle(ctx, c, callID)
+		if found.word == "workers_busy" {
+			found = obstacle{}
+		}
+		return found, true
+	}
+}
+
+// firstObstacle is why the first task of a call that waits does so; false is that none does.
+func firstObstacle(ctx context.Context, c *client.Client, callID string) (found obstacle, some bool) {
+	for t, err := range c.List(ctx, client.Filter{CallID: callID, States: waitingStates}) {
+		if err != nil {
+			return obstacle{}, true
+		}
+		e, err := c.Explain(ctx, t.GetId())
+		if err != nil || !waitsState(e.State) {
+			return obstacle{}, true
+		}
+		return obstacle{e.Reason, sentence(e)}, true
+	}
+	return obstacle{}, false
 }
 
 // roomObstacle is why a queue takes no task.

@@ -12,6 +12,7 @@ var examples = map[string][]string{
 	"TaskService/ListTasks":    {`{"queue":"default","states":["TASK_STATE_RUNNING"]}`},
 	"TaskService/WaitTask":     {`{"task_id":"t1","wait":"30s"}`},
 	"TaskService/WatchTask":    {`{"task_id":"t1","output":true}`},
+	"TaskService/WatchCall":    {`{"call_id":"nightly-7"}`},
 	"TaskService/CancelTask":   {`{"task_id":"t1","grace":"2s"}`},
 	"TaskService/CancelCall":   {`{"call_id":"nightly-7"}`},
 	"TaskService/ReserveTasks": {`{"queue":"orders","lease":"300s","wait":"10s"}`},

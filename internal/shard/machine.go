@@ -80,10 +80,12 @@ type Machine struct {
 	workers  map[session.ID]*Outbox
 	clients  map[uint64]client                  // by call
 	listens  map[session.ID]map[uint64]struct{} // the calls that a session's streams are attached to
-	watchers map[uint64][]*Outbox
+	watchers map[uint64][]*Outbox               // by task
 	waiters  map[uint64]*waiting
 	requests map[request]uint64 // waiters by request
 	replies  map[uint64]Reply   // of submissions and joins that wait, by their names
+
+	callWatchers map[uint64][]*Outbox
 }
 
 type client struct {
@@ -126,7 +128,7 @@ func NewMachine(cfg Config) *Machine {
 		workers: map[session.ID]*Outbox{}, clients: map[uint64]client{},
 		listens:  map[session.ID]map[uint64]struct{}{},
 		watchers: map[uint64][]*Outbox{}, waiters: map[uint64]*waiting{},
-		requests: map[request]uint64{}, replies: map[uint64]Reply{},
+		requests: map[request]uint64{}, replies: map[uint64]Reply{}, callWatchers: map[uint64][]*Outbox{},
 	}
 	m.reset()
 	m.enc.buf = newFrame(nil)
@@ -352,9 +354,11 @@ func (m *Machine) Abandon(err error) {
 	for _, c := range m.clients {
 		c.outbox.Close(err)
 	}
-	for _, list := range m.watchers {
-		for _, o := range list {
-			o.Close(err)
+	for _, byID := range []map[uint64][]*Outbox{m.watchers, m.callWatchers} {
+		for _, list := range byID {
+			for _, o := range list {
+				o.Close(err)
+			}
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.waiters)) {

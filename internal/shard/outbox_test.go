@@ -72,9 +72,12 @@ func TestOutboxIsBoundedInBytes(t *testing.T) {
 		"ranges":        &queue.Accepted{Ranges: make(pure.Ranges, 1<<10)},
 		"states":        &queue.Changed{},
 		"many refusals": long(100),
-		"progress":      &queue.Advanced{Progress: &queue.Progress{Message: strings.Repeat("x", 1<<10)}},
-		"its watchers":  &queue.Changed{Task: queue.Snapshot{Progress: &queue.Progress{Message: strings.Repeat("x", 1<<10)}}},
-		"interrupts":    &queue.Interrupted{Interrupt: queue.Interrupt{Message: strings.Repeat("x", 1<<10)}},
+		"tasks of a call": &queue.CallChange{Task: queue.Snapshot{TaskState: queue.TaskState{
+			Outcome: &queue.Outcome{Error: &queue.Error{Message: strings.Repeat("x", 1<<10)}},
+		}}},
+		"progress":     &queue.Advanced{Progress: &queue.Progress{Message: strings.Repeat("x", 1<<10)}},
+		"its watchers": &queue.Changed{Task: queue.Snapshot{Progress: &queue.Progress{Message: strings.Repeat("x", 1<<10)}}},
+		"interrupts":   &queue.Interrupted{Interrupt: queue.Interrupt{Message: strings.Repeat("x", 1<<10)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each := weigh([]any{effect})

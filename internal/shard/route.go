@@ -15,6 +15,7 @@ func (m *Machine) settle(step *pure.Step) {
 	if m.strangers() != m.replay.strangers {
 		panic("a record about something that is not there: no replay would take it")
 	}
+	m.queue.TellCalls(step)
 	for _, effect := range step.Effects { // answering a reservation may add records, not effects
 		m.route(step, effect)
 	}
@@ -46,6 +47,11 @@ func (m *Machine) route(step *pure.Step, effect any) {
 		m.deliver(m.clients[e.Call].outbox, e)
 	case *queue.Changed:
 		m.tellWatchers(e)
+	case *queue.CallChange:
+		m.tellCallWatchers(e.Call, e)
+	case *queue.CallOver:
+		m.tellCallWatchers(e.Call, e)
+		delete(m.callWatchers, e.Call)
 	case *queue.Reserved:
 		m.reserved(step, e)
 	case *queue.Put:
@@ -73,6 +79,12 @@ func (m *Machine) tellWatchers(e *queue.Changed) {
 	}
 	if e.Task.State.Final() {
 		delete(m.watchers, e.Task.ID)
+	}
+}
+
+func (m *Machine) tellCallWatchers(call uint64, effect any) {
+	for _, o := range m.callWatchers[call] {
+		m.deliver(o, effect)
 	}
 }
 

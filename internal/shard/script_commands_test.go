@@ -30,6 +30,7 @@ func init() {
 		"attach": (*script).attach, "enqueue": (*script).enqueue, "ack": (*script).ack, "cancel": (*script).cancel,
 		"finish": (*script).finish, "cancel-call": (*script).cancelCall,
 		"submit": (*script).submit, "cancel-task": (*script).cancelTask, "watch": (*script).watch,
+		"watch-call": (*script).watchCall, "unwatch-call": (*script).unwatchCall,
 		"reserve": (*script).reserve, "forget": (*script).forget, "complete": (*script).complete, "renew": (*script).renew,
 		"open-session": (*script).openSession, "close-session": (*script).closeSession,
 		"tasks": (*script).tasks, "sessions": (*script).sessions, "journal": (*script).journal,
@@ -374,17 +375,6 @@ func (s *script) cancelTask(d *datadriven.TestData) {
 	w := words{d}
 	s.decide(&CancelTask{Namespace: scriptNamespace, ID: s.id(d), Grace: w.span("grace", -1)},
 		s.replyTo(func(v any) string { return v.(queue.State).String() }))
-}
-
-func (s *script) watch(d *datadriven.TestData) {
-	id := s.id(d)
-	o := NewOutbox()
-	s.watches[id] = o
-	s.decide(&WatchTask{Namespace: scriptNamespace, ID: id, Stream: o},
-		s.replyTo(func(v any) string {
-			t := v.(queue.Snapshot)
-			return t.State.String() + broughtText(&t)
-		}))
 }
 
 func (s *script) reserve(d *datadriven.TestData) {

@@ -40,6 +40,7 @@ type script struct {
 	calls   map[string]*scriptCall
 	waits   map[string]uint64 // reservations by request
 	watches map[uint64]*Outbox
+	viewers map[string]*Outbox  // watchers of calls
 	held    map[string][]uint64 // tokens that a worker was given and did not report
 	tokens  map[uint64]uint64   // tasks by token
 	last    uint64              // the task that was submitted last
@@ -72,7 +73,7 @@ func (s *script) start() {
 	s.m = NewMachine(s.cfg)
 	s.m.Tick(s.wall, 0)
 	s.workers, s.calls = map[string]*Outbox{}, map[string]*scriptCall{}
-	s.waits, s.watches = map[string]uint64{}, map[uint64]*Outbox{}
+	s.waits, s.watches, s.viewers = map[string]uint64{}, map[uint64]*Outbox{}, map[string]*Outbox{}
 	s.replay(s.m)
 }
 
@@ -179,6 +180,9 @@ func (s *script) listen() {
 	for _, id := range sortedNames(s.watches) {
 		s.take("watcher of "+queue.FormatID(id), s.watches[id])
 	}
+	for _, call := range sortedNames(s.viewers) {
+		s.take("watcher of call "+call, s.viewers[call])
+	}
 }
 
 func (s *script) take(who string, o *Outbox) {
@@ -218,6 +222,11 @@ func (s *script) leave(o *Outbox) {
 			delete(s.watches, id)
 		}
 	}
+	for call, w := range s.viewers {
+		if w == o {
+			delete(s.viewers, call)
+		}
+	}
 }
 
 func tellText(item any) string {
@@ -248,6 +257,13 @@ func tellText(item any) string {
 		return fmt.Sprintf("%d is %v, attempt %d on %s", e.Index, e.State, e.Attempts, e.Worker)
 	case *queue.Finished:
 		return fmt.Sprintf("%d %s", e.Index, outcomeName(e.Outcome))
+	case *queue.CallChange:
+		if e.Task.State == 0 {
+			return fmt.Sprintf("one that was %v has left", e.Before)
+		}
+		return fmt.Sprintf("%s was %v, is %v, attempt %d", queue.FormatID(e.Task.ID), e.Before, e.Task.State, e.Task.Attempts)
+	case *queue.CallOver:
+		return "over"
 	case *queue.Changed:
 		return fmt.Sprintf("%v, attempt %d", e.Task.State, e.Task.Attempts) + broughtText(&e.Task)
 	case *Beat:

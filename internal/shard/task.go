@@ -168,17 +168,53 @@ type UnwatchTask struct {
 }
 
 func (c *UnwatchTask) run(m *Machine, _ *pure.Step) (any, error) {
-	list := m.watchers[c.ID]
-	i := slices.Index(list, c.Stream)
-	if i < 0 {
-		return nil, nil
+	if unlist(m.watchers, c.ID, c.Stream) {
+		m.queue.Unwatch(c.ID)
 	}
-	m.queue.Unwatch(c.ID)
-	if len(list) == 1 {
-		delete(m.watchers, c.ID)
-		return nil, nil
+	return nil, nil
+}
+
+// unlist takes a stream off a list, and tells whether it was there.
+func unlist(lists map[uint64][]*Outbox, id uint64, o *Outbox) bool {
+	list := lists[id]
+	i := slices.Index(list, o)
+	switch {
+	case i < 0:
+		return false
+	case len(list) == 1:
+		delete(lists, id)
+	default:
+		lists[id] = slices.Delete(list, i, i+1)
 	}
-	m.watchers[c.ID] = slices.Delete(list, i, i+1)
+	return true
+}
+
+// WatchCall returns a call (queue.CallView) and, unless it is over, tells the stream each change of its tasks after that,
+// until it is. It must be undone by [UnwatchCall].
+type WatchCall struct {
+	Namespace string
+	Call      string
+	Stream    *Outbox `json:"-"`
+}
+
+func (c *WatchCall) run(m *Machine, _ *pure.Step) (any, error) {
+	v, err := m.queue.WatchCall(c.Namespace, c.Call)
+	if err == nil && !v.Over {
+		m.callWatchers[v.ID] = append(m.callWatchers[v.ID], c.Stream)
+	}
+	return v, err
+}
+
+// UnwatchCall undoes [WatchCall].
+type UnwatchCall struct {
+	ID     uint64
+	Stream *Outbox `json:"-"`
+}
+
+func (c *UnwatchCall) run(m *Machine, _ *pure.Step) (any, error) {
+	if unlist(m.callWatchers, c.ID, c.Stream) {
+		m.queue.UnwatchCall(c.ID)
+	}
 	return nil, nil
 }
 

@@ -22,6 +22,8 @@ func weigh(effects []any) int {
 			bytes += cap(e.Ranges) * int(unsafe.Sizeof(e.Ranges[0]))
 		case *queue.Changed:
 			bytes += int(unsafe.Sizeof(*e)) + progressBytes(e.Task.Progress)
+		case *queue.CallChange:
+			bytes += int(unsafe.Sizeof(*e)) + e.Weight() + progressBytes(e.Task.Progress)
 		case *queue.Advanced:
 			bytes += int(unsafe.Sizeof(*e)) + progressBytes(e.Progress) // the partial results are the state's
 		case *queue.Interrupted:

@@ -72,7 +72,21 @@ func newCaller(s *sim, i int) *caller {
 	s.after(s.upTo(2*time.Second), c.connect)
 	c.beats()
 	c.acts()
+	s.after(s.upTo(10*time.Second), c.watched)
 	return c
+}
+
+// watched has somebody watch the call for a while, again and again.
+func (c *caller) watched() {
+	if c.done {
+		return
+	}
+	w := c.s.dial(c.name+"-watcher", func(any) {}, func(error) {})
+	w.send(&shard.WatchCall{Namespace: namespace, Call: c.name})
+	c.s.after(c.s.upTo(20*time.Second), func() {
+		w.hangUp()
+		c.s.after(c.s.upTo(20*time.Second), c.watched)
+	})
 }
 
 func (c *caller) connect() {

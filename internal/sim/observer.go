@@ -77,8 +77,41 @@ func (o *observer) told(st *stream, item any) {
 		o.interrupted(st, e)
 	case *queue.Changed:
 		o.snapshot(e.Task)
+	case *queue.CallChange:
+		o.callChange(st.view, e)
 	case *queue.Stop:
 		o.stop(e)
+	}
+}
+
+// callChange holds the change of a task of a call to the journal, and to what the watcher was told before.
+func (o *observer) callChange(v *queue.CallView, e *queue.CallChange) {
+	if e.Before != 0 {
+		if v.Counts[e.Before] == 0 {
+			o.fail("a task of call %d was %v, and none was told to be", e.Call, e.Before)
+		}
+		v.Counts[e.Before]--
+	}
+	v.Counts[e.Task.State]++ // state 0 is of those that have left
+	if e.Task.State == 0 {
+		return
+	}
+	switch t := o.m.tasks[e.Task.ID]; {
+	case t == nil:
+		o.fail("task %d of call %d is told and not in the journal", e.Task.ID, e.Call)
+	case e.Task.Attempts > t.attempts:
+		o.fail("task %d of call %d is told at attempt %d, the journal has %d", e.Task.ID, e.Call, e.Task.Attempts, t.attempts)
+	case e.Task.State.Final() && t.outcome == "":
+		o.fail("task %d of call %d is told as %v, and has no outcome in the journal", e.Task.ID, e.Call, e.Task.State)
+	}
+}
+
+// callOver holds the end of a call to what its watcher was told.
+func (o *observer) callOver(v *queue.CallView) {
+	for state := queue.Scheduled; state < queue.Succeeded; state++ {
+		if v.Counts[state] != 0 {
+			o.fail("call %d is over, with %d tasks that are %v", v.ID, v.Counts[state], state)
+		}
 	}
 }
 

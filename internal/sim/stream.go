@@ -19,6 +19,7 @@ type stream struct {
 	worker session.ID
 	call   uint64
 	watch  uint64
+	view   *queue.CallView // of a call that is watched, as it was told so far
 	ready  bool
 	gone   bool
 	early  []any           // frames from before the first one was answered
@@ -63,6 +64,10 @@ func (b *broker) accept(c *conn, msg any) bool {
 		watch := *msg
 		watch.Stream, st.watch = st.out, watch.ID
 		b.enqueue(&watch, st.first)
+	case *shard.WatchCall:
+		watch := *msg
+		watch.Stream = st.out
+		b.enqueue(&watch, st.first)
 	}
 	return true
 }
@@ -84,6 +89,9 @@ func (st *stream) first(value any, err error) {
 		st.b.s.observe.snapshot(v)
 		st.c.tell(v)
 		st.endIf(v.State)
+	case queue.CallView:
+		st.view = &v
+		st.endIfOver(v.Over)
 	}
 	st.ready = true
 	for _, msg := range st.early {
@@ -101,6 +109,14 @@ func (st *stream) endIf(state queue.State) {
 		st.c.end(nil)
 		st.closed()
 		st.over()
+	}
+}
+
+// endIfOver ends a watcher's stream with its call.
+func (st *stream) endIfOver(over bool) {
+	if over {
+		st.b.s.observe.callOver(st.view)
+		st.endIf(queue.Succeeded)
 	}
 }
 
@@ -140,6 +156,8 @@ func (st *stream) leave() {
 	switch {
 	case st.call != 0:
 		st.b.enqueue(&shard.CallGone{Call: st.call, Stream: st.out}, nil)
+	case st.view != nil:
+		st.b.enqueue(&shard.UnwatchCall{ID: st.view.ID, Stream: st.out}, nil)
 	case st.watch != 0:
 		st.b.enqueue(&shard.UnwatchTask{ID: st.watch, Stream: st.out}, nil)
 	default:
@@ -160,6 +178,9 @@ func (st *stream) drain() (ended bool) {
 			st.c.tell(item)
 			if e, ok := item.(*queue.Changed); ok {
 				st.endIf(e.Task.State)
+			}
+			if _, ok := item.(*queue.CallOver); ok {
+				st.endIfOver(true)
 			}
 		}
 		if err != nil {
@@ -220,6 +241,8 @@ func describe(item any) string {
 		return fmt.Sprintf("rejected index %d %s", e.Index, e.Reason.Reason)
 	case *queue.Changed:
 		return fmt.Sprintf("changed task %d %v", e.Task.ID, e.Task.State)
+	case *queue.CallChange:
+		return fmt.Sprintf("changed task %d of call %d from %v to %v", e.Task.ID, e.Call, e.Before, e.Task.State)
 	case queue.Submitted:
 		return fmt.Sprintf("task %d joined %v", e.ID, e.Joined)
 	case queue.Snapshot:

@@ -106,6 +106,52 @@ func (h *Held) Renew(ctx context.Context) (time.Duration, error) {
 	return lease, err
 }
 
+// Progress says how far the attempt has come, for those who watch the task. A text of at most 1,024 bytes says what it
+// is at.
+func (h *Held) Progress(ctx context.Context, p Progress) error {
+	return h.advance(ctx, &weftv1.AdvanceTaskRequest{
+		Progress: &weftv1.Progress{Done: p.Done, Total: p.Total, Message: p.Text},
+	})
+}
+
+// Save leaves a checkpoint of at most 512 KiB, which a later attempt of the task is given ([Held.Saved]): the last one
+// counts.
+func (h *Held) Save(ctx context.Context, state task.Payload) error {
+	return h.advance(ctx, &weftv1.AdvanceTaskRequest{
+		Checkpoint: &weftv1.Checkpoint{State: state.Proto(), PartialsCount: h.task.GetPartialsCount()},
+	})
+}
+
+// Saved is the checkpoint that an earlier attempt has left; ok is false without one.
+func (h *Held) Saved() (state task.Payload, ok bool) {
+	if h.task.GetCheckpoint() == nil {
+		return task.Payload{}, false
+	}
+	state, err := task.PayloadFromProto(h.task.GetCheckpoint().GetState())
+	return state, err == nil
+}
+
+func (h *Held) advance(ctx context.Context, request *weftv1.AdvanceTaskRequest) error {
+	c := h.lease.client
+	request.Namespace, request.TaskId, request.Token = c.namespace, h.TaskID(), h.Token()
+	return c.retry(ctx, func() error {
+		_, err := c.tasks().AdvanceTask(ctx, request)
+		return err
+	})
+}
+
+// Interrupt interrupts the program that submitted the task in a call, as Python's interrupt_main() does: its context of
+// [NotifyContext] ends, or its [Map]. The message, of at most 1,024 bytes, says why. A task that belongs to no call has
+// nobody to interrupt: NO_SUBMITTER.
+func (h *Held) Interrupt(ctx context.Context, message string) error {
+	c := h.lease.client
+	request := &weftv1.InterruptSubmitterRequest{Namespace: c.namespace, TaskId: h.TaskID(), Token: h.Token(), Message: message}
+	return c.retry(ctx, func() error {
+		_, err := c.tasks().InterruptSubmitter(ctx, request)
+		return err
+	})
+}
+
 func (h *Held) renewal() *weftv1.RenewTaskRequest {
 	return &weftv1.RenewTaskRequest{Namespace: h.lease.client.namespace, TaskId: h.TaskID(), Token: h.Token()}
 }
@@ -303,8 +349,9 @@ func (l *lease) close() {
 	_ = l.client.endSession(ctx, l.session) // it ends by itself if the broker is not there
 }
 
-// Held is a task that was got elsewhere with a given lease, by the name and the token that were told there: to be
-// ended or renewed from here. Its payload is not known.
+// Held is a task that is held elsewhere, by the name and the token that were told there: one that was got with a given
+// lease, or a command's own ([task.EnvTaskID], [task.EnvToken]). It is ended, renewed or spoken for from here. Its payload
+// is not known.
 func (c *Client) Held(taskID string, token uint64) *Held {
 	return &Held{
 		lease: &lease{client: c, over: true},

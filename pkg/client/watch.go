@@ -22,11 +22,11 @@ type Event struct {
 	Partial *weftv1.Payload
 }
 
-// Watch follows a task: its state now and at each change, until its outcome; with output, also what a
-// command writes, each byte once and in order within its stream. A lost connection is resumed where it
-// was. An error is the last thing given; OUTPUT_GONE says that the worker no longer has the output.
+// Watch follows a task: its state and its progress now and at each change, and each partial result once and in order,
+// until its outcome; with output, also what it writes, each byte once and in order within its stream. Changes that follow
+// each other quickly may be told as one. A lost connection is resumed where it was. An error is the last thing given; OUTPUT_GONE says that the worker no longer has the output.
 func (c *Client) Watch(ctx context.Context, taskID string, output bool) iter.Seq2[Event, error] {
-	return c.watch(ctx, &weftv1.WatchTaskRequest{TaskId: taskID, Output: output})
+	return c.watch(ctx, &weftv1.WatchTaskRequest{TaskId: taskID, Output: output, Partials: true})
 }
 
 // watch is Watch of what a request asks for.

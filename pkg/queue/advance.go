@@ -93,6 +93,7 @@ func (c *Core) advance(step *pure.Step, t *task, a *Advance) *pure.Refusal {
 	}
 	if len(fresh) > 0 || a.Progress != nil { // watchers are told no checkpoints
 		c.tellWatchers(step, t)
+		c.noteTask(t, t.State)
 	}
 	return nil
 }

@@ -104,6 +104,7 @@ func (c *Core) applyTaskPut(rec *TaskPut, seq uint64) {
 	if t.Call != 0 {
 		t.call = c.callOf(t.Call)
 		t.call.add(t)
+		c.noteTask(t, 0)
 	}
 	c.account(q, weight(&t.TaskState), 1)
 	q.count(t, 1)
@@ -261,7 +262,7 @@ func (c *Core) drop(t *task) {
 	c.soilQueueState(t.queue)
 	c.account(t.queue, -weight(&t.TaskState), -1)
 	if t.call != nil {
-		t.call.remove(t)
+		c.leaveCall(t, !t.State.Final())
 	}
 	if t.RequestID != "" {
 		delete(c.requests, name{t.queue.Namespace, t.RequestID})
@@ -276,6 +277,11 @@ func (c *Core) drop(t *task) {
 // setState moves a task to another state. since is the record's.
 func (c *Core) setState(t *task, s State, since uint64) {
 	t.queue.count(t, -1)
+	if k := t.call; k != nil {
+		k.counts[t.State]--
+		k.counts[s]++
+		c.noteTask(t, t.State)
+	}
 	t.State = s
 	if t.Since != since {
 		t.with(func(x *Extra) { x.Since = since })

@@ -15,6 +15,7 @@ func (k *call) add(t *task) {
 	t.callPlace = int32(len(k.tasks))
 	k.byIndex[t.Index] = t
 	k.Accepted.Add(t.Index, t.Index)
+	k.counts[t.State]++
 	if !t.Acknowledged {
 		k.open++
 		k.bytes += weight(&t.TaskState)
@@ -30,6 +31,7 @@ func (k *call) remove(t *task) {
 	k.tasks = k.tasks[:last]
 	t.callPlace = 0
 	delete(k.byIndex, t.Index)
+	k.counts[t.State]--
 	if !t.Acknowledged {
 		k.open--
 		k.bytes -= weight(&t.TaskState)
@@ -74,6 +76,7 @@ func (c *Core) applyCallChanged(rec *CallChanged) {
 	k.Session, k.Finished = rec.Session, rec.Finished
 	k.CancelledTo, k.DaemonsOnly, k.CancelGrace = rec.CancelledTo, rec.DaemonsOnly, rec.CancelGrace
 	c.own(k)
+	c.noteCall(k)
 }
 
 func (c *Core) applyAcknowledged(rec *CallAcknowledged) {
@@ -132,6 +135,7 @@ func (c *Core) applyCallDropped(rec *CallDropped) {
 	if k == nil {
 		return
 	}
+	c.noteCall(k)
 	c.disown(k)
 	c.callAges.Remove(k)
 	delete(c.calls, k.ID)

@@ -177,8 +177,9 @@ func (k *checker) checkCalls() {
 			named++
 			k.expect(k.callNames[name{call.Namespace, call.Name}] == call, "call %d is not known by its name", id)
 		}
-		open, bytes := 0, int64(0)
+		open, bytes, counts := 0, int64(0), [states]uint64{}
 		for i, t := range call.tasks {
+			counts[t.State]++
 			k.expect(k.tasks[t.ID] == t && t.call == call, "call %d has task %d, which is not there", id, t.ID)
 			k.expect(int(t.callPlace) == i+1, "call %d: task %d is at %d, its place is %d", id, t.ID, i+1, t.callPlace)
 			k.expect(call.byIndex[t.Index] == t, "call %d: task %d is not at its index", id, t.ID)
@@ -188,6 +189,7 @@ func (k *checker) checkCalls() {
 				open, bytes = open+1, bytes+weight(&t.TaskState)
 			}
 		}
+		k.expect(counts == call.counts, "call %d has tasks %v, counted are %v", id, counts, call.counts)
 		k.expect(len(call.byIndex) == len(call.tasks), "call %d: %d tasks, %d indexes", id, len(call.tasks), len(call.byIndex))
 		k.expect(open == call.open && bytes == call.bytes, "call %d: open %d with %d bytes, counted are %d with %d",
 			id, open, bytes, call.open, call.bytes)

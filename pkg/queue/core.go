@@ -39,6 +39,9 @@ type Core struct {
 	sweeps        []*sweep
 	bulky         bool // bulk work had the whole of the last step
 
+	callNotes  []callNote // of this step, for those who watch calls
+	notedCalls []*call    // that may be over
+
 	putters     map[uint64]*putter // submissions that wait for room, by the caller's name for them
 	asking      map[name]*putter   // those of them that have a request id, by that
 	joiners     map[uint64]*queue  // who waits for the end of all tasks
@@ -101,6 +104,7 @@ type call struct {
 	CallState
 	tasks        []*task            // in no order; a task knows its place
 	byIndex      map[uint64]*task   // live tasks
+	counts       [states]uint64     // tasks by state
 	open         int                // tasks that are not acknowledged
 	bytes        int64              // of those
 	attached     bool               // volatile: a stream listens
@@ -112,6 +116,8 @@ type call struct {
 	missed       pure.Ranges        // volatile: acknowledged by others, and not known to the stream's client
 	retold       pure.Ranges        // volatile: of those, what it was told again
 	cancelling   int                // volatile: sweeps of indexes that are under way
+	watched      int                // volatile: watchers
+	noted        bool               // volatile: see Core.notedCalls
 
 	peerPlace int32 // one more than its index in peer.calls, 0 if it is not there
 
@@ -138,6 +144,7 @@ type task struct {
 
 	early     bool       // volatile: purged, and forgotten as soon as others know of its end
 	watched   int32      // volatile: watchers
+	noted     bool       // volatile: see Core.callNotes
 	since     pure.Lease // volatile: when the attempt began; 0 is before this term
 	timeoutAt pure.Lease // volatile: the broker's own patience, 0 if none
 	graceAt   pure.Lease // volatile: the worker is away, and this long it may be; 0 if it is not

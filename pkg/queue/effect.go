@@ -96,6 +96,17 @@ type (
 	// Changed tells watchers of a task what it is now.
 	Changed struct{ Task Snapshot }
 
+	// CallChange tells watchers of a call that one of its tasks has changed. Several changes of a step are one.
+	CallChange struct {
+		Call     uint64
+		Before   State    // 0 of a new task
+		Task     Snapshot // without payload, result, checkpoint and partial results; none if it has left the call
+		Partials uint32   // how many partial results it has
+	}
+
+	// CallOver tells them that nothing of the call is unfinished and nothing more can come.
+	CallOver struct{ Call uint64 }
+
 	// Reserved answers a reservation.
 	Reserved struct {
 		Waiter uint64

@@ -165,6 +165,7 @@ func (c *Core) unwait(p *putter) {
 	if p.call != nil {
 		delete(p.call.waiting, p.task.Index)
 		p.call.waitingBytes -= size
+		c.noteCall(p.call)
 	}
 	c.await(p, -1)
 }

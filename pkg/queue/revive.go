@@ -167,7 +167,7 @@ func (c *Core) applyRevived(rec *TaskRevived) {
 	c.leave(t)
 	before := weight(&t.TaskState)
 	if t.call != nil {
-		t.call.remove(t)
+		c.leaveCall(t, true)
 		t.call, t.Call, t.Index = nil, 0, 0
 	}
 	if rec.Undue {

@@ -58,7 +58,7 @@ func (c *Core) applyDetached(rec *TaskDetached) {
 		return
 	}
 	if t.call != nil {
-		t.call.remove(t)
+		c.leaveCall(t, true)
 	}
 	t.call, t.Call, t.Index = nil, 0, 0
 	t.with(func(x *Extra) { x.Detached = true })

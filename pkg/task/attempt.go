@@ -37,6 +37,14 @@ type Runtime interface {
 	Output() io.Writer
 }
 
+// What a worker tells a command of its attempt, in the command's environment. With WEFT_BROKER and WEFT_NAMESPACE, which
+// are the worker's own, the command can speak to the broker for it, as `weft interrupt` does.
+const (
+	EnvTaskID  = "WEFT_TASK_ID"    // the broker's name for the task
+	EnvToken   = "WEFT_TASK_TOKEN" // the attempt's fencing number
+	EnvAttempt = "WEFT_ATTEMPT"    // 1 for the task's first attempt
+)
+
 // Limits of a task's partial results.
 const (
 	PartialsMax      = 1000    // how many

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/weftq/weft/pkg/task"
@@ -49,7 +50,7 @@ func runHandler(a *attempt, handler Handler, end *ending) {
 
 // runCommand runs a command and notes in end what became of it.
 func (w *Worker) runCommand(a *attempt, end *ending) {
-	process, err := w.runner.Start(a.command)
+	process, err := w.runner.Start(a.command, w.environment(a))
 	if err != nil {
 		end.err = task.ErrorFrom(err)
 		return
@@ -69,6 +70,21 @@ func (w *Worker) runCommand(a *attempt, end *ending) {
 	if outcome.Left {
 		w.log.Warn("processes of a command outlived SIGKILL", "task", a.TaskID, "token", a.Token)
 	}
+}
+
+// environment is what a command is told of its attempt, so that it can speak to the broker for it.
+func (w *Worker) environment(a *attempt) map[string]string {
+	env := map[string]string{
+		task.EnvTaskID: a.TaskID, task.EnvToken: strconv.FormatUint(a.Token, 10),
+		task.EnvAttempt: strconv.FormatUint(uint64(a.Number), 10), "WEFT_BROKER": w.cfg.Broker,
+	}
+	if w.cfg.Conn != nil {
+		env["WEFT_BROKER"] = w.cfg.Conn.Target()
+	}
+	if w.cfg.Namespace != "" {
+		env["WEFT_NAMESPACE"] = w.cfg.Namespace
+	}
+	return env
 }
 
 // stopGrace is the grace of an attempt whose context is done.

@@ -61,7 +61,9 @@ func New(cfg Config) (*Worker, error) {
 	}, nil
 }
 
-// HandleCommands lets the worker run commands (tasks of kind "command"), those that the policy allows.
+// HandleCommands lets the worker run commands (tasks of kind "command"), those that the policy allows. A command has
+// the worker's environment without WEFT_KEY; WEFT_BROKER and WEFT_NAMESPACE as the worker uses them, and the attempt's
+// [task.EnvTaskID], [task.EnvToken] and [task.EnvAttempt]; and over all of that what it asks for itself.
 // It fails if the policy has an entry that can match nothing, and panics where Handle does.
 func (w *Worker) HandleCommands(policy command.Policy) error {
 	w.mu.Lock()

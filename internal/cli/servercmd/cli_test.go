@@ -20,10 +20,13 @@ import (
 	"github.com/weftq/weft/internal/cli"
 )
 
+// asProgram makes the test binary the program, for commands that call it.
+const asProgram = "WEFT_TEST_AS_PROGRAM"
+
 // The tests run the commands of cmd/weft in this process against a broker and a worker of their own. The
 // test binary is also the program that demo and bench start.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Getenv("WEFT_PARENT_FD") != "" {
+	if len(os.Args) > 1 && (os.Getenv("WEFT_PARENT_FD") != "" || os.Getenv(asProgram) != "") {
 		app := cli.NewApp("weft")
 		os.Exit(app.Main(weft(app), os.Args[1:]))
 	}
@@ -307,9 +310,11 @@ func TestSubmitWaitWatch(t *testing.T) {
 	if r = w.run("tasks", "-o", "json"); r.code != 0 || !strings.Contains(r.stdout, `"echo out; echo err >&2; exit 4"`) {
 		t.Errorf("%+v", r)
 	}
-	for _, command := range [][]string{{"wait", id}, {"watch"}, {"task", "show"}} {
-		w.want(run{2, "", `weft: "no sense" is not the name of a task, which is a t and what follows it, as submit prints it ` +
-			"(the tasks of a call are listed by: weft tasks --call CALL -o name)\n"}, append(command, "no sense")...)
+	w.want(run{2, "", `weft: "no sense" is not the name of a task, which is a t and what follows it, as submit prints it ` +
+		"(the tasks of a call are listed by: weft tasks --call CALL -o name)\n"}, "task", "show", "no sense")
+	for _, command := range [][]string{{"wait", id}, {"watch"}} {
+		w.want(run{2, "", `weft: "no sense" is the name of neither a task nor a call: it is 1 to 256 bytes of [A-Za-z0-9._/-]` + "\n"},
+			append(command, "no sense")...)
 	}
 	if r = w.run("wait", "tzzz"); r.code != 125 || !strings.Contains(r.stderr, "TASK_NOT_FOUND") {
 		t.Errorf("%+v", r)
@@ -323,9 +328,55 @@ func TestCancel(t *testing.T) {
 	if r := w.run("wait", id); r.code != 130 {
 		t.Errorf("%+v", r)
 	}
+	other := strings.TrimSpace(w.run("submit", "--delay", "1h", "--", "true").stdout)
+	w.want(run{125, other + " is cancelled\n", "weft: none: there is no such task and no such call\nweft: tzzz: there is no such task and no such call\n"},
+		"cancel", "none", other, "tzzz")
+	w.want(run{2, "", `weft: "no sense" is the name of neither a task nor a call: it is 1 to 256 bytes of [A-Za-z0-9._/-]` + "\n"},
+		"cancel", id, "no sense")
+	deaf := strings.TrimSpace(w.run("submit", "--grace", "1h", "--", "sh", "-c", "trap '' TERM; echo; while :; do sleep 0.01; done").stdout)
+	w.run("cancel", deaf)
+	w.run("cancel", "--grace", "0s", deaf)
+	if r := w.run("wait", deaf); r.code != 130 {
+		t.Errorf("it is killed: %+v", r)
+	}
 	if r := w.run("cancel", "--now", "no-such-call"); r.code != 125 || !strings.Contains(r.stderr, "no such task and no such call") {
 		t.Errorf("%+v", r)
 	}
+}
+
+// Whatever has a name prints it alone with -o name, for scripts, and the API's words with -o json.
+func TestFormats(t *testing.T) {
+	w := start(t)
+	w.want(run{0, "orders\n", ""}, "queue", "create", "-o", "name", "orders")
+	id := func(args ...string) string {
+		t.Helper()
+		r := w.run(append(args, "-o", "name")...)
+		name := strings.TrimSuffix(r.stdout, "\n")
+		if r.code != 0 || !strings.HasPrefix(name, "t") || strings.ContainsAny(name, " \n") {
+			t.Errorf("%q: %+v", args, r)
+		}
+		return name
+	}
+	task := id("queue", "put", "orders", "tea")
+	w.want(run{0, task + "\n", ""}, "queue", "peek", "orders", "-o", "name")
+	w.want(run{0, task + "\n", ""}, "queue", "get", "orders", "-o", "name")
+	w.run("schedule", "create", "backup", "--paused", "--cron", "@daily", "--", "true")
+	id("schedule", "run", "backup")
+	r := w.run("submit", "-o", "name", "--", "true")
+	w.want(run{0, r.stdout, ""}, "wait", "-o", "name", strings.TrimSpace(r.stdout))
+	w.want(run{0, "orders\n", ""}, "queue", "update", "orders", "--max-size", "2", "-o", "name")
+	for _, verb := range []string{"pause", "resume", "close", "reopen"} {
+		w.want(run{0, "orders\n", ""}, "queue", verb, "orders", "-o", "name")
+	}
+	for _, args := range [][]string{
+		{"submit", "-o", "json", "--", "true"}, {"queue", "put", "orders", "tea", "-o", "json"}, {"schedule", "run", "backup", "-o", "json"},
+		{"queue", "create", "more", "-o", "json"}, {"queue", "pause", "more", "-o", "json"}, {"submit", "--wait", "-o", "json", "--", "true"},
+	} {
+		if r := w.run(args...); r.code != 0 || !strings.HasPrefix(r.stdout, "{") || strings.Count(r.stdout, "\n") != 1 {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
+	w.want(run{2, "", "weft: submit: --wait prints the result; -o name is without it\n"}, "submit", "--wait", "-o", "name", "--", "true")
 }
 
 func TestLists(t *testing.T) {

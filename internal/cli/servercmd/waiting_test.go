@@ -30,7 +30,9 @@ func TestWaitingForAWorker(t *testing.T) {
 		"weft: cancelling the task, which no worker has begun; interrupt again to leave it\n" +
 		"weft: task: cancelled: the task was cancelled\n"}, "run", "-q", "orders", "--", "true")
 	w.interruptOnce()
-	w.want(run{130, "", "weft: " + none + "weft: interrupted; what had not ended is being cancelled\n"},
+	w.want(run{130, "", "weft: " + none +
+		"weft: cancelling what has not ended; interrupt again to kill what runs\n" +
+		"weft: interrupted; what had not ended is cancelled\n"},
 		"map", "-q", "orders", "--", "echo", ":::", "a", "b")
 
 	id := strings.TrimSpace(w.run("submit", "-q", "orders", "--", "true").stdout)

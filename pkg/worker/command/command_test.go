@@ -94,7 +94,7 @@ func TestStartErrors(t *testing.T) {
 	r := newRunner(t, anything(Config{}))
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := r.Start(test.cmd)
+			_, err := r.Start(test.cmd, nil)
 			var te *task.Error
 			if !errors.As(err, &te) || te.Reason != test.reason {
 				t.Fatalf("got %v, want reason %q", err, test.reason)
@@ -164,7 +164,7 @@ func TestManyAtOnce(t *testing.T) {
 		all.Go(func() {
 			for i := range 10 {
 				n := strconv.Itoa(i)
-				p, err := r.Start(shell("echo $1; exit $1", n))
+				p, err := r.Start(shell("echo $1; exit $1", n), nil)
 				if err != nil {
 					t.Error(err)
 					return
@@ -192,7 +192,7 @@ func TestCloseKills(t *testing.T) {
 	if out := p.Outcome(); out.Result.GetSignal() != "SIGKILL" || !errors.Is(out.Cause, ErrClosed) {
 		t.Errorf("got %+v", out)
 	}
-	if _, err := r.Start(shell("true")); !errors.Is(err, ErrClosed) {
+	if _, err := r.Start(shell("true"), nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("start after close: %v", err)
 	}
 	r.Close()

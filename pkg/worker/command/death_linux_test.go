@@ -25,7 +25,7 @@ func helperRunner([]string) {
 	if err := os.Unsetenv(helperEnv); err != nil {
 		panic(err)
 	}
-	p, err := r.Start(&weftv1.Command{Argv: []string{"sleep", "1000"}})
+	p, err := r.Start(&weftv1.Command{Argv: []string{"sleep", "1000"}}, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -15,6 +15,11 @@
 // process that left the group (setsid) is out of reach; if it holds the pipes open, they are closed
 // after [Config.PipeDelay].
 //
+// # Environment
+//
+// A command has the worker's environment, but for WEFT_KEY: the worker's credential is not for whoever may have the
+// worker run something. What the worker says of the attempt is laid over it, and what the command asks for over both.
+//
 // # When the worker dies
 //
 // On Linux the kernel kills the leader when the worker's process is gone, however it went

@@ -4,18 +4,28 @@ package command
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/weftq/weft/pkg/task"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// environ is the worker's environment with the command's laid over it. With a working directory PWD
-// follows, as in a shell, unless the command sets it.
-func environ(cmd *weftv1.Command) ([]string, error) {
-	added := cmd.GetEnv()
+// private are variables of the worker that are none of a command's business: its credential, and the file by which
+// it hears of the end of who started it.
+var private = []string{"WEFT_KEY", "WEFT_PARENT_FD"}
+
+// environ is the worker's environment, without what is private, with the attempt's and then the command's laid over
+// it. With a working directory PWD follows, as in a shell, unless the command sets it.
+func environ(cmd *weftv1.Command, attempt map[string]string) ([]string, error) {
+	added := maps.Clone(attempt)
+	if added == nil {
+		added = map[string]string{}
+	}
+	maps.Copy(added, cmd.GetEnv())
 	for name, value := range added {
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
 			return nil, &task.Error{
@@ -33,7 +43,7 @@ func environ(cmd *weftv1.Command) ([]string, error) {
 	env := make([]string, 0, len(own)+len(added)+1)
 	for _, variable := range own {
 		name, _, _ := strings.Cut(variable, "=")
-		if _, replaced := added[name]; !replaced && (!setPWD || name != "PWD") {
+		if _, replaced := added[name]; !replaced && (!setPWD || name != "PWD") && !slices.Contains(private, name) {
 			env = append(env, variable)
 		}
 	}

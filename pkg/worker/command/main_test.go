@@ -100,7 +100,7 @@ func newRunner(t testing.TB, cfg Config) *Runner {
 
 func start(t testing.TB, r *Runner, cmd *weftv1.Command) *Process {
 	t.Helper()
-	p, err := r.Start(cmd)
+	p, err := r.Start(cmd, nil)
 	if err != nil {
 		t.Fatalf("start %q: %v", cmd.GetArgv(), err)
 	}

@@ -75,20 +75,21 @@ func New(cfg Config) (*Runner, error) {
 	}, nil
 }
 
-// Start starts a command. Its error is ErrClosed, or a *task.Error for the attempt's report: with
+// Start starts a command, with this process's environment, but for WEFT_KEY; env is laid over it, and the command's own
+// over both. Its error is ErrClosed, or a *task.Error for the attempt's report: with
 // reason "refused" if the policy does not allow the command or the file is not executable,
 // "not_found" if there is no such program, "error" otherwise.
-func (r *Runner) Start(cmd *weftv1.Command) (*Process, error) {
+func (r *Runner) Start(cmd *weftv1.Command, env map[string]string) (*Process, error) {
 	path, args, err := r.cfg.Policy.resolve(cmd)
 	if err != nil {
 		return nil, err
 	}
-	env, err := environ(cmd)
+	environment, err := environ(cmd, env)
 	if err != nil {
 		return nil, err
 	}
 	p := r.newProcess(cmd)
-	if err := p.start(path, args, env, cmd); err != nil {
+	if err := p.start(path, args, environment, cmd); err != nil {
 		return nil, err
 	}
 	if !r.add(p) { // Close came in between and does not know of it

@@ -257,7 +257,9 @@ type Command struct {
 	// Run argv[0] as a line of /bin/sh, the rest as $1, $2, …; the worker must allow it
 	// (--allow-shell), else the task fails with reason "refused".
 	Shell bool `protobuf:"varint,2,opt,name=shell,proto3" json:"shell,omitempty"`
-	// Added to the worker's environment, and stronger than it.
+	// Added to the worker's environment, and stronger than it. The worker's WEFT_KEY is not passed on. What is added by
+	// the worker: WEFT_TASK_ID, WEFT_TASK_TOKEN and WEFT_ATTEMPT of the attempt, and its own WEFT_BROKER and
+	// WEFT_NAMESPACE, so that the command can speak for the attempt (AdvanceTask, InterruptSubmitter).
 	Env map[string]string `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Working directory on the worker; empty is the worker's own.
 	Dir string `protobuf:"bytes,4,opt,name=dir,proto3" json:"dir,omitempty"`

@@ -91,7 +91,7 @@ type Queue struct {
 	// When it was created; set by the broker.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Set by the broker.
-	Counts *QueueCounts `protobuf:"bytes,3,opt,name=counts,proto3" json:"counts,omitempty"`
+	Counts *TaskCounts `protobuf:"bytes,3,opt,name=counts,proto3" json:"counts,omitempty"`
 	// In which order ready tasks are handed out. It can be changed while no task is ready.
 	Order QueueOrder `protobuf:"varint,4,opt,name=order,proto3,enum=weft.v1.QueueOrder" json:"order,omitempty"`
 	// How many tasks may wait (blocked, scheduled or ready); 0 is without limit. One that comes back from an
@@ -162,7 +162,7 @@ func (x *Queue) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Queue) GetCounts() *QueueCounts {
+func (x *Queue) GetCounts() *TaskCounts {
 	if x != nil {
 		return x.Counts
 	}
@@ -367,124 +367,6 @@ func (x *TaskDefaults) GetFailedRetention() *durationpb.Duration {
 	return nil
 }
 
-// QueueCounts counts a queue's tasks by state.
-type QueueCounts struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Wait for their time.
-	Scheduled uint64 `protobuf:"varint,1,opt,name=scheduled,proto3" json:"scheduled,omitempty"`
-	// Wait for a worker.
-	Ready uint64 `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
-	// Run.
-	Running uint64 `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
-	// Run, and are told to stop.
-	Cancelling uint64 `protobuf:"varint,4,opt,name=cancelling,proto3" json:"cancelling,omitempty"`
-	// Ended well and are still kept.
-	Succeeded uint64 `protobuf:"varint,5,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
-	// Ended badly and are still kept.
-	Failed uint64 `protobuf:"varint,6,opt,name=failed,proto3" json:"failed,omitempty"`
-	// Were cancelled and are still kept.
-	Cancelled uint64 `protobuf:"varint,7,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
-	// Wait for other tasks.
-	Blocked uint64 `protobuf:"varint,8,opt,name=blocked,proto3" json:"blocked,omitempty"`
-	// Expired and are still kept.
-	Expired       uint64 `protobuf:"varint,9,opt,name=expired,proto3" json:"expired,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *QueueCounts) Reset() {
-	*x = QueueCounts{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *QueueCounts) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*QueueCounts) ProtoMessage() {}
-
-func (x *QueueCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use QueueCounts.ProtoReflect.Descriptor instead.
-func (*QueueCounts) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *QueueCounts) GetScheduled() uint64 {
-	if x != nil {
-		return x.Scheduled
-	}
-	return 0
-}
-
-func (x *QueueCounts) GetReady() uint64 {
-	if x != nil {
-		return x.Ready
-	}
-	return 0
-}
-
-func (x *QueueCounts) GetRunning() uint64 {
-	if x != nil {
-		return x.Running
-	}
-	return 0
-}
-
-func (x *QueueCounts) GetCancelling() uint64 {
-	if x != nil {
-		return x.Cancelling
-	}
-	return 0
-}
-
-func (x *QueueCounts) GetSucceeded() uint64 {
-	if x != nil {
-		return x.Succeeded
-	}
-	return 0
-}
-
-func (x *QueueCounts) GetFailed() uint64 {
-	if x != nil {
-		return x.Failed
-	}
-	return 0
-}
-
-func (x *QueueCounts) GetCancelled() uint64 {
-	if x != nil {
-		return x.Cancelled
-	}
-	return 0
-}
-
-func (x *QueueCounts) GetBlocked() uint64 {
-	if x != nil {
-		return x.Blocked
-	}
-	return 0
-}
-
-func (x *QueueCounts) GetExpired() uint64 {
-	if x != nil {
-		return x.Expired
-	}
-	return 0
-}
-
 // CreateQueueRequest makes a queue.
 type CreateQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -498,7 +380,7 @@ type CreateQueueRequest struct {
 
 func (x *CreateQueueRequest) Reset() {
 	*x = CreateQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[4]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +392,7 @@ func (x *CreateQueueRequest) String() string {
 func (*CreateQueueRequest) ProtoMessage() {}
 
 func (x *CreateQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[4]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +405,7 @@ func (x *CreateQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateQueueRequest.ProtoReflect.Descriptor instead.
 func (*CreateQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{4}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateQueueRequest) GetNamespace() string {
@@ -551,7 +433,7 @@ type CreateQueueResponse struct {
 
 func (x *CreateQueueResponse) Reset() {
 	*x = CreateQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[5]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +445,7 @@ func (x *CreateQueueResponse) String() string {
 func (*CreateQueueResponse) ProtoMessage() {}
 
 func (x *CreateQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[5]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +458,7 @@ func (x *CreateQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateQueueResponse.ProtoReflect.Descriptor instead.
 func (*CreateQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{5}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateQueueResponse) GetQueue() *Queue {
@@ -599,7 +481,7 @@ type GetQueueRequest struct {
 
 func (x *GetQueueRequest) Reset() {
 	*x = GetQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[6]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +493,7 @@ func (x *GetQueueRequest) String() string {
 func (*GetQueueRequest) ProtoMessage() {}
 
 func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[6]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +506,7 @@ func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{6}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetQueueRequest) GetNamespace() string {
@@ -652,7 +534,7 @@ type GetQueueResponse struct {
 
 func (x *GetQueueResponse) Reset() {
 	*x = GetQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[7]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +546,7 @@ func (x *GetQueueResponse) String() string {
 func (*GetQueueResponse) ProtoMessage() {}
 
 func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[7]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +559,7 @@ func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{7}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetQueueResponse) GetQueue() *Queue {
@@ -702,7 +584,7 @@ type ListQueuesRequest struct {
 
 func (x *ListQueuesRequest) Reset() {
 	*x = ListQueuesRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[8]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +596,7 @@ func (x *ListQueuesRequest) String() string {
 func (*ListQueuesRequest) ProtoMessage() {}
 
 func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[8]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +609,7 @@ func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesRequest.ProtoReflect.Descriptor instead.
 func (*ListQueuesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{8}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListQueuesRequest) GetNamespace() string {
@@ -764,7 +646,7 @@ type ListQueuesResponse struct {
 
 func (x *ListQueuesResponse) Reset() {
 	*x = ListQueuesResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[9]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +658,7 @@ func (x *ListQueuesResponse) String() string {
 func (*ListQueuesResponse) ProtoMessage() {}
 
 func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[9]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +671,7 @@ func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesResponse.ProtoReflect.Descriptor instead.
 func (*ListQueuesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{9}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListQueuesResponse) GetQueues() []*Queue {
@@ -822,7 +704,7 @@ type UpdateQueueRequest struct {
 
 func (x *UpdateQueueRequest) Reset() {
 	*x = UpdateQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[10]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +716,7 @@ func (x *UpdateQueueRequest) String() string {
 func (*UpdateQueueRequest) ProtoMessage() {}
 
 func (x *UpdateQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[10]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +729,7 @@ func (x *UpdateQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateQueueRequest.ProtoReflect.Descriptor instead.
 func (*UpdateQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{10}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateQueueRequest) GetNamespace() string {
@@ -882,7 +764,7 @@ type UpdateQueueResponse struct {
 
 func (x *UpdateQueueResponse) Reset() {
 	*x = UpdateQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[11]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +776,7 @@ func (x *UpdateQueueResponse) String() string {
 func (*UpdateQueueResponse) ProtoMessage() {}
 
 func (x *UpdateQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[11]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +789,7 @@ func (x *UpdateQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateQueueResponse.ProtoReflect.Descriptor instead.
 func (*UpdateQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{11}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateQueueResponse) GetQueue() *Queue {
@@ -930,7 +812,7 @@ type PauseQueueRequest struct {
 
 func (x *PauseQueueRequest) Reset() {
 	*x = PauseQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[12]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +824,7 @@ func (x *PauseQueueRequest) String() string {
 func (*PauseQueueRequest) ProtoMessage() {}
 
 func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[12]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +837,7 @@ func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueRequest.ProtoReflect.Descriptor instead.
 func (*PauseQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{12}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PauseQueueRequest) GetNamespace() string {
@@ -983,7 +865,7 @@ type PauseQueueResponse struct {
 
 func (x *PauseQueueResponse) Reset() {
 	*x = PauseQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[13]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +877,7 @@ func (x *PauseQueueResponse) String() string {
 func (*PauseQueueResponse) ProtoMessage() {}
 
 func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[13]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +890,7 @@ func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueResponse.ProtoReflect.Descriptor instead.
 func (*PauseQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{13}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PauseQueueResponse) GetQueue() *Queue {
@@ -1031,7 +913,7 @@ type ResumeQueueRequest struct {
 
 func (x *ResumeQueueRequest) Reset() {
 	*x = ResumeQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[14]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +925,7 @@ func (x *ResumeQueueRequest) String() string {
 func (*ResumeQueueRequest) ProtoMessage() {}
 
 func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[14]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +938,7 @@ func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueRequest.ProtoReflect.Descriptor instead.
 func (*ResumeQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{14}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResumeQueueRequest) GetNamespace() string {
@@ -1084,7 +966,7 @@ type ResumeQueueResponse struct {
 
 func (x *ResumeQueueResponse) Reset() {
 	*x = ResumeQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[15]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +978,7 @@ func (x *ResumeQueueResponse) String() string {
 func (*ResumeQueueResponse) ProtoMessage() {}
 
 func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[15]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +991,7 @@ func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueResponse.ProtoReflect.Descriptor instead.
 func (*ResumeQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{15}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResumeQueueResponse) GetQueue() *Queue {
@@ -1134,7 +1016,7 @@ type CloseQueueRequest struct {
 
 func (x *CloseQueueRequest) Reset() {
 	*x = CloseQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[16]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1028,7 @@ func (x *CloseQueueRequest) String() string {
 func (*CloseQueueRequest) ProtoMessage() {}
 
 func (x *CloseQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[16]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1041,7 @@ func (x *CloseQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseQueueRequest.ProtoReflect.Descriptor instead.
 func (*CloseQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{16}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CloseQueueRequest) GetNamespace() string {
@@ -1194,7 +1076,7 @@ type CloseQueueResponse struct {
 
 func (x *CloseQueueResponse) Reset() {
 	*x = CloseQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[17]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1088,7 @@ func (x *CloseQueueResponse) String() string {
 func (*CloseQueueResponse) ProtoMessage() {}
 
 func (x *CloseQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[17]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1101,7 @@ func (x *CloseQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseQueueResponse.ProtoReflect.Descriptor instead.
 func (*CloseQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{17}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CloseQueueResponse) GetQueue() *Queue {
@@ -1242,7 +1124,7 @@ type ReopenQueueRequest struct {
 
 func (x *ReopenQueueRequest) Reset() {
 	*x = ReopenQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[18]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1136,7 @@ func (x *ReopenQueueRequest) String() string {
 func (*ReopenQueueRequest) ProtoMessage() {}
 
 func (x *ReopenQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[18]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1149,7 @@ func (x *ReopenQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenQueueRequest.ProtoReflect.Descriptor instead.
 func (*ReopenQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{18}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReopenQueueRequest) GetNamespace() string {
@@ -1295,7 +1177,7 @@ type ReopenQueueResponse struct {
 
 func (x *ReopenQueueResponse) Reset() {
 	*x = ReopenQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[19]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1189,7 @@ func (x *ReopenQueueResponse) String() string {
 func (*ReopenQueueResponse) ProtoMessage() {}
 
 func (x *ReopenQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[19]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1202,7 @@ func (x *ReopenQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenQueueResponse.ProtoReflect.Descriptor instead.
 func (*ReopenQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{19}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReopenQueueResponse) GetQueue() *Queue {
@@ -1346,7 +1228,7 @@ type PurgeQueueRequest struct {
 
 func (x *PurgeQueueRequest) Reset() {
 	*x = PurgeQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[20]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1240,7 @@ func (x *PurgeQueueRequest) String() string {
 func (*PurgeQueueRequest) ProtoMessage() {}
 
 func (x *PurgeQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[20]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1253,7 @@ func (x *PurgeQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeQueueRequest.ProtoReflect.Descriptor instead.
 func (*PurgeQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{20}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PurgeQueueRequest) GetNamespace() string {
@@ -1406,7 +1288,7 @@ type PurgeQueueResponse struct {
 
 func (x *PurgeQueueResponse) Reset() {
 	*x = PurgeQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[21]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1300,7 @@ func (x *PurgeQueueResponse) String() string {
 func (*PurgeQueueResponse) ProtoMessage() {}
 
 func (x *PurgeQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[21]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1313,7 @@ func (x *PurgeQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeQueueResponse.ProtoReflect.Descriptor instead.
 func (*PurgeQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{21}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PurgeQueueResponse) GetTasks() uint64 {
@@ -1456,7 +1338,7 @@ type DeleteQueueRequest struct {
 
 func (x *DeleteQueueRequest) Reset() {
 	*x = DeleteQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[22]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1350,7 @@ func (x *DeleteQueueRequest) String() string {
 func (*DeleteQueueRequest) ProtoMessage() {}
 
 func (x *DeleteQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[22]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1363,7 @@ func (x *DeleteQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteQueueRequest.ProtoReflect.Descriptor instead.
 func (*DeleteQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{22}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteQueueRequest) GetNamespace() string {
@@ -1514,7 +1396,7 @@ type DeleteQueueResponse struct {
 
 func (x *DeleteQueueResponse) Reset() {
 	*x = DeleteQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[23]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1408,7 @@ func (x *DeleteQueueResponse) String() string {
 func (*DeleteQueueResponse) ProtoMessage() {}
 
 func (x *DeleteQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[23]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1421,7 @@ func (x *DeleteQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteQueueResponse.ProtoReflect.Descriptor instead.
 func (*DeleteQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{23}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{22}
 }
 
 // JoinQueueRequest waits for a queue's tasks.
@@ -1557,7 +1439,7 @@ type JoinQueueRequest struct {
 
 func (x *JoinQueueRequest) Reset() {
 	*x = JoinQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[24]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1451,7 @@ func (x *JoinQueueRequest) String() string {
 func (*JoinQueueRequest) ProtoMessage() {}
 
 func (x *JoinQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[24]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1464,7 @@ func (x *JoinQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinQueueRequest.ProtoReflect.Descriptor instead.
 func (*JoinQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{24}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *JoinQueueRequest) GetNamespace() string {
@@ -1617,7 +1499,7 @@ type JoinQueueResponse struct {
 
 func (x *JoinQueueResponse) Reset() {
 	*x = JoinQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[25]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1511,7 @@ func (x *JoinQueueResponse) String() string {
 func (*JoinQueueResponse) ProtoMessage() {}
 
 func (x *JoinQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[25]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1524,7 @@ func (x *JoinQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinQueueResponse.ProtoReflect.Descriptor instead.
 func (*JoinQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{25}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *JoinQueueResponse) GetQueue() *Queue {
@@ -1667,7 +1549,7 @@ type PeekQueueRequest struct {
 
 func (x *PeekQueueRequest) Reset() {
 	*x = PeekQueueRequest{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[26]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1561,7 @@ func (x *PeekQueueRequest) String() string {
 func (*PeekQueueRequest) ProtoMessage() {}
 
 func (x *PeekQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[26]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1574,7 @@ func (x *PeekQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeekQueueRequest.ProtoReflect.Descriptor instead.
 func (*PeekQueueRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{26}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PeekQueueRequest) GetNamespace() string {
@@ -1727,7 +1609,7 @@ type PeekQueueResponse struct {
 
 func (x *PeekQueueResponse) Reset() {
 	*x = PeekQueueResponse{}
-	mi := &file_weft_v1_queue_service_proto_msgTypes[27]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1621,7 @@ func (x *PeekQueueResponse) String() string {
 func (*PeekQueueResponse) ProtoMessage() {}
 
 func (x *PeekQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_queue_service_proto_msgTypes[27]
+	mi := &file_weft_v1_queue_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1634,7 @@ func (x *PeekQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeekQueueResponse.ProtoReflect.Descriptor instead.
 func (*PeekQueueResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{27}
+	return file_weft_v1_queue_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PeekQueueResponse) GetTasks() []*Task {
@@ -1766,12 +1648,12 @@ var File_weft_v1_queue_service_proto protoreflect.FileDescriptor
 
 const file_weft_v1_queue_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1bweft/v1/queue_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12weft/v1/task.proto\"\xa1\x04\n" +
+	"\x1bweft/v1/queue_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12weft/v1/task.proto\"\xa0\x04\n" +
 	"\x05Queue\x123\n" +
 	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$R\x04name\x129\n" +
 	"\n" +
-	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12,\n" +
-	"\x06counts\x18\x03 \x01(\v2\x14.weft.v1.QueueCountsR\x06counts\x123\n" +
+	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12+\n" +
+	"\x06counts\x18\x03 \x01(\v2\x13.weft.v1.TaskCountsR\x06counts\x123\n" +
 	"\x05order\x18\x04 \x01(\x0e2\x13.weft.v1.QueueOrderB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05order\x12\x19\n" +
 	"\bmax_size\x18\x05 \x01(\x04R\amaxSize\x12\x1f\n" +
 	"\vmax_running\x18\x06 \x01(\rR\n" +
@@ -1795,19 +1677,7 @@ const file_weft_v1_queue_service_proto_rawDesc = "" +
 	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\atimeout\x12*\n" +
 	"\x05retry\x18\x02 \x01(\v2\x14.weft.v1.RetryPolicyR\x05retry\x12H\n" +
 	"\tretention\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\tretention\x12U\n" +
-	"\x10failed_retention\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\x0ffailedRetention\"\x83\x02\n" +
-	"\vQueueCounts\x12\x1c\n" +
-	"\tscheduled\x18\x01 \x01(\x04R\tscheduled\x12\x14\n" +
-	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
-	"\arunning\x18\x03 \x01(\x04R\arunning\x12\x1e\n" +
-	"\n" +
-	"cancelling\x18\x04 \x01(\x04R\n" +
-	"cancelling\x12\x1c\n" +
-	"\tsucceeded\x18\x05 \x01(\x04R\tsucceeded\x12\x16\n" +
-	"\x06failed\x18\x06 \x01(\x04R\x06failed\x12\x1c\n" +
-	"\tcancelled\x18\a \x01(\x04R\tcancelled\x12\x18\n" +
-	"\ablocked\x18\b \x01(\x04R\ablocked\x12\x18\n" +
-	"\aexpired\x18\t \x01(\x04R\aexpired\"\x81\x01\n" +
+	"\x10failed_retention\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\x0ffailedRetention\"\x81\x01\n" +
 	"\x12CreateQueueRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x12,\n" +
 	"\x05queue\x18\x02 \x01(\v2\x0e.weft.v1.QueueB\x06\xbaH\x03\xc8\x01\x01R\x05queue\";\n" +
@@ -1914,38 +1784,38 @@ func file_weft_v1_queue_service_proto_rawDescGZIP() []byte {
 }
 
 var file_weft_v1_queue_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weft_v1_queue_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_weft_v1_queue_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_weft_v1_queue_service_proto_goTypes = []any{
 	(QueueOrder)(0),               // 0: weft.v1.QueueOrder
 	(*Queue)(nil),                 // 1: weft.v1.Queue
 	(*RateLimit)(nil),             // 2: weft.v1.RateLimit
 	(*TaskDefaults)(nil),          // 3: weft.v1.TaskDefaults
-	(*QueueCounts)(nil),           // 4: weft.v1.QueueCounts
-	(*CreateQueueRequest)(nil),    // 5: weft.v1.CreateQueueRequest
-	(*CreateQueueResponse)(nil),   // 6: weft.v1.CreateQueueResponse
-	(*GetQueueRequest)(nil),       // 7: weft.v1.GetQueueRequest
-	(*GetQueueResponse)(nil),      // 8: weft.v1.GetQueueResponse
-	(*ListQueuesRequest)(nil),     // 9: weft.v1.ListQueuesRequest
-	(*ListQueuesResponse)(nil),    // 10: weft.v1.ListQueuesResponse
-	(*UpdateQueueRequest)(nil),    // 11: weft.v1.UpdateQueueRequest
-	(*UpdateQueueResponse)(nil),   // 12: weft.v1.UpdateQueueResponse
-	(*PauseQueueRequest)(nil),     // 13: weft.v1.PauseQueueRequest
-	(*PauseQueueResponse)(nil),    // 14: weft.v1.PauseQueueResponse
-	(*ResumeQueueRequest)(nil),    // 15: weft.v1.ResumeQueueRequest
-	(*ResumeQueueResponse)(nil),   // 16: weft.v1.ResumeQueueResponse
-	(*CloseQueueRequest)(nil),     // 17: weft.v1.CloseQueueRequest
-	(*CloseQueueResponse)(nil),    // 18: weft.v1.CloseQueueResponse
-	(*ReopenQueueRequest)(nil),    // 19: weft.v1.ReopenQueueRequest
-	(*ReopenQueueResponse)(nil),   // 20: weft.v1.ReopenQueueResponse
-	(*PurgeQueueRequest)(nil),     // 21: weft.v1.PurgeQueueRequest
-	(*PurgeQueueResponse)(nil),    // 22: weft.v1.PurgeQueueResponse
-	(*DeleteQueueRequest)(nil),    // 23: weft.v1.DeleteQueueRequest
-	(*DeleteQueueResponse)(nil),   // 24: weft.v1.DeleteQueueResponse
-	(*JoinQueueRequest)(nil),      // 25: weft.v1.JoinQueueRequest
-	(*JoinQueueResponse)(nil),     // 26: weft.v1.JoinQueueResponse
-	(*PeekQueueRequest)(nil),      // 27: weft.v1.PeekQueueRequest
-	(*PeekQueueResponse)(nil),     // 28: weft.v1.PeekQueueResponse
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*CreateQueueRequest)(nil),    // 4: weft.v1.CreateQueueRequest
+	(*CreateQueueResponse)(nil),   // 5: weft.v1.CreateQueueResponse
+	(*GetQueueRequest)(nil),       // 6: weft.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),      // 7: weft.v1.GetQueueResponse
+	(*ListQueuesRequest)(nil),     // 8: weft.v1.ListQueuesRequest
+	(*ListQueuesResponse)(nil),    // 9: weft.v1.ListQueuesResponse
+	(*UpdateQueueRequest)(nil),    // 10: weft.v1.UpdateQueueRequest
+	(*UpdateQueueResponse)(nil),   // 11: weft.v1.UpdateQueueResponse
+	(*PauseQueueRequest)(nil),     // 12: weft.v1.PauseQueueRequest
+	(*PauseQueueResponse)(nil),    // 13: weft.v1.PauseQueueResponse
+	(*ResumeQueueRequest)(nil),    // 14: weft.v1.ResumeQueueRequest
+	(*ResumeQueueResponse)(nil),   // 15: weft.v1.ResumeQueueResponse
+	(*CloseQueueRequest)(nil),     // 16: weft.v1.CloseQueueRequest
+	(*CloseQueueResponse)(nil),    // 17: weft.v1.CloseQueueResponse
+	(*ReopenQueueRequest)(nil),    // 18: weft.v1.ReopenQueueRequest
+	(*ReopenQueueResponse)(nil),   // 19: weft.v1.ReopenQueueResponse
+	(*PurgeQueueRequest)(nil),     // 20: weft.v1.PurgeQueueRequest
+	(*PurgeQueueResponse)(nil),    // 21: weft.v1.PurgeQueueResponse
+	(*DeleteQueueRequest)(nil),    // 22: weft.v1.DeleteQueueRequest
+	(*DeleteQueueResponse)(nil),   // 23: weft.v1.DeleteQueueResponse
+	(*JoinQueueRequest)(nil),      // 24: weft.v1.JoinQueueRequest
+	(*JoinQueueResponse)(nil),     // 25: weft.v1.JoinQueueResponse
+	(*PeekQueueRequest)(nil),      // 26: weft.v1.PeekQueueRequest
+	(*PeekQueueResponse)(nil),     // 27: weft.v1.PeekQueueResponse
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*TaskCounts)(nil),            // 29: weft.v1.TaskCounts
 	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
 	(*RetryPolicy)(nil),           // 31: weft.v1.RetryPolicy
 	(*fieldmaskpb.FieldMask)(nil), // 32: google.protobuf.FieldMask
@@ -1953,8 +1823,8 @@ var file_weft_v1_queue_service_proto_goTypes = []any{
 	(*Task)(nil),                  // 34: weft.v1.Task
 }
 var file_weft_v1_queue_service_proto_depIdxs = []int32{
-	29, // 0: weft.v1.Queue.created_at:type_name -> google.protobuf.Timestamp
-	4,  // 1: weft.v1.Queue.counts:type_name -> weft.v1.QueueCounts
+	28, // 0: weft.v1.Queue.created_at:type_name -> google.protobuf.Timestamp
+	29, // 1: weft.v1.Queue.counts:type_name -> weft.v1.TaskCounts
 	0,  // 2: weft.v1.Queue.order:type_name -> weft.v1.QueueOrder
 	2,  // 3: weft.v1.Queue.rate_limit:type_name -> weft.v1.RateLimit
 	3,  // 4: weft.v1.Queue.defaults:type_name -> weft.v1.TaskDefaults
@@ -1977,30 +1847,30 @@ var file_weft_v1_queue_service_proto_depIdxs = []int32{
 	30, // 21: weft.v1.JoinQueueRequest.wait:type_name -> google.protobuf.Duration
 	1,  // 22: weft.v1.JoinQueueResponse.queue:type_name -> weft.v1.Queue
 	34, // 23: weft.v1.PeekQueueResponse.tasks:type_name -> weft.v1.Task
-	5,  // 24: weft.v1.QueueService.CreateQueue:input_type -> weft.v1.CreateQueueRequest
-	7,  // 25: weft.v1.QueueService.GetQueue:input_type -> weft.v1.GetQueueRequest
-	9,  // 26: weft.v1.QueueService.ListQueues:input_type -> weft.v1.ListQueuesRequest
-	11, // 27: weft.v1.QueueService.UpdateQueue:input_type -> weft.v1.UpdateQueueRequest
-	13, // 28: weft.v1.QueueService.PauseQueue:input_type -> weft.v1.PauseQueueRequest
-	15, // 29: weft.v1.QueueService.ResumeQueue:input_type -> weft.v1.ResumeQueueRequest
-	17, // 30: weft.v1.QueueService.CloseQueue:input_type -> weft.v1.CloseQueueRequest
-	19, // 31: weft.v1.QueueService.ReopenQueue:input_type -> weft.v1.ReopenQueueRequest
-	21, // 32: weft.v1.QueueService.PurgeQueue:input_type -> weft.v1.PurgeQueueRequest
-	23, // 33: weft.v1.QueueService.DeleteQueue:input_type -> weft.v1.DeleteQueueRequest
-	25, // 34: weft.v1.QueueService.JoinQueue:input_type -> weft.v1.JoinQueueRequest
-	27, // 35: weft.v1.QueueService.PeekQueue:input_type -> weft.v1.PeekQueueRequest
-	6,  // 36: weft.v1.QueueService.CreateQueue:output_type -> weft.v1.CreateQueueResponse
-	8,  // 37: weft.v1.QueueService.GetQueue:output_type -> weft.v1.GetQueueResponse
-	10, // 38: weft.v1.QueueService.ListQueues:output_type -> weft.v1.ListQueuesResponse
-	12, // 39: weft.v1.QueueService.UpdateQueue:output_type -> weft.v1.UpdateQueueResponse
-	14, // 40: weft.v1.QueueService.PauseQueue:output_type -> weft.v1.PauseQueueResponse
-	16, // 41: weft.v1.QueueService.ResumeQueue:output_type -> weft.v1.ResumeQueueResponse
-	18, // 42: weft.v1.QueueService.CloseQueue:output_type -> weft.v1.CloseQueueResponse
-	20, // 43: weft.v1.QueueService.ReopenQueue:output_type -> weft.v1.ReopenQueueResponse
-	22, // 44: weft.v1.QueueService.PurgeQueue:output_type -> weft.v1.PurgeQueueResponse
-	24, // 45: weft.v1.QueueService.DeleteQueue:output_type -> weft.v1.DeleteQueueResponse
-	26, // 46: weft.v1.QueueService.JoinQueue:output_type -> weft.v1.JoinQueueResponse
-	28, // 47: weft.v1.QueueService.PeekQueue:output_type -> weft.v1.PeekQueueResponse
+	4,  // 24: weft.v1.QueueService.CreateQueue:input_type -> weft.v1.CreateQueueRequest
+	6,  // 25: weft.v1.QueueService.GetQueue:input_type -> weft.v1.GetQueueRequest
+	8,  // 26: weft.v1.QueueService.ListQueues:input_type -> weft.v1.ListQueuesRequest
+	10, // 27: weft.v1.QueueService.UpdateQueue:input_type -> weft.v1.UpdateQueueRequest
+	12, // 28: weft.v1.QueueService.PauseQueue:input_type -> weft.v1.PauseQueueRequest
+	14, // 29: weft.v1.QueueService.ResumeQueue:input_type -> weft.v1.ResumeQueueRequest
+	16, // 30: weft.v1.QueueService.CloseQueue:input_type -> weft.v1.CloseQueueRequest
+	18, // 31: weft.v1.QueueService.ReopenQueue:input_type -> weft.v1.ReopenQueueRequest
+	20, // 32: weft.v1.QueueService.PurgeQueue:input_type -> weft.v1.PurgeQueueRequest
+	22, // 33: weft.v1.QueueService.DeleteQueue:input_type -> weft.v1.DeleteQueueRequest
+	24, // 34: weft.v1.QueueService.JoinQueue:input_type -> weft.v1.JoinQueueRequest
+	26, // 35: weft.v1.QueueService.PeekQueue:input_type -> weft.v1.PeekQueueRequest
+	5,  // 36: weft.v1.QueueService.CreateQueue:output_type -> weft.v1.CreateQueueResponse
+	7,  // 37: weft.v1.QueueService.GetQueue:output_type -> weft.v1.GetQueueResponse
+	9,  // 38: weft.v1.QueueService.ListQueues:output_type -> weft.v1.ListQueuesResponse
+	11, // 39: weft.v1.QueueService.UpdateQueue:output_type -> weft.v1.UpdateQueueResponse
+	13, // 40: weft.v1.QueueService.PauseQueue:output_type -> weft.v1.PauseQueueResponse
+	15, // 41: weft.v1.QueueService.ResumeQueue:output_type -> weft.v1.ResumeQueueResponse
+	17, // 42: weft.v1.QueueService.CloseQueue:output_type -> weft.v1.CloseQueueResponse
+	19, // 43: weft.v1.QueueService.ReopenQueue:output_type -> weft.v1.ReopenQueueResponse
+	21, // 44: weft.v1.QueueService.PurgeQueue:output_type -> weft.v1.PurgeQueueResponse
+	23, // 45: weft.v1.QueueService.DeleteQueue:output_type -> weft.v1.DeleteQueueResponse
+	25, // 46: weft.v1.QueueService.JoinQueue:output_type -> weft.v1.JoinQueueResponse
+	27, // 47: weft.v1.QueueService.PeekQueue:output_type -> weft.v1.PeekQueueResponse
 	36, // [36:48] is the sub-list for method output_type
 	24, // [24:36] is the sub-list for method input_type
 	24, // [24:24] is the sub-list for extension type_name
@@ -2020,7 +1890,7 @@ func file_weft_v1_queue_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_queue_service_proto_rawDesc), len(file_weft_v1_queue_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1296,6 +1296,124 @@ func (x *Attempt) GetError() *TaskError {
 	return nil
 }
 
+// TaskCounts counts tasks by state: those of a queue, or of a call.
+type TaskCounts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Wait for their time.
+	Scheduled uint64 `protobuf:"varint,1,opt,name=scheduled,proto3" json:"scheduled,omitempty"`
+	// Wait for a worker.
+	Ready uint64 `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
+	// Run.
+	Running uint64 `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
+	// Run, and are told to stop.
+	Cancelling uint64 `protobuf:"varint,4,opt,name=cancelling,proto3" json:"cancelling,omitempty"`
+	// Ended well and are known.
+	Succeeded uint64 `protobuf:"varint,5,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
+	// Ended badly and are known.
+	Failed uint64 `protobuf:"varint,6,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Were cancelled and are known.
+	Cancelled uint64 `protobuf:"varint,7,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	// Wait for other tasks.
+	Blocked uint64 `protobuf:"varint,8,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	// Expired and are known.
+	Expired       uint64 `protobuf:"varint,9,opt,name=expired,proto3" json:"expired,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskCounts) Reset() {
+	*x = TaskCounts{}
+	mi := &file_weft_v1_task_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskCounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskCounts) ProtoMessage() {}
+
+func (x *TaskCounts) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskCounts.ProtoReflect.Descriptor instead.
+func (*TaskCounts) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TaskCounts) GetScheduled() uint64 {
+	if x != nil {
+		return x.Scheduled
+	}
+	return 0
+}
+
+func (x *TaskCounts) GetReady() uint64 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *TaskCounts) GetRunning() uint64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *TaskCounts) GetCancelling() uint64 {
+	if x != nil {
+		return x.Cancelling
+	}
+	return 0
+}
+
+func (x *TaskCounts) GetSucceeded() uint64 {
+	if x != nil {
+		return x.Succeeded
+	}
+	return 0
+}
+
+func (x *TaskCounts) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *TaskCounts) GetCancelled() uint64 {
+	if x != nil {
+		return x.Cancelled
+	}
+	return 0
+}
+
+func (x *TaskCounts) GetBlocked() uint64 {
+	if x != nil {
+		return x.Blocked
+	}
+	return 0
+}
+
+func (x *TaskCounts) GetExpired() uint64 {
+	if x != nil {
+		return x.Expired
+	}
+	return 0
+}
+
 var File_weft_v1_task_proto protoreflect.FileDescriptor
 
 const file_weft_v1_task_proto_rawDesc = "" +
@@ -1400,7 +1518,20 @@ const file_weft_v1_task_proto_rawDesc = "" +
 	"started_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12%\n" +
 	"\x03end\x18\x04 \x01(\x0e2\x13.weft.v1.AttemptEndR\x03end\x125\n" +
 	"\bended_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12(\n" +
-	"\x05error\x18\x06 \x01(\v2\x12.weft.v1.TaskErrorR\x05error*}\n" +
+	"\x05error\x18\x06 \x01(\v2\x12.weft.v1.TaskErrorR\x05error\"\x82\x02\n" +
+	"\n" +
+	"TaskCounts\x12\x1c\n" +
+	"\tscheduled\x18\x01 \x01(\x04R\tscheduled\x12\x14\n" +
+	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
+	"\arunning\x18\x03 \x01(\x04R\arunning\x12\x1e\n" +
+	"\n" +
+	"cancelling\x18\x04 \x01(\x04R\n" +
+	"cancelling\x12\x1c\n" +
+	"\tsucceeded\x18\x05 \x01(\x04R\tsucceeded\x12\x16\n" +
+	"\x06failed\x18\x06 \x01(\x04R\x06failed\x12\x1c\n" +
+	"\tcancelled\x18\a \x01(\x04R\tcancelled\x12\x18\n" +
+	"\ablocked\x18\b \x01(\x04R\ablocked\x12\x18\n" +
+	"\aexpired\x18\t \x01(\x04R\aexpired*}\n" +
 	"\x13OnDependencyFailure\x12%\n" +
 	"!ON_DEPENDENCY_FAILURE_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cON_DEPENDENCY_FAILURE_CANCEL\x10\x01\x12\x1d\n" +
@@ -1448,7 +1579,7 @@ func file_weft_v1_task_proto_rawDescGZIP() []byte {
 }
 
 var file_weft_v1_task_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_weft_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_weft_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_weft_v1_task_proto_goTypes = []any{
 	(OnDependencyFailure)(0),      // 0: weft.v1.OnDependencyFailure
 	(OnWorkerLost)(0),             // 1: weft.v1.OnWorkerLost
@@ -1462,53 +1593,54 @@ var file_weft_v1_task_proto_goTypes = []any{
 	(*Task)(nil),                  // 9: weft.v1.Task
 	(*Checkpoint)(nil),            // 10: weft.v1.Checkpoint
 	(*Attempt)(nil),               // 11: weft.v1.Attempt
-	nil,                           // 12: weft.v1.TaskSpec.LabelsEntry
-	nil,                           // 13: weft.v1.TaskSpec.WorkerLabelsEntry
-	(*Payload)(nil),               // 14: weft.v1.Payload
-	(*Command)(nil),               // 15: weft.v1.Command
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
-	(*CommandResult)(nil),         // 18: weft.v1.CommandResult
-	(*Progress)(nil),              // 19: weft.v1.Progress
+	(*TaskCounts)(nil),            // 12: weft.v1.TaskCounts
+	nil,                           // 13: weft.v1.TaskSpec.LabelsEntry
+	nil,                           // 14: weft.v1.TaskSpec.WorkerLabelsEntry
+	(*Payload)(nil),               // 15: weft.v1.Payload
+	(*Command)(nil),               // 16: weft.v1.Command
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(*CommandResult)(nil),         // 19: weft.v1.CommandResult
+	(*Progress)(nil),              // 20: weft.v1.Progress
 }
 var file_weft_v1_task_proto_depIdxs = []int32{
-	14, // 0: weft.v1.TaskSpec.payload:type_name -> weft.v1.Payload
-	15, // 1: weft.v1.TaskSpec.command:type_name -> weft.v1.Command
-	16, // 2: weft.v1.TaskSpec.run_at:type_name -> google.protobuf.Timestamp
-	17, // 3: weft.v1.TaskSpec.timeout:type_name -> google.protobuf.Duration
-	17, // 4: weft.v1.TaskSpec.grace:type_name -> google.protobuf.Duration
+	15, // 0: weft.v1.TaskSpec.payload:type_name -> weft.v1.Payload
+	16, // 1: weft.v1.TaskSpec.command:type_name -> weft.v1.Command
+	17, // 2: weft.v1.TaskSpec.run_at:type_name -> google.protobuf.Timestamp
+	18, // 3: weft.v1.TaskSpec.timeout:type_name -> google.protobuf.Duration
+	18, // 4: weft.v1.TaskSpec.grace:type_name -> google.protobuf.Duration
 	6,  // 5: weft.v1.TaskSpec.retry:type_name -> weft.v1.RetryPolicy
-	12, // 6: weft.v1.TaskSpec.labels:type_name -> weft.v1.TaskSpec.LabelsEntry
-	17, // 7: weft.v1.TaskSpec.retention:type_name -> google.protobuf.Duration
+	13, // 6: weft.v1.TaskSpec.labels:type_name -> weft.v1.TaskSpec.LabelsEntry
+	18, // 7: weft.v1.TaskSpec.retention:type_name -> google.protobuf.Duration
 	1,  // 8: weft.v1.TaskSpec.on_worker_lost:type_name -> weft.v1.OnWorkerLost
-	16, // 9: weft.v1.TaskSpec.deadline:type_name -> google.protobuf.Timestamp
+	17, // 9: weft.v1.TaskSpec.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 10: weft.v1.TaskSpec.on_dependency_failure:type_name -> weft.v1.OnDependencyFailure
-	13, // 11: weft.v1.TaskSpec.worker_labels:type_name -> weft.v1.TaskSpec.WorkerLabelsEntry
-	17, // 12: weft.v1.TaskSpec.failed_retention:type_name -> google.protobuf.Duration
-	17, // 13: weft.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	17, // 14: weft.v1.RetryPolicy.backoff_max:type_name -> google.protobuf.Duration
+	14, // 11: weft.v1.TaskSpec.worker_labels:type_name -> weft.v1.TaskSpec.WorkerLabelsEntry
+	18, // 12: weft.v1.TaskSpec.failed_retention:type_name -> google.protobuf.Duration
+	18, // 13: weft.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	18, // 14: weft.v1.RetryPolicy.backoff_max:type_name -> google.protobuf.Duration
 	2,  // 15: weft.v1.Outcome.state:type_name -> weft.v1.TaskState
 	3,  // 16: weft.v1.Outcome.end:type_name -> weft.v1.AttemptEnd
-	14, // 17: weft.v1.Outcome.payload:type_name -> weft.v1.Payload
-	18, // 18: weft.v1.Outcome.command:type_name -> weft.v1.CommandResult
+	15, // 17: weft.v1.Outcome.payload:type_name -> weft.v1.Payload
+	19, // 18: weft.v1.Outcome.command:type_name -> weft.v1.CommandResult
 	7,  // 19: weft.v1.Outcome.error:type_name -> weft.v1.TaskError
-	16, // 20: weft.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
-	16, // 21: weft.v1.Outcome.finished_at:type_name -> google.protobuf.Timestamp
+	17, // 20: weft.v1.Outcome.started_at:type_name -> google.protobuf.Timestamp
+	17, // 21: weft.v1.Outcome.finished_at:type_name -> google.protobuf.Timestamp
 	5,  // 22: weft.v1.Task.spec:type_name -> weft.v1.TaskSpec
 	2,  // 23: weft.v1.Task.state:type_name -> weft.v1.TaskState
-	16, // 24: weft.v1.Task.created_at:type_name -> google.protobuf.Timestamp
-	16, // 25: weft.v1.Task.scheduled_at:type_name -> google.protobuf.Timestamp
+	17, // 24: weft.v1.Task.created_at:type_name -> google.protobuf.Timestamp
+	17, // 25: weft.v1.Task.scheduled_at:type_name -> google.protobuf.Timestamp
 	11, // 26: weft.v1.Task.attempt:type_name -> weft.v1.Attempt
 	7,  // 27: weft.v1.Task.last_error:type_name -> weft.v1.TaskError
 	8,  // 28: weft.v1.Task.outcome:type_name -> weft.v1.Outcome
 	11, // 29: weft.v1.Task.earlier_attempts:type_name -> weft.v1.Attempt
-	19, // 30: weft.v1.Task.progress:type_name -> weft.v1.Progress
+	20, // 30: weft.v1.Task.progress:type_name -> weft.v1.Progress
 	10, // 31: weft.v1.Task.checkpoint:type_name -> weft.v1.Checkpoint
-	14, // 32: weft.v1.Task.partials:type_name -> weft.v1.Payload
-	14, // 33: weft.v1.Checkpoint.state:type_name -> weft.v1.Payload
-	16, // 34: weft.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	15, // 32: weft.v1.Task.partials:type_name -> weft.v1.Payload
+	15, // 33: weft.v1.Checkpoint.state:type_name -> weft.v1.Payload
+	17, // 34: weft.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
 	3,  // 35: weft.v1.Attempt.end:type_name -> weft.v1.AttemptEnd
-	16, // 36: weft.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	17, // 36: weft.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
 	7,  // 37: weft.v1.Attempt.error:type_name -> weft.v1.TaskError
 	38, // [38:38] is the sub-list for method output_type
 	38, // [38:38] is the sub-list for method input_type
@@ -1537,7 +1669,7 @@ func file_weft_v1_task_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_task_proto_rawDesc), len(file_weft_v1_task_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

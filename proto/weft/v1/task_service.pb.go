@@ -2495,6 +2495,127 @@ func (*WatchTaskResponse_Output) isWatchTaskResponse_Event() {}
 
 func (*WatchTaskResponse_Partial) isWatchTaskResponse_Event() {}
 
+// WatchCallRequest follows a call.
+type WatchCallRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Which call.
+	CallId        string `protobuf:"bytes,2,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchCallRequest) Reset() {
+	*x = WatchCallRequest{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchCallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchCallRequest) ProtoMessage() {}
+
+func (x *WatchCallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchCallRequest.ProtoReflect.Descriptor instead.
+func (*WatchCallRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *WatchCallRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *WatchCallRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+// WatchCallResponse is what has changed.
+type WatchCallResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The call's tasks by state, after the changes of this response. A task that is forgotten while the stream lives,
+	// because its outcome was acknowledged, goes on to be counted; what was forgotten before is not.
+	Counts *TaskCounts `protobuf:"bytes,1,opt,name=counts,proto3" json:"counts,omitempty"`
+	// The tasks that have changed since the last response, in order, at most 1,000: as lists have them (BASIC), without
+	// the beginning of a command; errors are cut to 2 KiB. None in the first response.
+	Tasks []*Task `protobuf:"bytes,2,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	// The last response: the call is over.
+	Over          bool `protobuf:"varint,3,opt,name=over,proto3" json:"over,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchCallResponse) Reset() {
+	*x = WatchCallResponse{}
+	mi := &file_weft_v1_task_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchCallResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchCallResponse) ProtoMessage() {}
+
+func (x *WatchCallResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_task_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchCallResponse.ProtoReflect.Descriptor instead.
+func (*WatchCallResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *WatchCallResponse) GetCounts() *TaskCounts {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *WatchCallResponse) GetTasks() []*Task {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *WatchCallResponse) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
 // CancelTaskRequest cancels a task.
 type CancelTaskRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2510,7 +2631,7 @@ type CancelTaskRequest struct {
 
 func (x *CancelTaskRequest) Reset() {
 	*x = CancelTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[33]
+	mi := &file_weft_v1_task_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +2643,7 @@ func (x *CancelTaskRequest) String() string {
 func (*CancelTaskRequest) ProtoMessage() {}
 
 func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[33]
+	mi := &file_weft_v1_task_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +2656,7 @@ func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskRequest.ProtoReflect.Descriptor instead.
 func (*CancelTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{33}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CancelTaskRequest) GetNamespace() string {
@@ -2570,7 +2691,7 @@ type CancelTaskResponse struct {
 
 func (x *CancelTaskResponse) Reset() {
 	*x = CancelTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[34]
+	mi := &file_weft_v1_task_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2582,7 +2703,7 @@ func (x *CancelTaskResponse) String() string {
 func (*CancelTaskResponse) ProtoMessage() {}
 
 func (x *CancelTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[34]
+	mi := &file_weft_v1_task_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2595,7 +2716,7 @@ func (x *CancelTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskResponse.ProtoReflect.Descriptor instead.
 func (*CancelTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{34}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CancelTaskResponse) GetState() TaskState {
@@ -2620,7 +2741,7 @@ type CancelCallRequest struct {
 
 func (x *CancelCallRequest) Reset() {
 	*x = CancelCallRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[35]
+	mi := &file_weft_v1_task_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2632,7 +2753,7 @@ func (x *CancelCallRequest) String() string {
 func (*CancelCallRequest) ProtoMessage() {}
 
 func (x *CancelCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[35]
+	mi := &file_weft_v1_task_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2645,7 +2766,7 @@ func (x *CancelCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCallRequest.ProtoReflect.Descriptor instead.
 func (*CancelCallRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{35}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CancelCallRequest) GetNamespace() string {
@@ -2681,7 +2802,7 @@ type CancelCallResponse struct {
 
 func (x *CancelCallResponse) Reset() {
 	*x = CancelCallResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[36]
+	mi := &file_weft_v1_task_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2693,7 +2814,7 @@ func (x *CancelCallResponse) String() string {
 func (*CancelCallResponse) ProtoMessage() {}
 
 func (x *CancelCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[36]
+	mi := &file_weft_v1_task_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2706,7 +2827,7 @@ func (x *CancelCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCallResponse.ProtoReflect.Descriptor instead.
 func (*CancelCallResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{36}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CancelCallResponse) GetTasks() uint64 {
@@ -2743,7 +2864,7 @@ type ReserveTasksRequest struct {
 
 func (x *ReserveTasksRequest) Reset() {
 	*x = ReserveTasksRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[37]
+	mi := &file_weft_v1_task_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2876,7 @@ func (x *ReserveTasksRequest) String() string {
 func (*ReserveTasksRequest) ProtoMessage() {}
 
 func (x *ReserveTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[37]
+	mi := &file_weft_v1_task_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2889,7 @@ func (x *ReserveTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveTasksRequest.ProtoReflect.Descriptor instead.
 func (*ReserveTasksRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{37}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReserveTasksRequest) GetNamespace() string {
@@ -2849,7 +2970,7 @@ type ReserveTasksResponse struct {
 
 func (x *ReserveTasksResponse) Reset() {
 	*x = ReserveTasksResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[38]
+	mi := &file_weft_v1_task_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2861,7 +2982,7 @@ func (x *ReserveTasksResponse) String() string {
 func (*ReserveTasksResponse) ProtoMessage() {}
 
 func (x *ReserveTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[38]
+	mi := &file_weft_v1_task_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2874,7 +2995,7 @@ func (x *ReserveTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveTasksResponse.ProtoReflect.Descriptor instead.
 func (*ReserveTasksResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{38}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReserveTasksResponse) GetTasks() []*Assignment {
@@ -2938,7 +3059,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[39]
+	mi := &file_weft_v1_task_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3071,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[39]
+	mi := &file_weft_v1_task_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3084,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{39}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Assignment) GetTaskId() string {
@@ -3108,7 +3229,7 @@ type RenewTaskRequest struct {
 
 func (x *RenewTaskRequest) Reset() {
 	*x = RenewTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[40]
+	mi := &file_weft_v1_task_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3241,7 @@ func (x *RenewTaskRequest) String() string {
 func (*RenewTaskRequest) ProtoMessage() {}
 
 func (x *RenewTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[40]
+	mi := &file_weft_v1_task_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3254,7 @@ func (x *RenewTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewTaskRequest.ProtoReflect.Descriptor instead.
 func (*RenewTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{40}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RenewTaskRequest) GetNamespace() string {
@@ -3168,7 +3289,7 @@ type RenewTaskResponse struct {
 
 func (x *RenewTaskResponse) Reset() {
 	*x = RenewTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[41]
+	mi := &file_weft_v1_task_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +3301,7 @@ func (x *RenewTaskResponse) String() string {
 func (*RenewTaskResponse) ProtoMessage() {}
 
 func (x *RenewTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[41]
+	mi := &file_weft_v1_task_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +3314,7 @@ func (x *RenewTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewTaskResponse.ProtoReflect.Descriptor instead.
 func (*RenewTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{41}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RenewTaskResponse) GetLease() *durationpb.Duration {
@@ -3225,7 +3346,7 @@ type CompleteTaskRequest struct {
 
 func (x *CompleteTaskRequest) Reset() {
 	*x = CompleteTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[42]
+	mi := &file_weft_v1_task_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +3358,7 @@ func (x *CompleteTaskRequest) String() string {
 func (*CompleteTaskRequest) ProtoMessage() {}
 
 func (x *CompleteTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[42]
+	mi := &file_weft_v1_task_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +3371,7 @@ func (x *CompleteTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteTaskRequest.ProtoReflect.Descriptor instead.
 func (*CompleteTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{42}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CompleteTaskRequest) GetNamespace() string {
@@ -3326,7 +3447,7 @@ type CompleteTaskResponse struct {
 
 func (x *CompleteTaskResponse) Reset() {
 	*x = CompleteTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[43]
+	mi := &file_weft_v1_task_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3338,7 +3459,7 @@ func (x *CompleteTaskResponse) String() string {
 func (*CompleteTaskResponse) ProtoMessage() {}
 
 func (x *CompleteTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[43]
+	mi := &file_weft_v1_task_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3351,7 +3472,7 @@ func (x *CompleteTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteTaskResponse.ProtoReflect.Descriptor instead.
 func (*CompleteTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{43}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{45}
 }
 
 // FailTaskRequest ends an attempt with an error.
@@ -3371,7 +3492,7 @@ type FailTaskRequest struct {
 
 func (x *FailTaskRequest) Reset() {
 	*x = FailTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[44]
+	mi := &file_weft_v1_task_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3383,7 +3504,7 @@ func (x *FailTaskRequest) String() string {
 func (*FailTaskRequest) ProtoMessage() {}
 
 func (x *FailTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[44]
+	mi := &file_weft_v1_task_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3396,7 +3517,7 @@ func (x *FailTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailTaskRequest.ProtoReflect.Descriptor instead.
 func (*FailTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{44}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FailTaskRequest) GetNamespace() string {
@@ -3438,7 +3559,7 @@ type FailTaskResponse struct {
 
 func (x *FailTaskResponse) Reset() {
 	*x = FailTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[45]
+	mi := &file_weft_v1_task_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3571,7 @@ func (x *FailTaskResponse) String() string {
 func (*FailTaskResponse) ProtoMessage() {}
 
 func (x *FailTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[45]
+	mi := &file_weft_v1_task_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3584,7 @@ func (x *FailTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailTaskResponse.ProtoReflect.Descriptor instead.
 func (*FailTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{45}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FailTaskResponse) GetState() TaskState {
@@ -3488,7 +3609,7 @@ type ReleaseTaskRequest struct {
 
 func (x *ReleaseTaskRequest) Reset() {
 	*x = ReleaseTaskRequest{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[46]
+	mi := &file_weft_v1_task_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3621,7 @@ func (x *ReleaseTaskRequest) String() string {
 func (*ReleaseTaskRequest) ProtoMessage() {}
 
 func (x *ReleaseTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[46]
+	mi := &file_weft_v1_task_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +3634,7 @@ func (x *ReleaseTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseTaskRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseTaskRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{46}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReleaseTaskRequest) GetNamespace() string {
@@ -3546,7 +3667,7 @@ type ReleaseTaskResponse struct {
 
 func (x *ReleaseTaskResponse) Reset() {
 	*x = ReleaseTaskResponse{}
-	mi := &file_weft_v1_task_service_proto_msgTypes[47]
+	mi := &file_weft_v1_task_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3679,7 @@ func (x *ReleaseTaskResponse) String() string {
 func (*ReleaseTaskResponse) ProtoMessage() {}
 
 func (x *ReleaseTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_task_service_proto_msgTypes[47]
+	mi := &file_weft_v1_task_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3692,7 @@ func (x *ReleaseTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseTaskResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseTaskResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{47}
+	return file_weft_v1_task_service_proto_rawDescGZIP(), []int{49}
 }
 
 var File_weft_v1_task_service_proto protoreflect.FileDescriptor
@@ -3773,7 +3894,14 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\v2\r.weft.v1.TaskH\x00R\x04task\x12.\n" +
 	"\x06output\x18\x02 \x01(\v2\x14.weft.v1.OutputChunkH\x00R\x06output\x12,\n" +
 	"\apartial\x18\x03 \x01(\v2\x10.weft.v1.PayloadH\x00R\apartialB\a\n" +
-	"\x05event\"\xc5\x01\n" +
+	"\x05event\"\x8b\x01\n" +
+	"\x10WatchCallRequest\x12=\n" +
+	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x128\n" +
+	"\acall_id\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{1,256}$R\x06callId\"y\n" +
+	"\x11WatchCallResponse\x12+\n" +
+	"\x06counts\x18\x01 \x01(\v2\x13.weft.v1.TaskCountsR\x06counts\x12#\n" +
+	"\x05tasks\x18\x02 \x03(\v2\r.weft.v1.TaskR\x05tasks\x12\x12\n" +
+	"\x04over\x18\x03 \x01(\bR\x04over\"\xc5\x01\n" +
 	"\x11CancelTaskRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12>\n" +
@@ -3859,7 +3987,7 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12\x1d\n" +
 	"\x05token\x18\x03 \x01(\x04B\a\xbaH\x042\x02 \x00R\x05token\"\x15\n" +
-	"\x13ReleaseTaskResponse2\x9a\n" +
+	"\x13ReleaseTaskResponse2\xe0\n" +
 	"\n" +
 	"\vTaskService\x12@\n" +
 	"\aExecute\x12\x17.weft.v1.ExecuteRequest\x1a\x18.weft.v1.ExecuteResponse(\x010\x01\x12E\n" +
@@ -3869,7 +3997,8 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\aGetTask\x12\x17.weft.v1.GetTaskRequest\x1a\x18.weft.v1.GetTaskResponse\x12B\n" +
 	"\tListTasks\x12\x19.weft.v1.ListTasksRequest\x1a\x1a.weft.v1.ListTasksResponse\x12?\n" +
 	"\bWaitTask\x12\x18.weft.v1.WaitTaskRequest\x1a\x19.weft.v1.WaitTaskResponse\x12D\n" +
-	"\tWatchTask\x12\x19.weft.v1.WatchTaskRequest\x1a\x1a.weft.v1.WatchTaskResponse0\x01\x12E\n" +
+	"\tWatchTask\x12\x19.weft.v1.WatchTaskRequest\x1a\x1a.weft.v1.WatchTaskResponse0\x01\x12D\n" +
+	"\tWatchCall\x12\x19.weft.v1.WatchCallRequest\x1a\x1a.weft.v1.WatchCallResponse0\x01\x12E\n" +
 	"\n" +
 	"CancelTask\x12\x1a.weft.v1.CancelTaskRequest\x1a\x1b.weft.v1.CancelTaskResponse\x12E\n" +
 	"\n" +
@@ -3897,7 +4026,7 @@ func file_weft_v1_task_service_proto_rawDescGZIP() []byte {
 	return file_weft_v1_task_service_proto_rawDescData
 }
 
-var file_weft_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_weft_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_weft_v1_task_service_proto_goTypes = []any{
 	(*AdvanceTaskRequest)(nil),         // 0: weft.v1.AdvanceTaskRequest
 	(*AdvanceTaskResponse)(nil),        // 1: weft.v1.AdvanceTaskResponse
@@ -3932,60 +4061,63 @@ var file_weft_v1_task_service_proto_goTypes = []any{
 	(*WaitTaskResponse)(nil),           // 30: weft.v1.WaitTaskResponse
 	(*WatchTaskRequest)(nil),           // 31: weft.v1.WatchTaskRequest
 	(*WatchTaskResponse)(nil),          // 32: weft.v1.WatchTaskResponse
-	(*CancelTaskRequest)(nil),          // 33: weft.v1.CancelTaskRequest
-	(*CancelTaskResponse)(nil),         // 34: weft.v1.CancelTaskResponse
-	(*CancelCallRequest)(nil),          // 35: weft.v1.CancelCallRequest
-	(*CancelCallResponse)(nil),         // 36: weft.v1.CancelCallResponse
-	(*ReserveTasksRequest)(nil),        // 37: weft.v1.ReserveTasksRequest
-	(*ReserveTasksResponse)(nil),       // 38: weft.v1.ReserveTasksResponse
-	(*Assignment)(nil),                 // 39: weft.v1.Assignment
-	(*RenewTaskRequest)(nil),           // 40: weft.v1.RenewTaskRequest
-	(*RenewTaskResponse)(nil),          // 41: weft.v1.RenewTaskResponse
-	(*CompleteTaskRequest)(nil),        // 42: weft.v1.CompleteTaskRequest
-	(*CompleteTaskResponse)(nil),       // 43: weft.v1.CompleteTaskResponse
-	(*FailTaskRequest)(nil),            // 44: weft.v1.FailTaskRequest
-	(*FailTaskResponse)(nil),           // 45: weft.v1.FailTaskResponse
-	(*ReleaseTaskRequest)(nil),         // 46: weft.v1.ReleaseTaskRequest
-	(*ReleaseTaskResponse)(nil),        // 47: weft.v1.ReleaseTaskResponse
-	nil,                                // 48: weft.v1.SubmitTasksResult.MetadataEntry
-	nil,                                // 49: weft.v1.ExecuteRejection.MetadataEntry
-	nil,                                // 50: weft.v1.ListTasksRequest.LabelsEntry
-	nil,                                // 51: weft.v1.ReserveTasksRequest.LabelsEntry
-	nil,                                // 52: weft.v1.Assignment.LabelsEntry
-	(*Progress)(nil),                   // 53: weft.v1.Progress
-	(*Checkpoint)(nil),                 // 54: weft.v1.Checkpoint
-	(*Payload)(nil),                    // 55: weft.v1.Payload
-	(*TaskSpec)(nil),                   // 56: weft.v1.TaskSpec
-	(ErrorReason)(0),                   // 57: weft.v1.ErrorReason
-	(TaskState)(0),                     // 58: weft.v1.TaskState
-	(*durationpb.Duration)(nil),        // 59: google.protobuf.Duration
-	(*Outcome)(nil),                    // 60: weft.v1.Outcome
-	(*Command)(nil),                    // 61: weft.v1.Command
-	(View)(0),                          // 62: weft.v1.View
-	(*Task)(nil),                       // 63: weft.v1.Task
-	(*timestamppb.Timestamp)(nil),      // 64: google.protobuf.Timestamp
-	(*OutputChunk)(nil),                // 65: weft.v1.OutputChunk
-	(*CommandResult)(nil),              // 66: weft.v1.CommandResult
-	(*TaskError)(nil),                  // 67: weft.v1.TaskError
+	(*WatchCallRequest)(nil),           // 33: weft.v1.WatchCallRequest
+	(*WatchCallResponse)(nil),          // 34: weft.v1.WatchCallResponse
+	(*CancelTaskRequest)(nil),          // 35: weft.v1.CancelTaskRequest
+	(*CancelTaskResponse)(nil),         // 36: weft.v1.CancelTaskResponse
+	(*CancelCallRequest)(nil),          // 37: weft.v1.CancelCallRequest
+	(*CancelCallResponse)(nil),         // 38: weft.v1.CancelCallResponse
+	(*ReserveTasksRequest)(nil),        // 39: weft.v1.ReserveTasksRequest
+	(*ReserveTasksResponse)(nil),       // 40: weft.v1.ReserveTasksResponse
+	(*Assignment)(nil),                 // 41: weft.v1.Assignment
+	(*RenewTaskRequest)(nil),           // 42: weft.v1.RenewTaskRequest
+	(*RenewTaskResponse)(nil),          // 43: weft.v1.RenewTaskResponse
+	(*CompleteTaskRequest)(nil),        // 44: weft.v1.CompleteTaskRequest
+	(*CompleteTaskResponse)(nil),       // 45: weft.v1.CompleteTaskResponse
+	(*FailTaskRequest)(nil),            // 46: weft.v1.FailTaskRequest
+	(*FailTaskResponse)(nil),           // 47: weft.v1.FailTaskResponse
+	(*ReleaseTaskRequest)(nil),         // 48: weft.v1.ReleaseTaskRequest
+	(*ReleaseTaskResponse)(nil),        // 49: weft.v1.ReleaseTaskResponse
+	nil,                                // 50: weft.v1.SubmitTasksResult.MetadataEntry
+	nil,                                // 51: weft.v1.ExecuteRejection.MetadataEntry
+	nil,                                // 52: weft.v1.ListTasksRequest.LabelsEntry
+	nil,                                // 53: weft.v1.ReserveTasksRequest.LabelsEntry
+	nil,                                // 54: weft.v1.Assignment.LabelsEntry
+	(*Progress)(nil),                   // 55: weft.v1.Progress
+	(*Checkpoint)(nil),                 // 56: weft.v1.Checkpoint
+	(*Payload)(nil),                    // 57: weft.v1.Payload
+	(*TaskSpec)(nil),                   // 58: weft.v1.TaskSpec
+	(ErrorReason)(0),                   // 59: weft.v1.ErrorReason
+	(TaskState)(0),                     // 60: weft.v1.TaskState
+	(*durationpb.Duration)(nil),        // 61: google.protobuf.Duration
+	(*Outcome)(nil),                    // 62: weft.v1.Outcome
+	(*Command)(nil),                    // 63: weft.v1.Command
+	(View)(0),                          // 64: weft.v1.View
+	(*Task)(nil),                       // 65: weft.v1.Task
+	(*timestamppb.Timestamp)(nil),      // 66: google.protobuf.Timestamp
+	(*OutputChunk)(nil),                // 67: weft.v1.OutputChunk
+	(*TaskCounts)(nil),                 // 68: weft.v1.TaskCounts
+	(*CommandResult)(nil),              // 69: weft.v1.CommandResult
+	(*TaskError)(nil),                  // 70: weft.v1.TaskError
 }
 var file_weft_v1_task_service_proto_depIdxs = []int32{
-	53, // 0: weft.v1.AdvanceTaskRequest.progress:type_name -> weft.v1.Progress
-	54, // 1: weft.v1.AdvanceTaskRequest.checkpoint:type_name -> weft.v1.Checkpoint
-	55, // 2: weft.v1.AdvanceTaskRequest.partials:type_name -> weft.v1.Payload
-	56, // 3: weft.v1.SubmitTasksRequest.tasks:type_name -> weft.v1.TaskSpec
+	55, // 0: weft.v1.AdvanceTaskRequest.progress:type_name -> weft.v1.Progress
+	56, // 1: weft.v1.AdvanceTaskRequest.checkpoint:type_name -> weft.v1.Checkpoint
+	57, // 2: weft.v1.AdvanceTaskRequest.partials:type_name -> weft.v1.Payload
+	58, // 3: weft.v1.SubmitTasksRequest.tasks:type_name -> weft.v1.TaskSpec
 	6,  // 4: weft.v1.SubmitTasksResponse.results:type_name -> weft.v1.SubmitTasksResult
-	57, // 5: weft.v1.SubmitTasksResult.reason:type_name -> weft.v1.ErrorReason
-	48, // 6: weft.v1.SubmitTasksResult.metadata:type_name -> weft.v1.SubmitTasksResult.MetadataEntry
-	58, // 7: weft.v1.ExplainTaskResponse.state:type_name -> weft.v1.TaskState
+	59, // 5: weft.v1.SubmitTasksResult.reason:type_name -> weft.v1.ErrorReason
+	50, // 6: weft.v1.SubmitTasksResult.metadata:type_name -> weft.v1.SubmitTasksResult.MetadataEntry
+	60, // 7: weft.v1.ExplainTaskResponse.state:type_name -> weft.v1.TaskState
 	12, // 8: weft.v1.ExecuteRequest.attach:type_name -> weft.v1.ExecuteAttach
 	13, // 9: weft.v1.ExecuteRequest.tasks:type_name -> weft.v1.ExecuteTask
 	15, // 10: weft.v1.ExecuteRequest.acknowledged:type_name -> weft.v1.IndexRange
 	14, // 11: weft.v1.ExecuteRequest.cancels:type_name -> weft.v1.ExecuteCancel
-	59, // 12: weft.v1.ExecuteAttach.session_ttl:type_name -> google.protobuf.Duration
+	61, // 12: weft.v1.ExecuteAttach.session_ttl:type_name -> google.protobuf.Duration
 	15, // 13: weft.v1.ExecuteAttach.acknowledged:type_name -> weft.v1.IndexRange
-	56, // 14: weft.v1.ExecuteTask.spec:type_name -> weft.v1.TaskSpec
+	58, // 14: weft.v1.ExecuteTask.spec:type_name -> weft.v1.TaskSpec
 	15, // 15: weft.v1.ExecuteCancel.range:type_name -> weft.v1.IndexRange
-	59, // 16: weft.v1.ExecuteCancel.grace:type_name -> google.protobuf.Duration
+	61, // 16: weft.v1.ExecuteCancel.grace:type_name -> google.protobuf.Duration
 	19, // 17: weft.v1.ExecuteResponse.attached:type_name -> weft.v1.ExecuteAttached
 	15, // 18: weft.v1.ExecuteResponse.accepted:type_name -> weft.v1.IndexRange
 	20, // 19: weft.v1.ExecuteResponse.rejected:type_name -> weft.v1.ExecuteRejection
@@ -3993,90 +4125,94 @@ var file_weft_v1_task_service_proto_depIdxs = []int32{
 	22, // 21: weft.v1.ExecuteResponse.outcomes:type_name -> weft.v1.ExecuteOutcome
 	17, // 22: weft.v1.ExecuteResponse.advances:type_name -> weft.v1.ExecuteAdvance
 	18, // 23: weft.v1.ExecuteResponse.interrupt:type_name -> weft.v1.ExecuteInterrupt
-	53, // 24: weft.v1.ExecuteAdvance.progress:type_name -> weft.v1.Progress
-	55, // 25: weft.v1.ExecuteAdvance.partials:type_name -> weft.v1.Payload
-	59, // 26: weft.v1.ExecuteAttached.session_ttl:type_name -> google.protobuf.Duration
+	55, // 24: weft.v1.ExecuteAdvance.progress:type_name -> weft.v1.Progress
+	57, // 25: weft.v1.ExecuteAdvance.partials:type_name -> weft.v1.Payload
+	61, // 26: weft.v1.ExecuteAttached.session_ttl:type_name -> google.protobuf.Duration
 	15, // 27: weft.v1.ExecuteAttached.accepted:type_name -> weft.v1.IndexRange
-	57, // 28: weft.v1.ExecuteRejection.reason:type_name -> weft.v1.ErrorReason
-	49, // 29: weft.v1.ExecuteRejection.metadata:type_name -> weft.v1.ExecuteRejection.MetadataEntry
-	58, // 30: weft.v1.ExecuteUpdate.state:type_name -> weft.v1.TaskState
-	60, // 31: weft.v1.ExecuteOutcome.outcome:type_name -> weft.v1.Outcome
-	56, // 32: weft.v1.SubmitTaskRequest.task:type_name -> weft.v1.TaskSpec
-	61, // 33: weft.v1.SubmitTaskRequest.command:type_name -> weft.v1.Command
-	59, // 34: weft.v1.SubmitTaskRequest.wait:type_name -> google.protobuf.Duration
-	62, // 35: weft.v1.GetTaskRequest.view:type_name -> weft.v1.View
-	63, // 36: weft.v1.GetTaskResponse.task:type_name -> weft.v1.Task
-	58, // 37: weft.v1.ListTasksRequest.states:type_name -> weft.v1.TaskState
-	62, // 38: weft.v1.ListTasksRequest.view:type_name -> weft.v1.View
-	50, // 39: weft.v1.ListTasksRequest.labels:type_name -> weft.v1.ListTasksRequest.LabelsEntry
-	64, // 40: weft.v1.ListTasksRequest.created_after:type_name -> google.protobuf.Timestamp
-	64, // 41: weft.v1.ListTasksRequest.created_before:type_name -> google.protobuf.Timestamp
-	63, // 42: weft.v1.ListTasksResponse.tasks:type_name -> weft.v1.Task
-	59, // 43: weft.v1.WaitTaskRequest.wait:type_name -> google.protobuf.Duration
-	63, // 44: weft.v1.WaitTaskResponse.task:type_name -> weft.v1.Task
-	63, // 45: weft.v1.WatchTaskResponse.task:type_name -> weft.v1.Task
-	65, // 46: weft.v1.WatchTaskResponse.output:type_name -> weft.v1.OutputChunk
-	55, // 47: weft.v1.WatchTaskResponse.partial:type_name -> weft.v1.Payload
-	59, // 48: weft.v1.CancelTaskRequest.grace:type_name -> google.protobuf.Duration
-	58, // 49: weft.v1.CancelTaskResponse.state:type_name -> weft.v1.TaskState
-	59, // 50: weft.v1.CancelCallRequest.grace:type_name -> google.protobuf.Duration
-	59, // 51: weft.v1.ReserveTasksRequest.lease:type_name -> google.protobuf.Duration
-	59, // 52: weft.v1.ReserveTasksRequest.wait:type_name -> google.protobuf.Duration
-	51, // 53: weft.v1.ReserveTasksRequest.labels:type_name -> weft.v1.ReserveTasksRequest.LabelsEntry
-	39, // 54: weft.v1.ReserveTasksResponse.tasks:type_name -> weft.v1.Assignment
-	59, // 55: weft.v1.ReserveTasksResponse.lease:type_name -> google.protobuf.Duration
-	55, // 56: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
-	61, // 57: weft.v1.Assignment.command:type_name -> weft.v1.Command
-	59, // 58: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
-	59, // 59: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
-	52, // 60: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
-	54, // 61: weft.v1.Assignment.checkpoint:type_name -> weft.v1.Checkpoint
-	59, // 62: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
-	55, // 63: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
-	66, // 64: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
-	67, // 65: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
-	58, // 66: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
-	11, // 67: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
-	23, // 68: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
-	4,  // 69: weft.v1.TaskService.SubmitTasks:input_type -> weft.v1.SubmitTasksRequest
-	25, // 70: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
-	27, // 71: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
-	29, // 72: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
-	31, // 73: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
-	33, // 74: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
-	35, // 75: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
-	37, // 76: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
-	40, // 77: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
-	42, // 78: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
-	0,  // 79: weft.v1.TaskService.AdvanceTask:input_type -> weft.v1.AdvanceTaskRequest
-	2,  // 80: weft.v1.TaskService.InterruptSubmitter:input_type -> weft.v1.InterruptSubmitterRequest
-	44, // 81: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
-	46, // 82: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
-	7,  // 83: weft.v1.TaskService.RetryTasks:input_type -> weft.v1.RetryTasksRequest
-	9,  // 84: weft.v1.TaskService.ExplainTask:input_type -> weft.v1.ExplainTaskRequest
-	16, // 85: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
-	24, // 86: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
-	5,  // 87: weft.v1.TaskService.SubmitTasks:output_type -> weft.v1.SubmitTasksResponse
-	26, // 88: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
-	28, // 89: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
-	30, // 90: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
-	32, // 91: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
-	34, // 92: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
-	36, // 93: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
-	38, // 94: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
-	41, // 95: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
-	43, // 96: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
-	1,  // 97: weft.v1.TaskService.AdvanceTask:output_type -> weft.v1.AdvanceTaskResponse
-	3,  // 98: weft.v1.TaskService.InterruptSubmitter:output_type -> weft.v1.InterruptSubmitterResponse
-	45, // 99: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
-	47, // 100: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
-	8,  // 101: weft.v1.TaskService.RetryTasks:output_type -> weft.v1.RetryTasksResponse
-	10, // 102: weft.v1.TaskService.ExplainTask:output_type -> weft.v1.ExplainTaskResponse
-	85, // [85:103] is the sub-list for method output_type
-	67, // [67:85] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	59, // 28: weft.v1.ExecuteRejection.reason:type_name -> weft.v1.ErrorReason
+	51, // 29: weft.v1.ExecuteRejection.metadata:type_name -> weft.v1.ExecuteRejection.MetadataEntry
+	60, // 30: weft.v1.ExecuteUpdate.state:type_name -> weft.v1.TaskState
+	62, // 31: weft.v1.ExecuteOutcome.outcome:type_name -> weft.v1.Outcome
+	58, // 32: weft.v1.SubmitTaskRequest.task:type_name -> weft.v1.TaskSpec
+	63, // 33: weft.v1.SubmitTaskRequest.command:type_name -> weft.v1.Command
+	61, // 34: weft.v1.SubmitTaskRequest.wait:type_name -> google.protobuf.Duration
+	64, // 35: weft.v1.GetTaskRequest.view:type_name -> weft.v1.View
+	65, // 36: weft.v1.GetTaskResponse.task:type_name -> weft.v1.Task
+	60, // 37: weft.v1.ListTasksRequest.states:type_name -> weft.v1.TaskState
+	64, // 38: weft.v1.ListTasksRequest.view:type_name -> weft.v1.View
+	52, // 39: weft.v1.ListTasksRequest.labels:type_name -> weft.v1.ListTasksRequest.LabelsEntry
+	66, // 40: weft.v1.ListTasksRequest.created_after:type_name -> google.protobuf.Timestamp
+	66, // 41: weft.v1.ListTasksRequest.created_before:type_name -> google.protobuf.Timestamp
+	65, // 42: weft.v1.ListTasksResponse.tasks:type_name -> weft.v1.Task
+	61, // 43: weft.v1.WaitTaskRequest.wait:type_name -> google.protobuf.Duration
+	65, // 44: weft.v1.WaitTaskResponse.task:type_name -> weft.v1.Task
+	65, // 45: weft.v1.WatchTaskResponse.task:type_name -> weft.v1.Task
+	67, // 46: weft.v1.WatchTaskResponse.output:type_name -> weft.v1.OutputChunk
+	57, // 47: weft.v1.WatchTaskResponse.partial:type_name -> weft.v1.Payload
+	68, // 48: weft.v1.WatchCallResponse.counts:type_name -> weft.v1.TaskCounts
+	65, // 49: weft.v1.WatchCallResponse.tasks:type_name -> weft.v1.Task
+	61, // 50: weft.v1.CancelTaskRequest.grace:type_name -> google.protobuf.Duration
+	60, // 51: weft.v1.CancelTaskResponse.state:type_name -> weft.v1.TaskState
+	61, // 52: weft.v1.CancelCallRequest.grace:type_name -> google.protobuf.Duration
+	61, // 53: weft.v1.ReserveTasksRequest.lease:type_name -> google.protobuf.Duration
+	61, // 54: weft.v1.ReserveTasksRequest.wait:type_name -> google.protobuf.Duration
+	53, // 55: weft.v1.ReserveTasksRequest.labels:type_name -> weft.v1.ReserveTasksRequest.LabelsEntry
+	41, // 56: weft.v1.ReserveTasksResponse.tasks:type_name -> weft.v1.Assignment
+	61, // 57: weft.v1.ReserveTasksResponse.lease:type_name -> google.protobuf.Duration
+	57, // 58: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
+	63, // 59: weft.v1.Assignment.command:type_name -> weft.v1.Command
+	61, // 60: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
+	61, // 61: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
+	54, // 62: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
+	56, // 63: weft.v1.Assignment.checkpoint:type_name -> weft.v1.Checkpoint
+	61, // 64: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
+	57, // 65: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
+	69, // 66: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
+	70, // 67: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
+	60, // 68: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
+	11, // 69: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
+	23, // 70: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
+	4,  // 71: weft.v1.TaskService.SubmitTasks:input_type -> weft.v1.SubmitTasksRequest
+	25, // 72: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
+	27, // 73: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
+	29, // 74: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
+	31, // 75: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
+	33, // 76: weft.v1.TaskService.WatchCall:input_type -> weft.v1.WatchCallRequest
+	35, // 77: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
+	37, // 78: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
+	39, // 79: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
+	42, // 80: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
+	44, // 81: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
+	0,  // 82: weft.v1.TaskService.AdvanceTask:input_type -> weft.v1.AdvanceTaskRequest
+	2,  // 83: weft.v1.TaskService.InterruptSubmitter:input_type -> weft.v1.InterruptSubmitterRequest
+	46, // 84: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
+	48, // 85: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
+	7,  // 86: weft.v1.TaskService.RetryTasks:input_type -> weft.v1.RetryTasksRequest
+	9,  // 87: weft.v1.TaskService.ExplainTask:input_type -> weft.v1.ExplainTaskRequest
+	16, // 88: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
+	24, // 89: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
+	5,  // 90: weft.v1.TaskService.SubmitTasks:output_type -> weft.v1.SubmitTasksResponse
+	26, // 91: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
+	28, // 92: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
+	30, // 93: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
+	32, // 94: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
+	34, // 95: weft.v1.TaskService.WatchCall:output_type -> weft.v1.WatchCallResponse
+	36, // 96: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
+	38, // 97: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
+	40, // 98: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
+	43, // 99: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
+	45, // 100: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
+	1,  // 101: weft.v1.TaskService.AdvanceTask:output_type -> weft.v1.AdvanceTaskResponse
+	3,  // 102: weft.v1.TaskService.InterruptSubmitter:output_type -> weft.v1.InterruptSubmitterResponse
+	47, // 103: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
+	49, // 104: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
+	8,  // 105: weft.v1.TaskService.RetryTasks:output_type -> weft.v1.RetryTasksResponse
+	10, // 106: weft.v1.TaskService.ExplainTask:output_type -> weft.v1.ExplainTaskResponse
+	88, // [88:107] is the sub-list for method output_type
+	69, // [69:88] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_task_service_proto_init() }
@@ -4092,11 +4228,11 @@ func file_weft_v1_task_service_proto_init() {
 		(*WatchTaskResponse_Output)(nil),
 		(*WatchTaskResponse_Partial)(nil),
 	}
-	file_weft_v1_task_service_proto_msgTypes[39].OneofWrappers = []any{
+	file_weft_v1_task_service_proto_msgTypes[41].OneofWrappers = []any{
 		(*Assignment_Payload)(nil),
 		(*Assignment_Command)(nil),
 	}
-	file_weft_v1_task_service_proto_msgTypes[42].OneofWrappers = []any{
+	file_weft_v1_task_service_proto_msgTypes[44].OneofWrappers = []any{
 		(*CompleteTaskRequest_Result)(nil),
 		(*CompleteTaskRequest_Command)(nil),
 	}
@@ -4106,7 +4242,7 @@ func file_weft_v1_task_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_task_service_proto_rawDesc), len(file_weft_v1_task_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   53,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	TaskService_ListTasks_FullMethodName          = "/weft.v1.TaskService/ListTasks"
 	TaskService_WaitTask_FullMethodName           = "/weft.v1.TaskService/WaitTask"
 	TaskService_WatchTask_FullMethodName          = "/weft.v1.TaskService/WatchTask"
+	TaskService_WatchCall_FullMethodName          = "/weft.v1.TaskService/WatchCall"
 	TaskService_CancelTask_FullMethodName         = "/weft.v1.TaskService/CancelTask"
 	TaskService_CancelCall_FullMethodName         = "/weft.v1.TaskService/CancelCall"
 	TaskService_ReserveTasks_FullMethodName       = "/weft.v1.TaskService/ReserveTasks"
@@ -81,6 +82,12 @@ type TaskServiceClient interface {
 	// the outcome. Changes that follow each other quickly may be told as one.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, OUTPUT_GONE.
 	WatchTask(ctx context.Context, in *WatchTaskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTaskResponse], error)
+	// WatchCall follows all tasks of a call: how many there are in each state, first as it is, then with each change of a
+	// task. It ends once nothing of the call is unfinished and nothing more can come: every task has ended, and the call
+	// is finished or cancelled, or its client's session is over. Changes that follow each other quickly may be told as
+	// one. After a cut, a new stream begins with the state of then.
+	// Errors: NOT_FOUND / CALL_NOT_FOUND, RESOURCE_EXHAUSTED / SLOW_STREAM.
+	WatchCall(ctx context.Context, in *WatchCallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCallResponse], error)
 	// CancelTask begins the cancel ladder: a task that waits is cancelled at once; one that runs is
 	// told to stop (context cancelled, or SIGTERM to the process group) and killed after the grace.
 	// The worker's report decides, so a success that was already on its way stays a success.
@@ -228,6 +235,25 @@ func (c *taskServiceClient) WatchTask(ctx context.Context, in *WatchTaskRequest,
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TaskService_WatchTaskClient = grpc.ServerStreamingClient[WatchTaskResponse]
+
+func (c *taskServiceClient) WatchCall(ctx context.Context, in *WatchCallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCallResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &TaskService_ServiceDesc.Streams[2], TaskService_WatchCall_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchCallRequest, WatchCallResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TaskService_WatchCallClient = grpc.ServerStreamingClient[WatchCallResponse]
 
 func (c *taskServiceClient) CancelTask(ctx context.Context, in *CancelTaskRequest, opts ...grpc.CallOption) (*CancelTaskResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -381,6 +407,12 @@ type TaskServiceServer interface {
 	// the outcome. Changes that follow each other quickly may be told as one.
 	// Errors: NOT_FOUND / TASK_NOT_FOUND, OUTPUT_GONE.
 	WatchTask(*WatchTaskRequest, grpc.ServerStreamingServer[WatchTaskResponse]) error
+	// WatchCall follows all tasks of a call: how many there are in each state, first as it is, then with each change of a
+	// task. It ends once nothing of the call is unfinished and nothing more can come: every task has ended, and the call
+	// is finished or cancelled, or its client's session is over. Changes that follow each other quickly may be told as
+	// one. After a cut, a new stream begins with the state of then.
+	// Errors: NOT_FOUND / CALL_NOT_FOUND, RESOURCE_EXHAUSTED / SLOW_STREAM.
+	WatchCall(*WatchCallRequest, grpc.ServerStreamingServer[WatchCallResponse]) error
 	// CancelTask begins the cancel ladder: a task that waits is cancelled at once; one that runs is
 	// told to stop (context cancelled, or SIGTERM to the process group) and killed after the grace.
 	// The worker's report decides, so a success that was already on its way stays a success.
@@ -467,6 +499,9 @@ func (UnimplementedTaskServiceServer) WaitTask(context.Context, *WaitTaskRequest
 }
 func (UnimplementedTaskServiceServer) WatchTask(*WatchTaskRequest, grpc.ServerStreamingServer[WatchTaskResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchTask not implemented")
+}
+func (UnimplementedTaskServiceServer) WatchCall(*WatchCallRequest, grpc.ServerStreamingServer[WatchCallResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchCall not implemented")
 }
 func (UnimplementedTaskServiceServer) CancelTask(context.Context, *CancelTaskRequest) (*CancelTaskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelTask not implemented")
@@ -629,6 +664,17 @@ func _TaskService_WatchTask_Handler(srv interface{}, stream grpc.ServerStream) e
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TaskService_WatchTaskServer = grpc.ServerStreamingServer[WatchTaskResponse]
+
+func _TaskService_WatchCall_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchCallRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(TaskServiceServer).WatchCall(m, &grpc.GenericServerStream[WatchCallRequest, WatchCallResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TaskService_WatchCallServer = grpc.ServerStreamingServer[WatchCallResponse]
 
 func _TaskService_CancelTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CancelTaskRequest)
@@ -910,6 +956,11 @@ var TaskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchTask",
 			Handler:       _TaskService_WatchTask_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchCall",
+			Handler:       _TaskService_WatchCall_Handler,
 			ServerStreams: true,
 		},
 	},
