@@ -75,7 +75,7 @@ func (a *App) run(ctx context.Context, spec client.Spec, local bool) error {
 	}
 	defer end()
 	r := &running{app: a, client: c, out: newOutput(a.Out, a.Err), begun: make(chan string, 1)}
-	r.out.restarted = func() { a.Say("the worker was lost: the command runs again from its beginning") }
+	r.out.restarted = func() { a.Say("another attempt has begun: the command runs again from its beginning") }
 	call := c.NewCall(client.ExplicitAck(), client.OnUpdate(r.update))
 	defer call.Close()
 	future, err := call.Submit(ctx, spec)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weftq/weft/internal/brokertest"
 	"github.com/weftq/weft/pkg/client"
@@ -31,6 +32,7 @@ func Example_tasks() {
 	// TASK_STATE_SUCCEEDED 2
 	// no_kind No worker of queue default handles kind train; the kinds there are count.
 	// train no driver
+	// 0 to go, 0 failed
 }
 
 func tasks(ctx context.Context, addr string) error {
@@ -55,7 +57,10 @@ func tasks(ctx context.Context, addr string) error {
 	if err := h.Fail(ctx, &task.Error{Reason: "error", Message: "no driver"}); err != nil {
 		return err
 	}
-	return deadLetters(ctx, c)
+	if err := deadLetters(ctx, c); err != nil {
+		return err
+	}
+	return watched(ctx, c)
 }
 
 func singles(ctx context.Context, c *client.Client) error {
@@ -117,6 +122,25 @@ func deadLetters(ctx context.Context, c *client.Client) error {
 		if err := c.Retry(ctx, letter.GetId()); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func watched(ctx context.Context, c *client.Client) error {
+	specs := []client.Spec{{Kind: "count", Payload: task.Text("one")}, {Kind: "count", Payload: task.Text("one two")}}
+	for r := range client.MapSpecs(ctx, c, slices.Values(specs), client.Name("pages")) {
+		if r.Err != nil {
+			return r.Err
+		}
+	}
+	for e, err := range c.WatchCall(ctx, "pages") {
+		if err != nil {
+			return err
+		}
+		for _, t := range e.Tasks {
+			fmt.Println(t.GetId(), t.GetState(), t.GetProgress().GetMessage())
+		}
+		fmt.Println(e.Unfinished(), "to go,", e.Failed(), "failed")
 	}
 	return nil
 }

@@ -146,6 +146,7 @@ func startDev(t *testing.T, weft string, c command) string {
 	cmd := exec.CommandContext(t.Context(), weft, "dev", "--listen", "127.0.0.1:0", "--http", "off")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(weft)+string(os.PathListSeparator)+os.Getenv("PATH")) // its commands call weft
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

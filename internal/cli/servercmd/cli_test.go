@@ -369,8 +369,12 @@ func TestFormats(t *testing.T) {
 		w.want(run{0, "orders\n", ""}, "queue", verb, "orders", "-o", "name")
 	}
 	for _, args := range [][]string{
-		{"submit", "-o", "json", "--", "true"}, {"queue", "put", "orders", "tea", "-o", "json"}, {"schedule", "run", "backup", "-o", "json"},
-		{"queue", "create", "more", "-o", "json"}, {"queue", "pause", "more", "-o", "json"}, {"submit", "--wait", "-o", "json", "--", "true"},
+		{"submit", "-o", "json", "--", "true"},
+		{"queue", "put", "orders", "tea", "-o", "json"},
+		{"schedule", "run", "backup", "-o", "json"},
+		{"queue", "create", "more", "-o", "json"},
+		{"queue", "pause", "more", "-o", "json"},
+		{"submit", "--wait", "-o", "json", "--", "true"},
 	} {
 		if r := w.run(args...); r.code != 0 || !strings.HasPrefix(r.stdout, "{") || strings.Count(r.stdout, "\n") != 1 {
 			t.Errorf("%q: %+v", args, r)
