@@ -6,7 +6,7 @@
 //	    sys.exit(err)
 //
 // Here the program runs on whichever worker is free, its output comes as it is written, and its exit code is durable:
-// a broker that restarts meanwhile loses nothing. Try it beside `weft dev --allow-any`:
+// a broker that restarts meanwhile loses nothing. Try it beside `weft dev`:
 //
 //	go run ./examples/command -- rsync -a ~/photos/ /tmp/backup/
 package main
@@ -29,8 +29,9 @@ import (
 func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, "", os.Stdout, flag.Args()); err != nil {
+	err := run(ctx, "", os.Stdout, flag.Args())
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -8,7 +8,7 @@
 //
 // Here the processes are commands on workers. The first that succeeds ends the others: SIGTERM to the whole process
 // group, and after the grace SIGKILL; each end is acknowledged, so nothing is left running. Try it beside
-// `weft dev --allow-any --allow-shell`.
+// `weft dev`.
 package main
 
 import (

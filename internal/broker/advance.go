@@ -52,7 +52,10 @@ type news interface {
 	GetPartials() []*weftv1.Payload
 }
 
-// readAdvance checks what an advance says, and returns the bytes of its payloads.
+// partialBytes is what a partial result takes beside its data: a frame's may all be empty, and are one journal entry.
+const partialBytes = 16
+
+// readAdvance checks what an advance says, and returns about how many bytes its payloads take.
 func readAdvance(a *queue.Advance, m news) (bytes int, err *pure.Refusal) {
 	if p := m.GetProgress(); p != nil {
 		if len(p.GetMessage()) > noteBytesMax {
@@ -77,7 +80,7 @@ func readAdvance(a *queue.Advance, m news) (bytes int, err *pure.Refusal) {
 			return 0, err
 		}
 		a.Partials = append(a.Partials, one)
-		bytes += len(one.Data)
+		bytes += len(one.Data) + partialBytes
 	}
 	return bytes, nil
 }
@@ -87,12 +90,12 @@ func advancesOf(cmd *shard.WorkerFrame, list []*weftv1.AttemptAdvance, total int
 	if len(list) > frameReportsMax {
 		return badFrame("advances", "must have at most 1000 items")
 	}
-	for _, m := range list {
+	for i, m := range list {
 		id, _ := queue.ParseID(m.GetTaskId()) // what is none is no task's
 		a := queue.Advance{ID: id, Token: m.GetToken(), Sequence: m.GetSequence(), Offset: m.GetPartialsOffset()}
 		bytes, refusal := readAdvance(&a, m)
 		if refusal != nil {
-			return refusal
+			return within(fmt.Sprintf("advances[%d].", i), refusal)
 		}
 		if total += bytes; total > taskBytesMax {
 			return badFrame("advances", "must have at most 4 MiB of payloads, with the reports")

@@ -35,6 +35,7 @@ func TestBadFirstFramesOfCalls(t *testing.T) {
 		"tasks alone":   {&weftv1.ExecuteRequest{Tasks: many(1, taskAt(0, "x"))}, pure.BadFrame, "attach"},
 		"attach, tasks": {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c"}, Tasks: many(1, taskAt(0, "x"))}, pure.BadFrame, "attach"},
 		"attach, beat":  {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c"}, Heartbeat: 1}, pure.BadFrame, "attach"},
+		"attach, taken": {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c"}, InterruptTaken: true}, pure.BadFrame, "attach"},
 		"no call":       {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{}}, pure.InvalidField, "attach.call_id"},
 		"call's name":   {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "a b"}}, pure.InvalidField, "attach.call_id"},
 		"namespace":     {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c", Namespace: "a b"}}, pure.InvalidField, "attach.namespace"},
@@ -71,6 +72,11 @@ func TestBadFirstFramesOfWorkers(t *testing.T) {
 		"credits alone": {&weftv1.WorkRequest{Credits: 1}, pure.BadFrame, []string{"field", "hello"}},
 		"hello and reports": {
 			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{}), Reports: many(1, &weftv1.AttemptReport{})},
+			pure.BadFrame,
+			[]string{"field", "hello"},
+		},
+		"hello and advances": {
+			&weftv1.WorkRequest{Hello: hello(&weftv1.WorkHello{}), Advances: many(1, &weftv1.AttemptAdvance{})},
 			pure.BadFrame,
 			[]string{"field", "hello"},
 		},

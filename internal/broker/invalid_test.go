@@ -26,6 +26,7 @@ var valid = map[string]proto.Message{
 	"CancelCallRequest":   &weftv1.CancelCallRequest{CallId: "c"},
 	"RenewTaskRequest":    &weftv1.RenewTaskRequest{TaskId: "t1", Token: 1},
 	"CompleteTaskRequest": &weftv1.CompleteTaskRequest{TaskId: "t1", Token: 1},
+	"AdvanceTaskRequest":  &weftv1.AdvanceTaskRequest{TaskId: "t1", Token: 1},
 	"FailTaskRequest":     &weftv1.FailTaskRequest{TaskId: "t1", Token: 1, Error: &weftv1.TaskError{}},
 	"ReleaseTaskRequest":  &weftv1.ReleaseTaskRequest{TaskId: "t1", Token: 1},
 	"ExplainTaskRequest":  &weftv1.ExplainTaskRequest{TaskId: "t1"},
@@ -33,6 +34,8 @@ var valid = map[string]proto.Message{
 	"CreateQueueRequest":  &weftv1.CreateQueueRequest{Queue: &weftv1.Queue{Name: "q"}},
 	"RenewSessionRequest": &weftv1.RenewSessionRequest{SessionId: "s"},
 	"CloseSessionRequest": &weftv1.CloseSessionRequest{SessionId: "s"},
+
+	"InterruptSubmitterRequest": &weftv1.InterruptSubmitterRequest{TaskId: "t1", Token: 1},
 
 	"CreateScheduleRequest":   &weftv1.CreateScheduleRequest{Schedule: &weftv1.Schedule{Name: "s"}},
 	"UpdateScheduleRequest":   &weftv1.UpdateScheduleRequest{Schedule: &weftv1.Schedule{Name: "s"}},

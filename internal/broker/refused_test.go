@@ -101,14 +101,16 @@ func TestIDsAboveSixtyFourBits(t *testing.T) {
 	ctx := h.ctx()
 	for _, id := range []string{"tzzzzzzzzzzzzz", "t3w5e11264sgsg"} { // the largest, and the least: 1<<64
 		for method, req := range map[string]proto.Message{
-			weftv1.TaskService_GetTask_FullMethodName:      &weftv1.GetTaskRequest{TaskId: id},
-			weftv1.TaskService_CancelTask_FullMethodName:   &weftv1.CancelTaskRequest{TaskId: id},
-			weftv1.TaskService_WaitTask_FullMethodName:     &weftv1.WaitTaskRequest{TaskId: id},
-			weftv1.TaskService_WatchTask_FullMethodName:    &weftv1.WatchTaskRequest{TaskId: id},
-			weftv1.TaskService_RenewTask_FullMethodName:    &weftv1.RenewTaskRequest{TaskId: id, Token: 1},
-			weftv1.TaskService_CompleteTask_FullMethodName: &weftv1.CompleteTaskRequest{TaskId: id, Token: 1},
-			weftv1.TaskService_FailTask_FullMethodName:     &weftv1.FailTaskRequest{TaskId: id, Token: 1, Error: &weftv1.TaskError{}},
-			weftv1.TaskService_ReleaseTask_FullMethodName:  &weftv1.ReleaseTaskRequest{TaskId: id, Token: 1},
+			weftv1.TaskService_GetTask_FullMethodName:            &weftv1.GetTaskRequest{TaskId: id},
+			weftv1.TaskService_CancelTask_FullMethodName:         &weftv1.CancelTaskRequest{TaskId: id},
+			weftv1.TaskService_WaitTask_FullMethodName:           &weftv1.WaitTaskRequest{TaskId: id},
+			weftv1.TaskService_WatchTask_FullMethodName:          &weftv1.WatchTaskRequest{TaskId: id},
+			weftv1.TaskService_RenewTask_FullMethodName:          &weftv1.RenewTaskRequest{TaskId: id, Token: 1},
+			weftv1.TaskService_CompleteTask_FullMethodName:       &weftv1.CompleteTaskRequest{TaskId: id, Token: 1},
+			weftv1.TaskService_FailTask_FullMethodName:           &weftv1.FailTaskRequest{TaskId: id, Token: 1, Error: &weftv1.TaskError{}},
+			weftv1.TaskService_ReleaseTask_FullMethodName:        &weftv1.ReleaseTaskRequest{TaskId: id, Token: 1},
+			weftv1.TaskService_AdvanceTask_FullMethodName:        &weftv1.AdvanceTaskRequest{TaskId: id, Token: 1},
+			weftv1.TaskService_InterruptSubmitter_FullMethodName: &weftv1.InterruptSubmitterRequest{TaskId: id, Token: 1},
 		} {
 			t.Run(method, func(t *testing.T) {
 				wantRefusal(t, h.call(ctx, method, req), pure.TaskNotFound, "task_id", id)

@@ -69,7 +69,7 @@ func TestExecuteFramesByHand(t *testing.T) {
 	f := &executeFrame{}
 	for seed := range uint64(5000) {
 		d := dice{rand.New(rand.NewPCG(seed, 1))}
-		req := &weftv1.ExecuteRequest{Heartbeat: d.Uint64N(2), Finish: d.one(4)}
+		req := &weftv1.ExecuteRequest{Heartbeat: d.Uint64N(2), Finish: d.one(4), InterruptTaken: d.one(4)}
 		for range d.IntN(4) {
 			req.Tasks = append(req.Tasks, &weftv1.ExecuteTask{Index: d.Uint64N(4), Spec: d.spec()})
 		}
@@ -215,7 +215,11 @@ func TestResponsesByHand(t *testing.T) {
 		}
 		assigned := &queue.Assigned{Assignment: queue.Assignment{
 			ID: d.Uint64(), Token: d.Uint64(), Attempt: d.Uint32N(3), Queue: "q", Kind: "k", Payload: d.stored(), Options: &options,
+			Called: d.one(2),
 		}}
+		if d.one(2) {
+			assigned.Checkpoint = &queue.Checkpoint{State: d.stored(), Partials: d.Uint32N(3) * d.Uint32N(500)}
+		}
 		if d.one(4) {
 			data, _ := proto.Marshal(&weftv1.Command{Argv: []string{"a", "b"}})
 			assigned.Payload = queue.Payload{Encoding: encodingCommand, Data: data}
@@ -252,6 +256,10 @@ func TestOtherResponsesByHand(t *testing.T) {
 			UnacknowledgedTasksMax: queue.CallTasksMax, UnacknowledgedBytesMax: queue.CallBytesMax,
 		}}},
 		{&shard.Beat{Number: 1 << 50}, &weftv1.ExecuteResponse{Heartbeat: 1 << 50}},
+		{&queue.Interrupted{Interrupt: queue.Interrupt{Task: 35, Index: 4, Message: "stop"}}, &weftv1.ExecuteResponse{
+			Interrupt: &weftv1.ExecuteInterrupt{Index: 4, TaskId: "tz", Message: "stop"},
+		}},
+		{&queue.Interrupted{}, &weftv1.ExecuteResponse{Interrupt: &weftv1.ExecuteInterrupt{TaskId: "t0"}}},
 	} {
 		var got weftv1.ExecuteResponse
 		if err := proto.Unmarshal(appendExecute(nil, test.effect), &got); err != nil {
@@ -264,6 +272,8 @@ func TestOtherResponsesByHand(t *testing.T) {
 		&shard.Welcome{Session: id, TTL: time.Second, Superseded: []uint64{1, 1 << 40}},
 		&queue.Stop{Token: 5, Reason: queue.EndKilled, Grace: 0},
 		&weftv1.OutputRequest{Token: 6, Stream: weftv1.OutputStream_OUTPUT_STREAM_STDERR, Offset: 7, BytesMax: 8, Stop: true, Reader: 9},
+		&queue.AdvanceAnswered{Token: 7, Sequence: 1 << 40},
+		&queue.AdvanceAnswered{Token: 8, Sequence: 2, Reason: pure.PartialsGap},
 		&shard.Beat{Number: 3},
 	} {
 		w.add(e)
@@ -280,6 +290,9 @@ func TestOtherResponsesByHand(t *testing.T) {
 		OutputRequests: []*weftv1.OutputRequest{{
 			Token: 6, Stream: weftv1.OutputStream_OUTPUT_STREAM_STDERR, Offset: 7, BytesMax: 8, Stop: true, Reader: 9,
 		}},
+		Advances: []*weftv1.AdvanceAnswer{
+			{Token: 7, Sequence: 1 << 40}, {Token: 8, Sequence: 2, Reason: weftv1.ErrorReason_ERROR_REASON_PARTIALS_GAP},
+		},
 		Heartbeat: 3,
 	})
 }

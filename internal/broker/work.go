@@ -66,7 +66,7 @@ func helloCommand(first *weftv1.WorkRequest) (*shard.WorkerHello, *pure.Refusal)
 	if h == nil {
 		return nil, badFrame("hello", "is required in the first frame")
 	}
-	if len(first.GetReports())+len(first.GetOutput()) > 0 || first.GetCredits() > 0 || first.GetHeartbeat() != 0 ||
+	if len(first.GetReports())+len(first.GetOutput())+len(first.GetAdvances()) > 0 || first.GetCredits() > 0 || first.GetHeartbeat() != 0 ||
 		first.GetDraining() || first.GetGoodbye() {
 		return nil, badFrame("hello", "must stand alone in the first frame")
 	}

@@ -84,7 +84,11 @@ func (n *never) start(name string) {
 	n.running[name] = p
 }
 
-// trouble makes trouble until all is calm.
+// troubleRounds is how often each trouble comes at most: for as long as brokers and workers come and go every few
+// seconds, output that went with a worker is not known to be gone, which takes 10 s of one broker's life.
+const troubleRounds = 8
+
+// trouble makes trouble until nobody waits any more.
 func (n *never) trouble() {
 	kinds := []struct {
 		name string
@@ -105,16 +109,19 @@ func (n *never) trouble() {
 		{"clients stalled", func() { n.clients.stall(time.Duration(n.rng.IntN(1500)) * time.Millisecond) }},
 		{"workers stalled", func() { n.workers.stall(time.Duration(n.rng.IntN(1500)) * time.Millisecond) }},
 	}
-	for {
-		select {
-		case <-n.calm:
-			return
-		case <-time.After(time.Duration(300+n.rng.IntN(700)) * time.Millisecond):
+	for range troubleRounds {
+		n.rng.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+		for _, k := range kinds {
+			select {
+			case <-n.calm:
+				return
+			case <-time.After(time.Duration(200+n.rng.IntN(600)) * time.Millisecond):
+			}
+			k.make()
+			n.done[k.name]++
 		}
-		k := kinds[n.rng.IntN(len(kinds))]
-		k.make()
-		n.done[k.name]++
 	}
+	<-n.calm
 }
 
 // waits submits tasks of all sorts by one client and waits for each in one of the ways that there are.
@@ -134,13 +141,13 @@ func (n *never) waits(ctx context.Context, c *client.Client, rng *rand.Rand, tas
 		var wait func() error
 		switch s := rng.IntN(10); {
 		case s < 4:
-			wait = n.echoed(ctx, call, fmt.Sprintf("%dms/%d", rng.IntN(50), i))
+			wait = n.echoed(ctx, call, fmt.Sprintf("%dms/%d", rng.IntN(1000), i))
 		case s < 6:
 			wait = n.failed(ctx, call, i)
 		case s < 7:
 			wait = n.attached(ctx, c, i)
 		default:
-			wait = n.stepped(ctx, call, stepsOf{Task: i, Steps: 1 + rng.IntN(20), Pause: time.Duration(rng.IntN(50)) * time.Millisecond})
+			wait = n.stepped(ctx, call, stepsOf{Task: i, Steps: 1 + rng.IntN(20), Pause: time.Duration(rng.IntN(100)) * time.Millisecond})
 		}
 		group.Go(func() {
 			if err := wait(); err != nil {
@@ -168,11 +175,11 @@ func (n *never) echoed(ctx context.Context, call *client.Call, text string) func
 		if err != nil {
 			return err
 		}
-		for f, err := range client.AsCompleted(ctx, f) {
+		defer f.Ack()
+		for _, err := range client.AsCompleted(ctx, f) {
 			if err != nil {
 				return err
 			}
-			defer f.Ack()
 		}
 		if out, err := f.Wait(ctx); !lostTooOften(err) && (err != nil || out != text) {
 			return fmt.Errorf("result %q, %w", out, err)

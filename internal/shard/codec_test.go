@@ -61,7 +61,13 @@ var recordGenerators = map[string]func(*rapid.T) any{
 		}
 		return r
 	},
-	"taskJoined":   func(t *rapid.T) any { return &queue.TaskJoined{ID: drawID(t), RequestID: drawText(t)} },
+	"taskJoined": func(t *rapid.T) any { return &queue.TaskJoined{ID: drawID(t), RequestID: drawText(t)} },
+	"taskAdvanced": func(t *rapid.T) any {
+		return &queue.TaskAdvanced{ID: drawID(t), Checkpoint: drawCheckpoint(t), Partials: drawPayloads(t)}
+	},
+	"callInterrupted": func(t *rapid.T) any {
+		return &queue.CallInterrupted{ID: drawID(t), Interrupt: drawInterrupt(t)}
+	},
 	"taskDetached": func(t *rapid.T) any { return &queue.TaskDetached{ID: drawID(t)} },
 	"queueDropped": func(t *rapid.T) any { return &queue.QueueDropped{ID: drawID(t)} },
 	"taskDropped":  func(t *rapid.T) any { return &queue.TaskDropped{ID: drawID(t)} },
@@ -198,6 +204,27 @@ func drawPayload(t *rapid.T) queue.Payload {
 	return p
 }
 
+func drawPayloads(t *rapid.T) (out []queue.Payload) {
+	for range rapid.IntRange(0, 3).Draw(t, "payloads") {
+		out = append(out, drawPayload(t))
+	}
+	return out
+}
+
+func drawCheckpoint(t *rapid.T) *queue.Checkpoint {
+	if drawBool(t) {
+		return nil
+	}
+	return &queue.Checkpoint{State: drawPayload(t), Partials: drawCount(t)}
+}
+
+func drawInterrupt(t *rapid.T) *queue.Interrupt {
+	if drawBool(t) {
+		return nil
+	}
+	return &queue.Interrupt{Task: drawID(t), Index: drawID(t), Message: drawText(t)}
+}
+
 func drawError(t *rapid.T) *queue.Error {
 	if drawBool(t) {
 		return nil
@@ -250,7 +277,7 @@ func drawTask(t *rapid.T) *queue.TaskState {
 		s.Extra = &queue.Extra{
 			Losses: drawCount(t) | 1, Suspects: drawSessions(t), LastError: drawError(t), CancelGrace: drawDuration(t),
 			Expiring: drawBool(t), Waits: drawIDs(t), Joined: drawID(t), Detached: drawBool(t), Since: drawID(t),
-			RetriedBy: drawText(t), RetriedWith: drawID(t),
+			RetriedBy: drawText(t), RetriedWith: drawID(t), Checkpoint: drawCheckpoint(t), Partials: drawPayloads(t),
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "joiners") {
 			s.Joiners = append(s.Joiners, drawText(t))
@@ -297,7 +324,7 @@ func drawCall(t *rapid.T) queue.CallState {
 	return queue.CallState{
 		ID: drawID(t), Namespace: drawText(t), Name: drawText(t), OpenedAt: drawWall(t), Session: drawSession(t),
 		Finished: drawBool(t), Accepted: drawRanges(t), Acknowledged: drawRanges(t), CancelledTo: drawID(t),
-		DaemonsOnly: drawBool(t), CancelGrace: drawDuration(t),
+		DaemonsOnly: drawBool(t), CancelGrace: drawDuration(t), Interrupt: drawInterrupt(t),
 	}
 }
 

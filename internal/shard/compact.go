@@ -62,8 +62,9 @@ func (m *Machine) oldestBase() uint64 {
 	return base
 }
 
-// compactBytesMax is the size of an entry to which no more entities are copied: the largest one still fits.
-const compactBytesMax = 5 << 20
+// compactBytesMax is the size of an entry to which no more entities are copied: the largest one still fits. That is a
+// task with its payload, result, checkpoint, partial results and all requests that joined it, some 3 MiB.
+const compactBytesMax = 4 << 20
 
 // sessionBytes is about what a session takes in the journal.
 const sessionBytes = 128

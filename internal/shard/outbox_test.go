@@ -72,6 +72,9 @@ func TestOutboxIsBoundedInBytes(t *testing.T) {
 		"ranges":        &queue.Accepted{Ranges: make(pure.Ranges, 1<<10)},
 		"states":        &queue.Changed{},
 		"many refusals": long(100),
+		"progress":      &queue.Advanced{Progress: &queue.Progress{Message: strings.Repeat("x", 1<<10)}},
+		"its watchers":  &queue.Changed{Task: queue.Snapshot{Progress: &queue.Progress{Message: strings.Repeat("x", 1<<10)}}},
+		"interrupts":    &queue.Interrupted{Interrupt: queue.Interrupt{Message: strings.Repeat("x", 1<<10)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each := weigh([]any{effect})
@@ -112,7 +115,9 @@ func wantLimit(t *testing.T, o *Outbox, name string, limit int) {
 func TestOutboxTakesLargeResults(t *testing.T) {
 	finished := &queue.Finished{Outcome: &queue.Outcome{Result: queue.Payload{Data: make([]byte, 512<<10)}}}
 	assigned := &queue.Assigned{Assignment: queue.Assignment{Payload: finished.Outcome.Result}}
-	for _, effect := range []any{finished, assigned} {
+	advanced := &queue.Advanced{Partials: []queue.Payload{finished.Outcome.Result, finished.Outcome.Result}}
+	assigned.Checkpoint = &queue.Checkpoint{State: finished.Outcome.Result}
+	for _, effect := range []any{finished, assigned, advanced} {
 		if err := filled(queue.CallTasksMax, effect).Err(); err != nil {
 			t.Errorf("%T: %v", effect, err)
 		}

@@ -381,7 +381,10 @@ func (s *script) watch(d *datadriven.TestData) {
 	o := NewOutbox()
 	s.watches[id] = o
 	s.decide(&WatchTask{Namespace: scriptNamespace, ID: id, Stream: o},
-		s.replyTo(func(v any) string { return v.(queue.Snapshot).State.String() }))
+		s.replyTo(func(v any) string {
+			t := v.(queue.Snapshot)
+			return t.State.String() + broughtText(&t)
+		}))
 }
 
 func (s *script) reserve(d *datadriven.TestData) {

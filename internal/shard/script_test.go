@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -226,7 +227,13 @@ func tellText(item any) string {
 	case *Attached:
 		return fmt.Sprintf("attached, session %s, accepted %s", nameOf(e.Session), rangesText(e.Accepted))
 	case *queue.Assigned:
-		return fmt.Sprintf("run %s token %d attempt %d", queue.FormatID(e.ID), e.Token, e.Attempt)
+		return fmt.Sprintf("run %s token %d attempt %d", queue.FormatID(e.ID), e.Token, e.Attempt) + checkpointText(e.Checkpoint)
+	case *queue.AdvanceAnswered:
+		return fmt.Sprintf("advance %d of token %d %s", e.Sequence, e.Token, cmp.Or(string(e.Reason), "is durable"))
+	case *queue.Advanced:
+		return fmt.Sprintf("%d advances%s%s", e.Index, progressText(e.Progress), partialsText(int(e.Offset), e.Partials))
+	case *queue.Interrupted:
+		return fmt.Sprintf("interrupted by %d, task %s: %s", e.Index, queue.FormatID(e.Task), e.Message)
 	case *queue.Answered:
 		return fmt.Sprintf("report of token %d accepted %v", e.Token, e.Accepted)
 	case *queue.Stop:
@@ -242,7 +249,7 @@ func tellText(item any) string {
 	case *queue.Finished:
 		return fmt.Sprintf("%d %s", e.Index, outcomeName(e.Outcome))
 	case *queue.Changed:
-		return fmt.Sprintf("%v, attempt %d", e.Task.State, e.Task.Attempts)
+		return fmt.Sprintf("%v, attempt %d", e.Task.State, e.Task.Attempts) + broughtText(&e.Task)
 	case *Beat:
 		return fmt.Sprintf("beat %d", e.Number)
 	}

@@ -145,15 +145,19 @@ type WatchTask struct {
 }
 
 func (c *WatchTask) run(m *Machine, _ *pure.Step) (any, error) {
-	t, err := m.queue.Task(c.Namespace, c.ID)
+	id := c.ID
 	if c.Call != "" {
-		t, err = m.queue.TaskOfCall(c.Namespace, c.Call, c.Index)
+		t, err := m.queue.TaskOfCall(c.Namespace, c.Call, c.Index)
+		if err != nil {
+			return nil, err
+		}
+		id = t.ID
 	}
+	t, err := m.queue.Watch(c.Namespace, id)
 	if err != nil || t.State.Final() {
 		return t, err
 	}
-	m.queue.Watch(t.ID)
-	m.watchers[t.ID] = append(m.watchers[t.ID], c.Stream)
+	m.watchers[id] = append(m.watchers[id], c.Stream)
 	return t, nil
 }
 

@@ -21,10 +21,22 @@ func weigh(effects []any) int {
 		case *queue.Accepted:
 			bytes += cap(e.Ranges) * int(unsafe.Sizeof(e.Ranges[0]))
 		case *queue.Changed:
-			bytes += int(unsafe.Sizeof(*e))
+			bytes += int(unsafe.Sizeof(*e)) + progressBytes(e.Task.Progress)
+		case *queue.Advanced:
+			bytes += int(unsafe.Sizeof(*e)) + progressBytes(e.Progress) // the partial results are the state's
+		case *queue.Interrupted:
+			bytes += len(e.Message) // another one may wait at the call by now
 		}
 	}
 	return bytes
+}
+
+// progressBytes is the size of a progress: the state has the last one alone.
+func progressBytes(p *queue.Progress) int {
+	if p == nil {
+		return 0
+	}
+	return int(unsafe.Sizeof(*p)) + len(p.Message)
 }
 
 func rejectedBytes(e *queue.Rejected) int {

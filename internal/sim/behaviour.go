@@ -20,6 +20,11 @@ type behaviour struct {
 	overdue   bool   // goes on for long after its timeout
 	releases  uint32 // so many attempts are given back
 	spooled   bool
+
+	parts      uint32 // partial results that it brings
+	saves      bool   // checkpoints
+	says       bool   // how far it has come
+	interrupts bool   // who submitted it
 }
 
 // resultOf is the result of a success: it names the attempt that brought it.
@@ -44,6 +49,10 @@ func (s *sim) newTask(index uint64) queue.NewTask {
 		b.releases = 1 + uint32(s.r.IntN(3))
 	}
 	b.spooled = s.one(5)
+	if s.perMille(s.cfg.advances) {
+		b.parts, b.saves, b.says = uint32(s.r.IntN(8)), s.one(2), s.one(2)
+	}
+	b.interrupts = s.perMille(s.cfg.interrupts)
 	s.behaviours = append(s.behaviours, b)
 	data := make([]byte, 8+s.r.IntN(200))
 	binary.LittleEndian.PutUint64(data, uint64(len(s.behaviours)-1))

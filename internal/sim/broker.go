@@ -19,6 +19,7 @@ type broker struct {
 	inbox []command
 
 	streams  []*stream
+	attached map[uint64]*stream // the last one of each call
 	waiters  uint64
 	putting  []putting
 	asked    map[string]bool // requests for tasks that ever came
@@ -173,6 +174,9 @@ func (b *broker) appended(err error) {
 		b.s.journal.purgeLater(below)
 	}
 	b.drain()
+	if b.checks() {
+		b.s.observe.abreast()
+	}
 	b.pass()
 }
 

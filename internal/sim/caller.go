@@ -37,6 +37,8 @@ type caller struct {
 	refused  map[uint64]bool
 	careless map[uint64]bool // acknowledged without having it
 
+	got received
+
 	asked    pure.Ranges // cancelled
 	askedAll bool
 	stopped  map[uint64]bool    // cancelled in the end, so that it ends
@@ -60,6 +62,7 @@ func newCaller(s *sim, i int) *caller {
 	c := &caller{
 		sleeper: sleeper{s: s}, name: fmt.Sprintf("call-%d", i), ttl: s.cfg.ttl, updates: s.one(2), rejects: s.one(4),
 		final: map[uint64]string{}, refused: map[uint64]bool{}, careless: map[uint64]bool{}, stopped: map[uint64]bool{},
+		got: newReceived(),
 	}
 	for k := range uint64(1 + s.r.IntN(s.cfg.tasks)) {
 		n := s.newTask(k)
@@ -79,6 +82,7 @@ func (c *caller) connect() {
 	c.life++
 	life := c.life
 	c.attached, c.heard, c.answered, c.beat = false, c.s.now, 0, 0
+	c.got.reconnect()
 	c.c = c.s.dial(c.name, func(msg any) {
 		c.awake(func() {
 			if life == c.life {
@@ -129,6 +133,10 @@ func (c *caller) receive(msg any) {
 		c.reject(e)
 	case *queue.Finished:
 		c.outcome(e)
+	case *queue.Advanced:
+		c.advanced(e)
+	case *queue.Interrupted:
+		c.interrupted(e)
 	case *shard.Beat:
 		c.echo(e.Number)
 	}
@@ -225,6 +233,7 @@ func (c *caller) echo(n uint64) {
 		c.s.fail("%s: heartbeat %d is answered after %d", c.name, n, c.answered)
 	}
 	c.answered, c.heard = n, c.s.now
+	c.took(n)
 	kept := c.cancels[:0]
 	for _, x := range c.cancels {
 		if x.beat == 0 || x.beat > n {
@@ -292,6 +301,7 @@ func (c *caller) act() {
 	c.look(f)
 	c.submit(f)
 	c.cancel(f)
+	c.take(f)
 	if uint64(len(c.specs)) == c.sent && len(c.resend) == 0 {
 		c.end(f)
 	}
@@ -364,7 +374,8 @@ func (c *caller) cancel(f *shard.CallFrame) {
 		c.ask(shard.CallCancel{Range: pure.Range{First: first, Last: min(first+c.s.r.Uint64N(5), c.sent-1)}, Grace: grace})
 	}
 	for i := range c.cancels {
-		if c.cancels[i].beat == 0 && len(c.resend) == 0 { // not ahead of the tasks that are meant
+		// Not ahead of the tasks that are meant; but in the end one that hangs may be why there is no room for others.
+		if c.cancels[i].beat == 0 && (len(c.resend) == 0 || c.s.calm) {
 			c.cancels[i].beat = c.beat + 1
 			f.Cancels = append(f.Cancels, c.cancels[i].what)
 		}

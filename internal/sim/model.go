@@ -57,6 +57,8 @@ type modelCall struct {
 	accepted map[uint64]uint64
 	last     uint64 // the highest of them
 	acked    map[uint64]bool
+
+	interrupt string // waits for its client
 }
 
 type modelTask struct {
@@ -76,6 +78,7 @@ type modelTask struct {
 	finishedAt              pure.Wall
 	acked, dropped          bool
 
+	modelAdvance
 	lostWith map[session.ID]bool
 	payload  int64 // the spec's number, below 0 if it has none
 
@@ -265,6 +268,10 @@ func (m *model) rareRecord(rec *journalv1.Record) {
 		m.unblocked(c.TaskUnblocked)
 	case *journalv1.Record_TaskRevived:
 		m.revive(c.TaskRevived)
+	case *journalv1.Record_TaskAdvanced:
+		m.advanced(c.TaskAdvanced)
+	case *journalv1.Record_CallInterrupted:
+		m.interrupted(c.CallInterrupted)
 	case *journalv1.Record_TaskDetached:
 		m.detached(c.TaskDetached)
 	case *journalv1.Record_TaskJoined:
@@ -318,7 +325,7 @@ func (m *model) callPut(r *journalv1.CallPut) {
 		m.calls[r.Id] = &modelCall{name: r.Name, session: sid(r.SessionId), accepted: map[uint64]uint64{}, acked: map[uint64]bool{}}
 		return
 	}
-	if k.dropped || k.session != sid(r.SessionId) || k.finished != r.Finished || k.to != r.CancelledTo {
+	if k.dropped || k.session != sid(r.SessionId) || k.finished != r.Finished || k.to != r.CancelledTo || k.interrupt != r.GetInterrupt().GetMessage() {
 		m.fail("call %d is copied and not as it was", r.Id)
 	}
 }

@@ -42,6 +42,7 @@ func (m *model) taskPut(r *journalv1.TaskPut) {
 	m.order = append(m.order, r.Id)
 	m.admitted(t)
 	m.waitsForOthers(t)
+	m.begins(t, r)
 	if t.state.Held() {
 		m.fail("task %d is new and %v", t.id, t.state)
 	}
@@ -67,7 +68,8 @@ func (m *model) taskCopied(t *modelTask, r *journalv1.TaskPut) {
 	same := !t.dropped && t.state == queue.State(r.State) && t.attempts == r.Attempts && t.tries == r.Tries &&
 		t.losses == r.Losses && t.token == r.Token && t.next == pure.Wall(r.Next) && t.acked == r.Acknowledged &&
 		slices.Equal(t.suspects, sids(r.Suspects)) && (r.Outcome == nil) == (t.outcome == "") &&
-		slices.Equal(t.blockersIf(), r.Waits) && t.joined == r.Joined && t.call == r.Call && t.detached == r.Detached
+		slices.Equal(t.blockersIf(), r.Waits) && t.joined == r.Joined && t.call == r.Call && t.detached == r.Detached &&
+		t.goesOn(r)
 	if same && r.Outcome != nil {
 		same = recordText(r.Outcome) == t.outcome
 	}
@@ -238,6 +240,9 @@ func (m *model) finished(r *journalv1.TaskFinished) {
 	}
 	if s := m.sessions[t.session]; r.Taken && (!t.state.Held() || s == nil || s.kind == session.Worker) {
 		m.fail("task %d is ended by whoever got it, and nobody did", t.id)
+	}
+	if state == queue.Succeeded {
+		m.brought(t)
 	}
 	m.set(t, state)
 	t.taken = r.Taken

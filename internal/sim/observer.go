@@ -57,6 +57,7 @@ func (o *observer) told(st *stream, item any) {
 			o.fail("a stream is told twice how task %d ended", e.ID)
 		}
 		st.told[e.ID] = true
+		o.complete(st, e)
 		o.outcome(e.ID, e.Outcome)
 		if t := o.m.tasks[e.ID]; t != nil && (t.call != e.Call && t.formerCall != e.Call || t.index != e.Index) {
 			o.fail("task %d is told as index %d of call %d", e.ID, e.Index, e.Call)
@@ -68,6 +69,12 @@ func (o *observer) told(st *stream, item any) {
 		if st.told[e.ID] {
 			o.fail("task %d changed after its end", e.ID)
 		}
+	case *queue.AdvanceAnswered:
+		o.advanceAnswered(st, e)
+	case *queue.Advanced:
+		o.advanced(st, e)
+	case *queue.Interrupted:
+		o.interrupted(st, e)
 	case *queue.Changed:
 		o.snapshot(e.Task)
 	case *queue.Stop:
@@ -91,6 +98,7 @@ func (o *observer) assigned(a queue.Assignment) {
 	if !ok || d.task != a.ID || d.attempt != a.Attempt {
 		o.fail("attempt %d of task %d is not in the journal", a.Token, a.ID)
 	}
+	o.handed(a)
 	if t := o.m.tasks[a.ID]; o.final[a.ID] != "" && t.token != a.Token { // both may be of one entry
 		o.fail("task %d runs again, and its outcome was told", a.ID)
 	}
@@ -193,6 +201,9 @@ func (o *observer) snapshot(t queue.Snapshot) {
 	case t.State.Final():
 		o.outcome(t.ID, t.Outcome)
 	}
+	if mt != nil {
+		o.sameAs(mt, 0, t.Partials)
+	}
 }
 
 // replied sees the answer to a unary request.
@@ -227,6 +238,8 @@ func (o *observer) replied(cmd shard.Command, value any, err error) {
 		}
 	case *shard.GetTask:
 		o.snapshot(value.(queue.Snapshot))
+	case *shard.AdvanceTask:
+		o.durable(c.Advance.ID, o.s.advances.said[c.Advance.Sequence])
 	case *shard.ReportTask:
 		o.reported(c, value.(queue.State))
 	case *shard.ReserveTasks:

@@ -119,9 +119,20 @@ func (v *reserver) run(a queue.Assignment, lease time.Duration) {
 	if b.takes > lease/2 {
 		v.renew(a, lease)
 	}
+	at := &attempt{Assignment: a}
+	at.saved, at.brought = savedIn(a.Checkpoint)
+	if b.interrupts {
+		v.s.after(v.s.upTo(b.takes), func() { v.s.interrupt(v.name, a.ID, a.Token) })
+	}
 	v.s.after(b.takes, func() {
 		v.busy--
-		v.report(a, v.reportOf(b, a), 4)
+		r := v.reportOf(b, a)
+		v.bring(at, at.say(v.s, r.End == queue.EndSucceeded), 4, func() {
+			if r.End == queue.EndSucceeded {
+				v.s.advances.brought[a.Token] = at.brought
+			}
+			v.report(a, r, 4)
+		})
 	})
 }
 

@@ -56,6 +56,7 @@ type sim struct {
 	uniques    map[string]queue.Spec // the work of a unique key
 	cancels    map[uint64]bool       // tasks that were cancelled one by one
 
+	advances advances
 	leases   map[session.ID]*lease
 	begun    map[uint64][]uint64  // attempts that really began, of tasks that may run once
 	reported map[uint64]queue.End // what workers reported, by token
@@ -97,7 +98,8 @@ func newSim(seed uint64, out io.Writer) *sim {
 		r: rand.New(rand.NewPCG(seed, 0x77656674)), trace: newTrace(out),
 		bySession: map[session.ID]*worker{}, cancels: map[uint64]bool{}, uniques: map[string]queue.Spec{},
 		leases: map[session.ID]*lease{}, begun: map[uint64][]uint64{}, reported: map[uint64]queue.End{},
-		epoch: firstEpoch, latest: firstEpoch,
+		advances: newAdvances(),
+		epoch:    firstEpoch, latest: firstEpoch,
 	}
 	s.cfg = draw(s.r)
 	s.limited = s.cfg.machine.Limits != (queue.Limits{})
@@ -105,7 +107,7 @@ func newSim(seed uint64, out io.Writer) *sim {
 	s.model = newModel(s)
 	s.observe = newObserver(s)
 	s.model.ticksLow, s.model.ticksHigh = s.wall(), s.wall()
-	s.broker = &broker{asked: map[string]bool{}, s: s, hungUp: map[uint64]bool{}}
+	s.broker = &broker{asked: map[string]bool{}, s: s, hungUp: map[uint64]bool{}, attached: map[uint64]*stream{}}
 	return s
 }
 

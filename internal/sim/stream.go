@@ -23,6 +23,10 @@ type stream struct {
 	gone   bool
 	early  []any           // frames from before the first one was answered
 	told   map[uint64]bool // outcomes, by task
+
+	brought     map[uint64]int   // partial results, by index
+	progress    map[uint64]int64 // by token
+	interrupted string           // the last one
 }
 
 // rpc is a unary request.
@@ -43,7 +47,7 @@ func (b *broker) accept(c *conn, msg any) bool {
 		b.unary(c, r)
 		return true
 	}
-	st := &stream{b: b, life: b.life, c: c, out: shard.NewOutbox(), told: map[uint64]bool{}}
+	st := &stream{b: b, life: b.life, c: c, out: shard.NewOutbox(), told: map[uint64]bool{}, brought: map[uint64]int{}, progress: map[uint64]int64{}}
 	b.streams = append(b.streams, st)
 	c.atBroker, c.brokerGone = st.frame, st.closed
 	switch msg := msg.(type) {
@@ -75,6 +79,7 @@ func (st *stream) first(value any, err error) {
 		st.worker = v
 	case *shard.Attached:
 		st.call = v.Call
+		st.b.attached[v.Call] = st
 	case queue.Snapshot:
 		st.b.s.observe.snapshot(v)
 		st.c.tell(v)
@@ -203,6 +208,12 @@ func describe(item any) string {
 	switch e := item.(type) {
 	case *queue.Assigned:
 		return fmt.Sprintf("assigned task %d token %d attempt %d", e.ID, e.Token, e.Attempt)
+	case *queue.Advanced:
+		return fmt.Sprintf("advanced index %d task %d token %d, %d from %d on, progress %v", e.Index, e.ID, e.Token, len(e.Partials), e.Offset, e.Progress != nil)
+	case *queue.AdvanceAnswered:
+		return fmt.Sprintf("advance %d of token %d answered %q", e.Sequence, e.Token, e.Reason)
+	case *queue.Interrupted:
+		return fmt.Sprintf("interrupted by task %d: %s", e.Task, e.Message)
 	case *queue.Finished:
 		return fmt.Sprintf("finished index %d task %d %s", e.Index, e.ID, outcomeText(e.Outcome))
 	case *queue.Rejected:
@@ -242,6 +253,11 @@ func describe(item any) string {
 	return fmt.Sprintf("%T", item)
 }
 
+func advanceText(a *queue.Advance) string {
+	return fmt.Sprintf(" [task %d token %d advance %d: %d from %d on, checkpoint %q]",
+		a.ID, a.Token, a.Sequence, len(a.Partials), a.Offset, checkpointText(a.Checkpoint))
+}
+
 // brief writes what of a command matters for the trace.
 func brief(cmd shard.Command) string {
 	switch c := cmd.(type) {
@@ -250,6 +266,9 @@ func brief(cmd shard.Command) string {
 	case *shard.WorkerFrame:
 		var text strings.Builder
 		text.WriteString(fmt.Sprintf(" session %x credits %d beat %d", c.Session[:4], c.Credits, c.Heartbeat))
+		for i := range c.Advances {
+			text.WriteString(advanceText(&c.Advances[i]))
+		}
 		for _, r := range c.Reports {
 			text.WriteString(fmt.Sprintf(" [task %d token %d end %d]", r.ID, r.Token, r.End))
 		}
@@ -262,8 +281,12 @@ func brief(cmd shard.Command) string {
 	case *shard.CallAttach:
 		return fmt.Sprintf(" %s session %x acknowledged %v", c.Call, c.Session[:4], c.Acknowledged)
 	case *shard.CallFrame:
-		return fmt.Sprintf(" call %d tasks %d acknowledged %v cancels %v finish %v beat %d",
-			c.Call, len(c.Tasks), c.Acknowledged, c.Cancels, c.Finish, c.Heartbeat)
+		return fmt.Sprintf(" call %d tasks %d acknowledged %v cancels %v finish %v interrupted %v beat %d",
+			c.Call, len(c.Tasks), c.Acknowledged, c.Cancels, c.Finish, c.Interrupted, c.Heartbeat)
+	case *shard.AdvanceTask:
+		return advanceText(&c.Advance)
+	case *shard.InterruptSubmitter:
+		return fmt.Sprintf(" task %d token %d: %s", c.ID, c.Token, c.Message)
 	case *shard.CallGone:
 		return fmt.Sprintf(" call %d", c.Call)
 	case *shard.SubmitTask:

@@ -34,6 +34,8 @@ type swarm struct {
 	priorities, deadlines, keys, labels, exclusive, after, uniques int // per mille of tasks
 	settings                                                       int // per mille of settings of queues
 
+	advances, interrupts int // per mille of tasks that come further before their end, and interrupt their client
+
 	away int // per mille of a worker's reconnects that take long
 }
 
@@ -103,6 +105,7 @@ func (w *swarm) features(r *rand.Rand) {
 	w.priorities, w.deadlines, w.keys = share(40, 800), share(30, 400), share(40, 900)
 	w.labels, w.exclusive, w.after, w.uniques = share(30, 700), share(30, 500), share(40, 500), share(40, 500)
 	w.settings = share(50, 1000)
+	w.advances, w.interrupts = share(60, 1000), share(40, 500)
 	if r.IntN(2) == 0 {
 		w.operators, w.operate = 1, 10*time.Second>>r.IntN(5)
 	}

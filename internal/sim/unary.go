@@ -89,8 +89,22 @@ func (u *submitter) act() {
 	case u.made < u.todo && u.s.one(2):
 		u.submit()
 	case len(u.order) > 0:
-		u.look(u.order[u.s.r.IntN(len(u.order))])
+		u.look(u.any())
 	}
+}
+
+// any draws a task, in the end one that is not known to be over.
+func (u *submitter) any() uint64 {
+	var open []uint64
+	for _, id := range u.order {
+		if u.s.calm && !u.mine[id] {
+			open = append(open, id)
+		}
+	}
+	if len(open) > 0 {
+		return open[u.s.r.IntN(len(open))]
+	}
+	return u.order[u.s.r.IntN(len(u.order))]
 }
 
 // submit submits the next task; the answer may be lost, and then it is asked for again.

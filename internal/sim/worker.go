@@ -36,6 +36,7 @@ type worker struct {
 	credits  int                     // to be given with the next frame
 	reports  map[uint64]queue.Report // ever made, for the observer
 	outbox   []queue.Report
+	news     []queue.Advance // to be sent with the next frame
 
 	beat, answered uint64
 	heard          time.Duration
@@ -46,6 +47,11 @@ type attempt struct {
 	since  time.Duration
 	ended  bool
 	report queue.Report
+
+	brought    uint32 // partial results, with those of attempts before it
+	saved      uint64 // its last checkpoint
+	done       int64  // its progress
+	unanswered []queue.Advance
 }
 
 func newWorker(s *sim, number, instance int) *worker {
@@ -90,7 +96,7 @@ func (w *worker) connect() {
 	w.life++
 	life := w.life
 	w.welcome, w.heard, w.beat, w.answered, w.credits, w.outbox = false, w.s.now, 0, 0, 0, nil
-	w.leaveAt = 0
+	w.leaveAt, w.news = 0, nil
 	w.c = w.s.dial(w.name, func(msg any) {
 		w.awake(func() {
 			if life == w.life {
@@ -118,7 +124,9 @@ func (w *worker) connect() {
 	if w.eager {
 		f := &shard.WorkerFrame{}
 		for _, token := range slices.Sorted(maps.Keys(w.attempts)) {
-			if a := w.attempts[token]; a.ended {
+			a := w.attempts[token]
+			f.Advances = append(f.Advances, a.again(w.s)...)
+			if a.ended {
 				f.Reports = append(f.Reports, a.report)
 			}
 		}
@@ -183,6 +191,8 @@ func (w *worker) receive(msg any) {
 		w.start(e.Assignment)
 	case *queue.Stop:
 		w.stop(e)
+	case *queue.AdvanceAnswered:
+		w.advanced(e)
 	case *queue.Answered:
 		if a := w.attempts[e.Token]; a != nil && a.ended {
 			delete(w.attempts, e.Token)
@@ -204,7 +214,9 @@ func (w *worker) enter(e *shard.Welcome) {
 		w.drop(token)
 	}
 	for _, token := range slices.Sorted(maps.Keys(w.attempts)) {
-		if a := w.attempts[token]; a.ended {
+		a := w.attempts[token]
+		w.news = append(w.news, a.again(w.s)...)
+		if a.ended {
 			w.outbox = append(w.outbox, a.report)
 		}
 	}
@@ -246,6 +258,7 @@ func (w *worker) start(a queue.Assignment) {
 	w.began(a)
 	b := w.s.behaviourOf(a.Payload)
 	takes := b.takes
+	w.advances(a.Token, takes)
 	switch {
 	case a.Attempt <= b.kills:
 		w.s.after(min(takes, 500*time.Millisecond), func() {
@@ -318,6 +331,10 @@ func (w *worker) end(token uint64, r queue.Report) {
 		return
 	}
 	r.ID, r.Token = a.ID, token
+	if r.End == queue.EndSucceeded {
+		w.advance(a, true)
+		w.s.advances.brought[token] = a.brought
+	}
 	a.ended, a.report = true, r
 	w.reports[token], w.s.reported[token] = r, r.End
 	if !w.draining {
@@ -330,11 +347,11 @@ func (w *worker) end(token uint64, r queue.Report) {
 }
 
 func (w *worker) flush() {
-	if !w.welcome || w.dead || w.asleep() || len(w.outbox) == 0 && w.credits == 0 {
+	if !w.welcome || w.dead || w.asleep() || len(w.outbox)+len(w.news) == 0 && w.credits == 0 {
 		return
 	}
-	w.send(&shard.WorkerFrame{Reports: w.outbox, Credits: uint32(w.credits)})
-	w.outbox, w.credits = nil, 0
+	w.send(&shard.WorkerFrame{Advances: w.news, Reports: w.outbox, Credits: uint32(w.credits)})
+	w.outbox, w.news, w.credits = nil, nil, 0
 }
 
 func (w *worker) stop(e *queue.Stop) {

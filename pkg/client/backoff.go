@@ -46,8 +46,9 @@ func (b *backoff) sleep(ctx context.Context) error {
 	}
 }
 
-// retry runs fn until it succeeds, fails for good, or ctx ends.
-func retry(ctx context.Context, fn func() error) error {
+// retry runs fn until it succeeds, fails for good, ctx ends or the client is closed. What is asked on a connection that
+// was given up is asked again on the next one.
+func (c *Client) retry(ctx context.Context, fn func() error) error {
 	var b backoff
 	for {
 		err := fn()
@@ -57,7 +58,9 @@ func retry(ctx context.Context, fn func() error) error {
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case !retryable(err):
+		case c.ctx.Err() != nil:
+			return ErrClosed
+		case !resumable(err):
 			return fromRPC(err)
 		}
 		if b.sleep(ctx) != nil { // the real error says more than the deadline that cut the retries

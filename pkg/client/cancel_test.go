@@ -239,7 +239,7 @@ func TestPaged(t *testing.T) {
 		}
 	}
 	var got []int
-	for v, err := range paged(testContext(t), fetch) {
+	for v, err := range paged(testContext(t), &Client{ctx: t.Context()}, fetch) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,8 +36,8 @@ const (
 // A connection that carries a request and nothing else is tried so often; the broker has to permit it
 // (its enforcement policy's MinTime). Calls have heartbeats of their own, and notice sooner.
 const (
-	keepaliveTime    = 30 * time.Second
-	keepaliveTimeout = 10 * time.Second
+	keepaliveTime    = 10 * time.Second
+	keepaliveTimeout = 5 * time.Second
 )
 
 // Client is a program's connection to a broker. It is safe for use by several goroutines.
@@ -52,12 +52,11 @@ type Client struct {
 	ctx    context.Context // ends with the client
 	cancel context.CancelCauseFunc
 
-	mu      sync.Mutex
-	conn    *grpc.ClientConn
-	retired *grpc.ClientConn // replaced after silence; requests of others may still be on it
-	calls   map[*Call]struct{}
-	leases  map[*lease]struct{} // those that are renewed here
-	closed  bool
+	mu     sync.Mutex
+	conn   *grpc.ClientConn
+	calls  map[*Call]struct{}
+	leases map[*lease]struct{} // those that are renewed here
+	closed bool
 
 	background sync.WaitGroup // what nobody waits for but Close
 
@@ -149,7 +148,7 @@ func (c *Client) current() *grpc.ClientConn {
 }
 
 // renew replaces a connection on which the broker was silent. gRPC may take the connection for sound
-// until TCP gives up, a quarter of an hour later.
+// until TCP gives up, a quarter of an hour later. What else is on it goes on elsewhere: it is not answered either.
 func (c *Client) renew(old *grpc.ClientConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,10 +159,8 @@ func (c *Client) renew(old *grpc.ClientConn) {
 	if err != nil {
 		return // the options were good once, so this cannot be
 	}
-	if c.retired != nil {
-		_ = c.retired.Close()
-	}
-	c.retired, c.conn = old, conn
+	c.conn = conn
+	_ = old.Close()
 }
 
 // join notes a call, unless the client is closed.
@@ -244,9 +241,6 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	c.background.Wait()
 	c.mu.Lock()
-	if c.retired != nil {
-		_ = c.retired.Close()
-	}
 	if err := c.conn.Close(); err != nil {
 		return fmt.Errorf("client: close the connection: %w", err)
 	}

@@ -45,7 +45,10 @@ func TestAsCompleted(t *testing.T) {
 	if len(seen) != 100 {
 		t.Errorf("%d futures", len(seen))
 	}
-	for range client.AsCompleted(ctx, futures...) {
+	for _, err := range client.AsCompleted(ctx, futures...) {
+		if err != nil {
+			t.Error(err)
+		}
 		break // what is left is nobody's
 	}
 }
@@ -114,7 +117,10 @@ func TestPoolCancelsPending(t *testing.T) {
 	defer pool.Close()
 	call := pool.Call()
 	holder := submit(t, pool, count, 3)
-	for range holder.Progress(ctx) {
+	for _, err := range holder.Progress(ctx) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	var running, waiting []*client.Future[string]

@@ -1,17 +1,19 @@
 // Package client is Weft's client: it submits tasks to a broker and gives futures of their outcomes.
 //
-// A [Client] is a connection. A [Call] is a group of tasks on one stream, which comes back by itself
-// when it is cut; [MapSpecs] is a call over a sequence of inputs. A [Queue] has the operations of Python's
-// queue.Queue. Single tasks and workers have methods on the client.
-//
 //	c, err := client.Dial("")
 //	if err != nil { … }
 //	defer c.Close()
-//	call := c.NewCall()
-//	defer call.Close()
-//	future, err := call.Submit(ctx, client.Spec{Kind: "thumb", Payload: task.Text("cat.png")})
+//	future, err := client.Submit(ctx, c, Thumb, photo) // a kind of task, see task.Define
 //	if err != nil { … }
-//	outcome, err := future.Wait(ctx)
+//	size, err := future.Wait(ctx)
+//
+// A [Client] is a connection. [Submit] gives a task of a kind and returns its [Future]; [Map] has a task for each of
+// a sequence of inputs; [AsCompleted] and [Wait] wait for several. What belongs together is a [Pool], or a [Call]: a
+// group of tasks on one stream, which comes back by itself when it is cut. [Attach] is the future of a task of another
+// program. A [Queue] has the operations of Python's queue.Queue. Single tasks and workers have methods on the client.
+//
+// Tasks without a type are a [Spec]: commands, say, and what is put into queues. Their futures are [SpecFuture], their
+// maps [MapSpecs].
 //
 // # How a call survives
 //

@@ -95,9 +95,10 @@ func HasReason(err error, reason weftv1.ErrorReason) bool {
 	return errors.As(err, &e) && e.Reason == reason
 }
 
-// retryable reports whether the same may be asked again: the broker is away, starting or changing its
-// term, or the connection broke.
-func retryable(err error) bool {
+// resumable reports whether the same may be asked again: the broker is away, starting or changing its term; the
+// connection broke, or was given up here; the stream was thrown off for not reading, or reset without a word (by a
+// proxy, or a broker that shuts down).
+func resumable(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, errSilent) {
 		return true
 	}
@@ -105,15 +106,5 @@ func retryable(err error) bool {
 	if !errors.As(fromRPC(err), &e) {
 		return false
 	}
-	return e.Code == codes.Unavailable
-}
-
-// resumable is retryable for a stream: it also comes back after it was thrown off for not reading, and
-// after a reset of the stream that says nothing (a proxy's, or a broker's that shuts down).
-func resumable(err error) bool {
-	if retryable(err) || HasReason(fromRPC(err), weftv1.ErrorReason_ERROR_REASON_SLOW_STREAM) {
-		return true
-	}
-	var e *Error
-	return errors.As(fromRPC(err), &e) && e.Code == codes.Canceled
+	return e.Code == codes.Unavailable || e.Code == codes.Canceled || e.Reason == weftv1.ErrorReason_ERROR_REASON_SLOW_STREAM
 }

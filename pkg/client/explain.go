@@ -25,7 +25,7 @@ type Explanation struct {
 // Explain says why a task does not run.
 func (c *Client) Explain(ctx context.Context, taskID string) (e Explanation, err error) {
 	request := &weftv1.ExplainTaskRequest{Namespace: c.namespace, TaskId: taskID}
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		r, err := c.tasks().ExplainTask(ctx, request)
 		e = Explanation{State: r.GetState(), Reason: r.GetReason(), Message: r.GetMessage(), Advice: r.GetAdvice()}
 		return err
@@ -37,7 +37,7 @@ func (c *Client) Explain(ctx context.Context, taskID string) (e Explanation, err
 // none and an error. At most 1,000.
 func (c *Client) Retry(ctx context.Context, taskIDs ...string) error {
 	request := &weftv1.RetryTasksRequest{Namespace: c.namespace, TaskIds: taskIDs, RequestId: rand.Text()}
-	return retry(ctx, func() error {
+	return c.retry(ctx, func() error {
 		_, err := c.tasks().RetryTasks(ctx, request)
 		return err
 	})
@@ -98,7 +98,7 @@ func (c *Client) follows(ctx context.Context, t *weftv1.Task, again map[string]b
 func (q *Queue) RetryFailed(ctx context.Context, kind string) (tasks int, err error) {
 	request := &weftv1.RetryTasksRequest{Namespace: q.client.namespace, Queue: orDefault(q.name), Kind: kind}
 	for {
-		err = retry(ctx, func() error {
+		err = q.client.retry(ctx, func() error {
 			response, err := q.client.tasks().RetryTasks(ctx, request)
 			tasks += int(response.GetTasks())
 			request.PageToken = response.GetNextPageToken()

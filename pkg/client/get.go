@@ -106,7 +106,7 @@ func (q *Queue) GetBatch(ctx context.Context, n int, opts ...GetOption) ([]*Held
 // given back: a request of the same name tells it.
 func (c *Client) reserve(ctx context.Context, request *weftv1.ReserveTasksRequest) (response *weftv1.ReserveTasksResponse, err error) {
 	ask := func(ctx context.Context) error {
-		return retry(ctx, func() (err error) {
+		return c.retry(ctx, func() (err error) {
 			response, err = c.tasks().ReserveTasks(ctx, request)
 			return err
 		})

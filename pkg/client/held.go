@@ -94,7 +94,7 @@ func (h *Held) Release(ctx context.Context) error {
 func (h *Held) Renew(ctx context.Context) (time.Duration, error) {
 	var lease time.Duration
 	sentAt := time.Now()
-	err := retry(ctx, func() error {
+	err := h.lease.client.retry(ctx, func() error {
 		sentAt = time.Now()
 		response, err := h.lease.client.tasks().RenewTask(ctx, h.renewal())
 		lease = response.GetLease().AsDuration()
@@ -112,7 +112,7 @@ func (h *Held) renewal() *weftv1.RenewTaskRequest {
 
 // end ends the attempt by a request, and gives up the lease once it holds nothing more.
 func (h *Held) end(ctx context.Context, request func() error) error {
-	if err := retry(ctx, request); err != nil {
+	if err := h.lease.client.retry(ctx, request); err != nil {
 		return err
 	}
 	h.lease.ended(h, true)

@@ -100,7 +100,7 @@ func (q *Queue) PutBatch(ctx context.Context, specs []Spec, bounds ...Bound) ([]
 
 // Info is the queue as it is now, with its settings and counts.
 func (q *Queue) Info(ctx context.Context) (info *weftv1.Queue, err error) {
-	err = retry(ctx, func() error {
+	err = q.client.retry(ctx, func() error {
 		response, err := q.client.queues().GetQueue(ctx, &weftv1.GetQueueRequest{Namespace: q.client.namespace, Name: q.name})
 		info = response.GetQueue()
 		return err
@@ -128,7 +128,7 @@ func (q *Queue) Join(ctx context.Context) error {
 	}
 	for {
 		var info *weftv1.Queue
-		err := retry(ctx, func() error {
+		err := q.client.retry(ctx, func() error {
 			response, err := q.client.queues().JoinQueue(ctx, request)
 			info = response.GetQueue()
 			return err
@@ -144,7 +144,7 @@ func (q *Queue) Peek(ctx context.Context, n int) (tasks []*weftv1.Task, err erro
 	request := &weftv1.PeekQueueRequest{
 		Namespace: q.client.namespace, Name: q.name, TasksMax: uint32(max(n, 1)), //nolint:gosec // the broker checks it
 	}
-	err = retry(ctx, func() error {
+	err = q.client.retry(ctx, func() error {
 		response, err := q.client.queues().PeekQueue(ctx, request)
 		tasks = response.GetTasks()
 		return err

@@ -100,7 +100,7 @@ func (q *Queue) Update(ctx context.Context, settings ...Setting) error {
 		s.set(request.Queue)
 		request.UpdateMask.Paths = append(request.UpdateMask.Paths, s.path)
 	}
-	return retry(ctx, func() error {
+	return q.client.retry(ctx, func() error {
 		_, err := q.client.queues().UpdateQueue(ctx, request)
 		return err
 	})
@@ -109,7 +109,7 @@ func (q *Queue) Update(ctx context.Context, settings ...Setting) error {
 // Pause stops handing out tasks; those that run go on.
 func (q *Queue) Pause(ctx context.Context) error {
 	request := &weftv1.PauseQueueRequest{Namespace: q.client.namespace, Name: q.name}
-	return retry(ctx, func() error {
+	return q.client.retry(ctx, func() error {
 		_, err := q.client.queues().PauseQueue(ctx, request)
 		return err
 	})
@@ -118,7 +118,7 @@ func (q *Queue) Pause(ctx context.Context) error {
 // Resume undoes Pause.
 func (q *Queue) Resume(ctx context.Context) error {
 	request := &weftv1.ResumeQueueRequest{Namespace: q.client.namespace, Name: q.name}
-	return retry(ctx, func() error {
+	return q.client.retry(ctx, func() error {
 		_, err := q.client.queues().ResumeQueue(ctx, request)
 		return err
 	})
@@ -134,7 +134,7 @@ func (q *Queue) CloseNow(ctx context.Context) error { return q.close(ctx, true) 
 
 func (q *Queue) close(ctx context.Context, immediate bool) error {
 	request := &weftv1.CloseQueueRequest{Namespace: q.client.namespace, Name: q.name, Immediate: immediate}
-	return retry(ctx, func() error {
+	return q.client.retry(ctx, func() error {
 		_, err := q.client.queues().CloseQueue(ctx, request)
 		return err
 	})
@@ -143,7 +143,7 @@ func (q *Queue) close(ctx context.Context, immediate bool) error {
 // Reopen undoes Close.
 func (q *Queue) Reopen(ctx context.Context) error {
 	request := &weftv1.ReopenQueueRequest{Namespace: q.client.namespace, Name: q.name}
-	return retry(ctx, func() error {
+	return q.client.retry(ctx, func() error {
 		_, err := q.client.queues().ReopenQueue(ctx, request)
 		return err
 	})
@@ -153,7 +153,7 @@ func (q *Queue) Reopen(ctx context.Context) error {
 // states. It returns how many those were.
 func (q *Queue) Purge(ctx context.Context, states ...weftv1.TaskState) (tasks uint64, err error) {
 	request := &weftv1.PurgeQueueRequest{Namespace: q.client.namespace, Name: q.name, States: states}
-	err = retry(ctx, func() error {
+	err = q.client.retry(ctx, func() error {
 		response, err := q.client.queues().PurgeQueue(ctx, request)
 		tasks = response.GetTasks()
 		return err
@@ -165,7 +165,7 @@ func (q *Queue) Purge(ctx context.Context, states ...weftv1.TaskState) (tasks ui
 // they are [ErrQueueNotEmpty].
 func (q *Queue) Delete(ctx context.Context, force bool) error {
 	request := &weftv1.DeleteQueueRequest{Namespace: q.client.namespace, Name: q.name, Force: force}
-	return retry(ctx, func() error {
+	return q.client.retry(ctx, func() error {
 		_, err := q.client.queues().DeleteQueue(ctx, request)
 		return err
 	})

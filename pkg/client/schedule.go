@@ -58,7 +58,7 @@ func (c *Client) schedules() weftv1.ScheduleServiceClient {
 // that name already, it is returned as it is if it is equal, and else the error is SCHEDULE_EXISTS.
 func (c *Client) CreateSchedule(ctx context.Context, s Schedule) (created *weftv1.Schedule, err error) {
 	request := &weftv1.CreateScheduleRequest{Namespace: c.namespace, Schedule: s.proto(true)}
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.schedules().CreateSchedule(ctx, request)
 		created = response.GetSchedule()
 		return err
@@ -76,7 +76,7 @@ func (c *Client) UpdateSchedule(ctx context.Context, s Schedule, fields ...strin
 	if len(fields) > 0 {
 		request.UpdateMask = &fieldmaskpb.FieldMask{Paths: fields}
 	}
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.schedules().UpdateSchedule(ctx, request)
 		updated = response.GetSchedule()
 		return err
@@ -89,7 +89,7 @@ func ofTask(field string) bool { return field == "task" || strings.HasPrefix(fie
 
 // Schedule returns a schedule as it is now.
 func (c *Client) Schedule(ctx context.Context, name string) (s *weftv1.Schedule, err error) {
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.schedules().GetSchedule(ctx, &weftv1.GetScheduleRequest{Namespace: c.namespace, Name: name})
 		s = response.GetSchedule()
 		return err
@@ -104,7 +104,7 @@ func (c *Client) Schedules(ctx context.Context, full bool) iter.Seq2[*weftv1.Sch
 	if full {
 		request.View = weftv1.View_VIEW_FULL
 	}
-	return paged(ctx, func(token string) ([]*weftv1.Schedule, string, error) {
+	return paged(ctx, c, func(token string) ([]*weftv1.Schedule, string, error) {
 		request.PageToken = token
 		response, err := c.schedules().ListSchedules(ctx, request)
 		return response.GetSchedules(), response.GetNextPageToken(), err
@@ -113,7 +113,7 @@ func (c *Client) Schedules(ctx context.Context, full bool) iter.Seq2[*weftv1.Sch
 
 // PauseSchedule stops a schedule's runs; tasks of earlier ones go on. Doing so again changes nothing.
 func (c *Client) PauseSchedule(ctx context.Context, name string) (s *weftv1.Schedule, err error) {
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.schedules().PauseSchedule(ctx, &weftv1.PauseScheduleRequest{Namespace: c.namespace, Name: name})
 		s = response.GetSchedule()
 		return err
@@ -123,7 +123,7 @@ func (c *Client) PauseSchedule(ctx context.Context, name string) (s *weftv1.Sche
 
 // ResumeSchedule goes on with a paused schedule, at its first scheduled time after now.
 func (c *Client) ResumeSchedule(ctx context.Context, name string) (s *weftv1.Schedule, err error) {
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.schedules().ResumeSchedule(ctx, &weftv1.ResumeScheduleRequest{Namespace: c.namespace, Name: name})
 		s = response.GetSchedule()
 		return err
@@ -134,7 +134,7 @@ func (c *Client) ResumeSchedule(ctx context.Context, name string) (s *weftv1.Sch
 // DeleteSchedule forgets a schedule; tasks of its runs go on.
 func (c *Client) DeleteSchedule(ctx context.Context, name string) error {
 	again := false
-	return retry(ctx, func() error {
+	return c.retry(ctx, func() error {
 		_, err := c.schedules().DeleteSchedule(ctx, &weftv1.DeleteScheduleRequest{Namespace: c.namespace, Name: name})
 		if again && HasReason(fromRPC(err), weftv1.ErrorReason_ERROR_REASON_SCHEDULE_NOT_FOUND) {
 			return nil // the first try did it, and its answer was lost
@@ -147,7 +147,7 @@ func (c *Client) DeleteSchedule(ctx context.Context, name string) error {
 // RunSchedule submits a run of a schedule now, beside its scheduled times, and returns its task.
 func (c *Client) RunSchedule(ctx context.Context, name string) (taskID string, err error) {
 	request := &weftv1.RunScheduleRequest{Namespace: c.namespace, Name: name, RequestId: rand.Text()}
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.schedules().RunSchedule(ctx, request)
 		taskID = response.GetTaskId()
 		return err
@@ -160,7 +160,7 @@ func (c *Client) NextScheduleRuns(ctx context.Context, name string, n int) (time
 	request := &weftv1.NextScheduleRunsRequest{
 		Namespace: c.namespace, Name: name, Count: uint32(max(n, 0)), //nolint:gosec // the broker checks the upper bound
 	}
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.schedules().NextScheduleRuns(ctx, request)
 		times = times[:0]
 		for _, t := range response.GetTimes() {

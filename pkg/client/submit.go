@@ -131,7 +131,7 @@ func (c *Client) submitOne(ctx context.Context, spec Spec, cfg *submitConfig) (s
 // not wait tells whether the task was taken.
 func (c *Client) submitOnce(ctx context.Context, request *weftv1.SubmitTaskRequest) (response *weftv1.SubmitTaskResponse, err error) {
 	ask := func(ctx context.Context) error {
-		return retry(ctx, func() (err error) {
+		return c.retry(ctx, func() (err error) {
 			response, err = c.tasks().SubmitTask(ctx, request)
 			return err
 		})
@@ -212,7 +212,7 @@ func (c *Client) submitBatch(ctx context.Context, specs []Spec) ([]Submitted, er
 		request.Tasks = append(request.Tasks, specs[i].proto())
 	}
 	var response *weftv1.SubmitTasksResponse
-	err := retry(ctx, func() (err error) {
+	err := c.retry(ctx, func() (err error) {
 		response, err = c.tasks().SubmitTasks(ctx, request)
 		return err
 	})

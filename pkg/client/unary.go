@@ -29,7 +29,7 @@ func (c *Client) queues() weftv1.QueueServiceClient {
 
 // Get returns a task as it is now.
 func (c *Client) Get(ctx context.Context, taskID string) (t *weftv1.Task, err error) {
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.tasks().GetTask(ctx, &weftv1.GetTaskRequest{Namespace: c.namespace, TaskId: taskID})
 		t = response.GetTask()
 		return err
@@ -42,7 +42,7 @@ func (c *Client) WaitTask(ctx context.Context, taskID string) (*weftv1.Task, err
 	request := &weftv1.WaitTaskRequest{Namespace: c.namespace, TaskId: taskID, Wait: durationpb.New(waitSlice)}
 	for {
 		var t *weftv1.Task
-		err := retry(ctx, func() error {
+		err := c.retry(ctx, func() error {
 			response, err := c.tasks().WaitTask(ctx, request)
 			t = response.GetTask()
 			return err
@@ -58,7 +58,7 @@ func (c *Client) CancelTask(
 	ctx context.Context, taskID string, grace time.Duration,
 ) (state weftv1.TaskState, err error) {
 	request := &weftv1.CancelTaskRequest{Namespace: c.namespace, TaskId: taskID, Grace: graceProto(grace)}
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.tasks().CancelTask(ctx, request)
 		state = response.GetState()
 		return err
@@ -70,7 +70,7 @@ func (c *Client) CancelTask(
 // many tasks that were.
 func (c *Client) CancelCall(ctx context.Context, callID string, grace time.Duration) (tasks uint64, err error) {
 	request := &weftv1.CancelCallRequest{Namespace: c.namespace, CallId: callID, Grace: graceProto(grace)}
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.tasks().CancelCall(ctx, request)
 		tasks = response.GetTasks()
 		return err
@@ -106,7 +106,7 @@ func (c *Client) List(ctx context.Context, filter Filter) iter.Seq2[*weftv1.Task
 	if filter.Full {
 		request.View = weftv1.View_VIEW_FULL
 	}
-	return paged(ctx, func(token string) ([]*weftv1.Task, string, error) {
+	return paged(ctx, c, func(token string) ([]*weftv1.Task, string, error) {
 		request.PageToken = token
 		response, err := c.tasks().ListTasks(ctx, request)
 		return response.GetTasks(), response.GetNextPageToken(), err
@@ -115,7 +115,7 @@ func (c *Client) List(ctx context.Context, filter Filter) iter.Seq2[*weftv1.Task
 
 // Queues gives the namespace's queues by name. An error is the last one given.
 func (c *Client) Queues(ctx context.Context) iter.Seq2[*weftv1.Queue, error] {
-	return paged(ctx, func(token string) ([]*weftv1.Queue, string, error) {
+	return paged(ctx, c, func(token string) ([]*weftv1.Queue, string, error) {
 		response, err := c.queues().ListQueues(ctx,
 			&weftv1.ListQueuesRequest{Namespace: c.namespace, PageToken: token})
 		return response.GetQueues(), response.GetNextPageToken(), err
@@ -125,7 +125,7 @@ func (c *Client) Queues(ctx context.Context) iter.Seq2[*weftv1.Queue, error] {
 // CreateQueue makes a queue; doing so again changes nothing.
 func (c *Client) CreateQueue(ctx context.Context, queue *weftv1.Queue) (created *weftv1.Queue, err error) {
 	request := &weftv1.CreateQueueRequest{Namespace: c.namespace, Queue: queue}
-	err = retry(ctx, func() error {
+	err = c.retry(ctx, func() error {
 		response, err := c.queues().CreateQueue(ctx, request)
 		created = response.GetQueue()
 		return err
@@ -135,7 +135,7 @@ func (c *Client) CreateQueue(ctx context.Context, queue *weftv1.Queue) (created 
 
 // Workers gives the workers that are connected, by name. An error is the last one given.
 func (c *Client) Workers(ctx context.Context) iter.Seq2[*weftv1.Worker, error] {
-	return paged(ctx, func(token string) ([]*weftv1.Worker, string, error) {
+	return paged(ctx, c, func(token string) ([]*weftv1.Worker, string, error) {
 		response, err := weftv1.NewWorkerServiceClient(c.current()).ListWorkers(ctx,
 			&weftv1.ListWorkersRequest{Namespace: c.namespace, PageToken: token})
 		return response.GetWorkers(), response.GetNextPageToken(), err
@@ -143,12 +143,12 @@ func (c *Client) Workers(ctx context.Context) iter.Seq2[*weftv1.Worker, error] {
 }
 
 // paged walks pages until there is no next one. A page may be empty.
-func paged[T any](ctx context.Context, fetch func(token string) ([]T, string, error)) iter.Seq2[T, error] {
+func paged[T any](ctx context.Context, c *Client, fetch func(token string) ([]T, string, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var token string
 		for {
 			var page []T
-			err := retry(ctx, func() (err error) {
+			err := c.retry(ctx, func() (err error) {
 				var next string
 				if page, next, err = fetch(token); err == nil {
 					token = next

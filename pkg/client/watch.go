@@ -64,6 +64,8 @@ func (w *watching) run(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case w.client.ctx.Err() != nil:
+			return ErrClosed
 		case !resumable(err) && !errors.Is(err, errGap):
 			return fromRPC(err)
 		}

@@ -86,13 +86,14 @@ func (c *Core) advance(step *pure.Step, t *task, a *Advance) *pure.Refusal {
 		t.progress = a.Progress
 	}
 	k := t.call
-	listens := k != nil && k.attached && (len(fresh) > 0 || a.Progress != nil)
-	if listens {
+	if k != nil && k.attached && (len(fresh) > 0 || a.Progress != nil) {
 		step.Tell(&Advanced{
 			Call: k.ID, Index: t.Index, ID: t.ID, Token: t.Token, Progress: a.Progress, Partials: fresh, Offset: offset,
 		})
 	}
-	c.tellWatchers(step, t)
+	if len(fresh) > 0 || a.Progress != nil { // watchers are told no checkpoints
+		c.tellWatchers(step, t)
+	}
 	return nil
 }
 

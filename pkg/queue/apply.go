@@ -119,7 +119,6 @@ func (c *Core) applyDispatched(rec *TaskDispatched) {
 	}
 	c.leave(t)
 	t.Token, t.Session, t.StartedAt, t.Attempts = rec.Token, rec.Session, rec.StartedAt, rec.Attempts
-	t.progress = nil
 	c.setState(t, Running, 0)
 	c.enter(t)
 }
@@ -343,6 +342,7 @@ func (c *Core) leave(t *task) {
 		p := t.peer
 		p.unhold(t)
 		c.forget(p)
+		t.progress = nil // which nobody accounts for: it must not outlive the attempt
 		if key := t.Options.FairnessKey; key != "" {
 			c.run(t.queue.key(key), -1)
 		}

@@ -378,6 +378,6 @@ func (c *Core) tellUpdate(step *pure.Step, t *task) {
 
 func (c *Core) tellWatchers(step *pure.Step, t *task) {
 	if t.watched > 0 {
-		step.Tell(&Changed{Task: c.snapshot(t)})
+		step.Tell(&Changed{Task: c.watched(t)})
 	}
 }

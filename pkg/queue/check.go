@@ -58,6 +58,7 @@ func (k *checker) checkTasks() {
 		k.bytesSum += weight(&t.TaskState)
 		k.checkPlaces(t)
 		k.checkHeld(t)
+		k.checkAdvance(t)
 		if t.RequestID != "" {
 			k.requestsLen++
 			k.expect(k.requests[name{t.queue.Namespace, t.RequestID}] == t, "task %d is not known by its request", id)
@@ -124,6 +125,22 @@ func (k *checker) checkHeld(t *task) {
 	k.tokens[t.Token] = t.ID
 }
 
+// checkAdvance holds what attempts left and brought to its limits, and to where it may be.
+func (k *checker) checkAdvance(t *task) {
+	k.expect(t.progress == nil || t.State.Held(), "task %d is %v and has progress", t.ID, t.State)
+	n, size := len(t.Partials), payloadBytes(t.Partials)
+	k.expect(n <= PartialsMax && size <= PartialsBytesMax, "task %d has %d partial results of %d bytes", t.ID, n, size)
+	k.expect(n == 0 || t.Attempts > 0 || t.Joined != 0, "task %d has partial results and was never tried", t.ID)
+	k.expect(t.Joined == 0 || n == 0 || t.State.Final(), "task %d has joined another and has partial results", t.ID)
+	p := t.Checkpoint
+	if p == nil {
+		return
+	}
+	k.expect(t.Attempts > 0 && t.Joined == 0, "task %d has a checkpoint and was never tried", t.ID)
+	k.expect(t.State != Succeeded, "task %d succeeded and has a checkpoint", t.ID)
+	k.expect(int(p.Partials) <= n, "task %d has %d partial results, its checkpoint %d", t.ID, n, p.Partials)
+}
+
 func (k *checker) checkHeaps() {
 	k.expect(k.wall.Len() == k.wallLen, "%d tasks on the wall clock, counted are %d", k.wall.Len(), k.wallLen)
 	k.expect(k.leases.Len() == k.leaseLen, "%d tasks by patience, counted are %d", k.leases.Len(), k.leaseLen)
@@ -174,6 +191,10 @@ func (k *checker) checkCalls() {
 		k.expect(len(call.byIndex) == len(call.tasks), "call %d: %d tasks, %d indexes", id, len(call.tasks), len(call.byIndex))
 		k.expect(open == call.open && bytes == call.bytes, "call %d: open %d with %d bytes, counted are %d with %d",
 			id, open, bytes, call.open, call.bytes)
+		if i := call.Interrupt; i != nil {
+			t := k.tasks[i.Task]
+			k.expect(t == nil || t.call != call || t.Index == i.Index, "call %d: task %d interrupts it as index %d", id, i.Task, i.Index)
+		}
 		for _, r := range call.Acknowledged {
 			call.Accepted.Gaps(r.First, r.Last, func(gap pure.Range) {
 				k.expect(false, "call %d: %v is acknowledged and was not accepted", id, gap)

@@ -125,7 +125,7 @@ type task struct {
 	group *group // while it waits in one
 	peer  *peer  // while an attempt holds it
 
-	progress *Progress // volatile: of the last attempt
+	progress *Progress // volatile: of the attempt that holds it
 
 	waits *awaiting // who waits for it, nil if nobody does
 

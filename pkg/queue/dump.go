@@ -42,6 +42,9 @@ func (k *call) dump() string {
 	for _, t := range indexes {
 		line.WriteString(fmt.Sprintf(" %d", t.ID))
 	}
+	if i := k.Interrupt; i != nil {
+		line.WriteString(fmt.Sprintf(" interrupt by %d at %d %q", i.Task, i.Index, i.Message))
+	}
 	return line.String()
 }
 
@@ -55,6 +58,12 @@ func (t *task) dump() string {
 		s.State, s.Next, s.Attempts, s.Tries, s.Losses, s.Suspects, s.Token, s.Session, s.StartedAt, s.CancelGrace, s.Acknowledged)
 	add(" expiring %v detached %v waits %v joined %d joiners %q since %d retried by %q with %d",
 		s.Expiring, s.Detached, s.Waits, s.Joined, s.Joiners, s.Since, s.RetriedBy, s.RetriedWith)
+	if p := s.Checkpoint; p != nil {
+		add(" checkpoint %d:%x behind %d", p.State.Encoding, p.State.Data, p.Partials)
+	}
+	for _, p := range s.Partials {
+		add(" partial %d:%x", p.Encoding, p.Data)
+	}
 	for i := range s.History {
 		a := &s.History[i]
 		add(" attempt %d by %s %d to %d end %d", a.Token, a.Worker, a.StartedAt, a.EndedAt, a.End)

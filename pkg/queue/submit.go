@@ -147,6 +147,7 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
 	case missed:
 		k.retold.Add(n.Index, n.Index)
+		c.resumeAdvanced(step, t)
 		step.Tell(&Finished{Call: k.ID, Index: t.Index, ID: t.ID, Outcome: t.Outcome})
 	}
 	return nil

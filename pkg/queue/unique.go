@@ -38,7 +38,9 @@ func (c *Core) standIn(step *pure.Step, t *task, o *Outcome) *task {
 	c.emit(step, &TaskDetached{ID: t.ID})
 	c.putState = TaskState{
 		Spec: t.Spec, ID: step.Next(), Queue: t.Queue, Call: k.ID, Index: index, CreatedAt: t.CreatedAt,
-		State: o.State, Extra: &Extra{Joined: t.ID}, Outcome: o,
+		State: o.State, Outcome: o,
+		// The call's client may have still to be told the partial results; the task's own list may grow on.
+		Extra: &Extra{Joined: t.ID, Partials: slices.Clip(t.Partials)},
 	}
 	if t.State.Final() {
 		c.putState.Attempts, c.putState.Tries, c.putState.Token, c.putState.StartedAt = t.Attempts, t.Tries, t.Token, t.StartedAt

@@ -86,11 +86,26 @@ func (c *Core) snapshot(t *task) Snapshot {
 	return s
 }
 
-// Watch makes each change of a task an effect, until Unwatch.
-func (c *Core) Watch(id uint64) {
-	if t := c.tasks[id]; t != nil {
+// watched is a snapshot for a watcher, without the checkpoint of a task that goes on: what waits for a slow one would
+// keep each checkpoint that another one has replaced meanwhile.
+func (c *Core) watched(t *task) Snapshot {
+	s := c.snapshot(t)
+	if s.Checkpoint != nil && !s.State.Final() {
+		s.with(func(x *Extra) { x.Checkpoint = nil })
+	}
+	return s
+}
+
+// Watch returns a task as it is now. Unless it is final, each change is an effect from then on, until Unwatch.
+func (c *Core) Watch(namespace string, id uint64) (Snapshot, error) {
+	t, err := c.find(namespace, id)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if !t.State.Final() {
 		t.watched++
 	}
+	return c.watched(t), nil
 }
 
 // Unwatch undoes one Watch.

@@ -199,7 +199,7 @@ func TestANamespaceIsBounded(t *testing.T) {
 		}
 	}
 	_, err := b.Create(b.at(0), "n", "more", definition("10", CatchUpSkip), true)
-	if r, _ := errors.AsType[*pure.Refusal](err); r == nil || r.Reason != pure.StateFull || !slices.Equal(r.Meta, []string{"limit", fmt.Sprint(SchedulesMax)}) {
+	if r, _ := errors.AsType[*pure.Refusal](err); r == nil || r.Reason != pure.StateFull || !slices.Equal(r.Meta, []string{"field", "schedule", "limit", fmt.Sprint(SchedulesMax), "namespace", "n"}) {
 		t.Errorf("one more: %v", err)
 	}
 	if _, err := b.Create(b.at(0), "m", "more", definition("10", CatchUpSkip), true); err != nil {

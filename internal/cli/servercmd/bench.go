@@ -34,6 +34,7 @@ type benchFlags struct {
 	durability string
 	format     string
 	sample     time.Duration
+	typed      bool
 }
 
 // benchResult is what `bench tasks -o json` prints.
@@ -78,6 +79,7 @@ func newBench(app *cli.App) *cobra.Command {
 	fs.IntVar(&f.payload, "payload", 256, "bytes of a task's payload")
 	fs.IntVar(&f.inFlight, "inflight", 10_000, "tasks of one client that are under way; 1 measures the latency of one at a time")
 	fs.IntVar(&f.workers, "workers", 1, "worker processes")
+	fs.BoolVar(&f.typed, "typed", false, "by the typed API of Go: inputs and results go through JSON")
 	fs.StringVar(&f.data, "data", "", "the broker's data `directory` (default a temporary one)")
 	fs.StringVar(&f.durability, "durability", "always", "the broker's")
 	fs.DurationVar(&f.sample, "sample", time.Minute, "say so often how large the journal and the processes are; 0 is never")
@@ -100,7 +102,7 @@ func newBenchWorker(app *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			worker.Handle(w, task.Raw(benchKind), func(context.Context, task.Payload) (task.Payload, error) { return task.Payload{}, nil })
+			handleBench(w)
 			if err := procs.PrintReady(app.Out, workercmd.Ready{Broker: app.Broker()}); err != nil {
 				return err
 			}
@@ -191,31 +193,41 @@ func (b *benchRun) run(ctx context.Context, c *client.Client) error {
 	start := time.Now()
 	measure := start.Add(b.flags.warmup)
 	end := measure.Add(b.flags.duration)
-	if b.flags.inFlight == 1 {
+	switch {
+	case b.flags.inFlight == 1:
 		return b.oneByOne(ctx, c, measure, end)
+	case b.flags.typed:
+		return b.runTyped(ctx, c, start)
 	}
 	opts := []client.MapOption{client.InFlight(b.flags.inFlight), client.Unordered()}
-	var last time.Time
 	for r := range client.MapSpecs(ctx, c, b.specs(start, end), opts...) {
-		if r.Outcome == nil && !errors.Is(r.Err, context.Canceled) && r.TaskID == "" {
-			return r.Err
-		}
-		now := time.Now()
-		b.all++
-		if now.Before(measure) || now.After(end) {
-			continue
-		}
-		last = now
-		if r.Err != nil {
-			b.errors++
-			continue
-		}
-		b.measured++
 		stamp := binary.LittleEndian.Uint64(r.Spec.Payload.Bytes())
-		b.latency.add(now.Sub(start) - time.Duration(stamp)) //nolint:gosec // it was a duration
+		if ended, err := b.count(start, int64(stamp), r.TaskID, r.Err); ended { //nolint:gosec // it was a duration
+			return err
+		}
 	}
-	b.took = last.Sub(measure)
 	return context.Cause(ctx)
+}
+
+// count counts a result whose input was given so many nanoseconds after the start. ended is an error of the whole map.
+func (b *benchRun) count(start time.Time, at int64, taskID string, failed error) (ended bool, err error) {
+	if failed != nil && taskID == "" && !errors.Is(failed, context.Canceled) {
+		return true, failed
+	}
+	now := time.Now()
+	measure := start.Add(b.flags.warmup)
+	b.all++
+	if now.Before(measure) || now.After(measure.Add(b.flags.duration)) {
+		return false, nil
+	}
+	b.took = now.Sub(measure)
+	if failed != nil {
+		b.errors++
+		return false, nil
+	}
+	b.measured++
+	b.latency.add(now.Sub(start) - time.Duration(at))
+	return false, nil
 }
 
 // oneByOne submits a task when the one before has ended: a map would take its next input, and with it the

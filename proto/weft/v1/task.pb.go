@@ -967,9 +967,10 @@ type Task struct {
 	WaitsFor []string `protobuf:"bytes,15,rep,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
 	// The task of the same unique key that this one joined.
 	JoinedTaskId string `protobuf:"bytes,16,opt,name=joined_task_id,json=joinedTaskId,proto3" json:"joined_task_id,omitempty"`
-	// The last progress of its last attempt. Not kept over a restart of the broker: a running attempt says it again.
+	// The last progress of its running attempt. It ends with that, and is not kept over a restart of the broker: the
+	// attempt says it again.
 	Progress *Progress `protobuf:"bytes,17,opt,name=progress,proto3" json:"progress,omitempty"`
-	// What its next attempt goes on from. FULL view only.
+	// What its next attempt goes on from. FULL view only; who waits for a task is told it only at the end.
 	Checkpoint *Checkpoint `protobuf:"bytes,18,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	// How many partial results it has.
 	PartialsCount uint32 `protobuf:"varint,19,opt,name=partials_count,json=partialsCount,proto3" json:"partials_count,omitempty"`

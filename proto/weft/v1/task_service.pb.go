@@ -1157,7 +1157,7 @@ type ExecuteResponse struct {
 	// The heartbeat that is answered, 0 if none.
 	Heartbeat uint64 `protobuf:"varint,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	// Tasks that came further: their progress; and their partial results, sent once to a stream and before the task's
-	// outcome.
+	// outcome. A task that joined another has the outcome alone.
 	Advances []*ExecuteAdvance `protobuf:"bytes,7,rep,name=advances,proto3" json:"advances,omitempty"`
 	// A task interrupts the client, which is to say so (interrupt_taken): it is told to each stream until then.
 	Interrupt     *ExecuteInterrupt `protobuf:"bytes,8,opt,name=interrupt,proto3" json:"interrupt,omitempty"`

@@ -41,8 +41,8 @@ type WorkRequest struct {
 	Draining bool `protobuf:"varint,6,opt,name=draining,proto3" json:"draining,omitempty"`
 	// The worker is done: it holds nothing, and its session may end.
 	Goodbye bool `protobuf:"varint,7,opt,name=goodbye,proto3" json:"goodbye,omitempty"`
-	// How far attempts have come. Together with the reports at most 4 MiB of payloads a frame. They count before
-	// the reports of the same frame. At most 1,000.
+	// How far attempts have come. Together with the reports at most 4 MiB of payloads a frame, where each partial
+	// result counts 16 bytes more. They count before the reports of the same frame. At most 1,000.
 	Advances      []*AttemptAdvance `protobuf:"bytes,8,rep,name=advances,proto3" json:"advances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
