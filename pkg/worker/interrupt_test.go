@@ -59,7 +59,7 @@ func TestInterruptWithoutASubmitter(t *testing.T) {
 func TestInterruptWaitsForTheBroker(t *testing.T) {
 	asg := calledTask(1)
 	attempting(t, asg, func(t *testing.T, b *fakeBroker, g *gate, s *fakeStream, a *attempt) {
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		got, ended := 0, make(chan error, 1)
 		b.onInterrupt(func(*weftv1.InterruptSubmitterRequest) error {
 			if got++; got < 3 {

@@ -81,7 +81,7 @@ func TestOutputOfAHandlerIsForgotten(t *testing.T) {
 			attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
 				_, _ = io.WriteString(a.Output(), "x")
 				g.end()
-				time.Sleep(time.Hour) // for an answer
+				time.Sleep(20 * time.Minute) // for an answer
 				s.accepted(1)
 				time.Sleep(10*time.Minute - time.Second)
 				if s.gone(1) {
