@@ -13,6 +13,8 @@ type operator struct {
 	s    *sim
 	name string
 	busy int // joins that wait
+
+	retries int // under way: what they bring back has to end before everybody leaves
 }
 
 func newOperator(s *sim, i int) *operator {
@@ -96,7 +98,7 @@ func (o *operator) join(name string) {
 func (o *operator) retry(name string) {
 	cmd := &shard.RetryTasks{Namespace: namespace, Queue: name}
 	if o.s.one(3) {
-		o.ask(cmd)
+		o.askRetry(cmd)
 		return
 	}
 	ids := o.s.model.order
@@ -110,10 +112,19 @@ func (o *operator) retry(name string) {
 		return
 	}
 	cmd.RequestID = o.s.id()
-	o.ask(cmd)
+	o.askRetry(cmd)
 	if o.s.one(2) { // a double
-		o.s.after(o.s.upTo(5*time.Second), func() { o.ask(cmd) })
+		o.retries++
+		o.s.after(o.s.upTo(5*time.Second), func() {
+			o.retries--
+			o.askRetry(cmd)
+		})
 	}
+}
+
+func (o *operator) askRetry(cmd *shard.RetryTasks) {
+	o.retries++
+	o.s.call(o.name, cmd, 5*time.Second, func(any, error) { o.retries-- })
 }
 
 func (o *operator) look(name string) {

@@ -76,6 +76,11 @@ func (s *sim) answered() bool {
 			return false
 		}
 	}
+	for _, o := range s.operators {
+		if o.retries > 0 {
+			return false
+		}
+	}
 	return true
 }
 

@@ -67,6 +67,12 @@ func (x *more) takePartials(offset uint32, list []*weftv1.Payload) (bytes int, e
 	return bytes, nil
 }
 
+// takeOver has what came before the future did.
+func (x *more) takeOver(early *more) {
+	x.progress, x.progresses, x.partials = early.progress, early.progresses, early.partials
+	x.tell()
+}
+
 func (x *more) tell() {
 	if x.changed != nil {
 		close(x.changed)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -18,13 +19,14 @@ type attached struct {
 
 // Attach is the future of a task that was submitted elsewhere, by the broker's name for it: to wait for it from
 // another process, or after a restart. It follows the task until it ends, or the client is closed. That the task is
-// not there, or is of another namespace, is told by the future ([ErrTaskNotFound]). Nothing is acknowledged by it.
+// not there, is of another namespace ([ErrTaskNotFound]) or of another kind is told by the future. The name of a task
+// is what [Client.Submit] returns (with [NewSpec] for a task of a kind), and what commands print. Nothing is acknowledged by it.
 func Attach[In, Out any](c *Client, kind task.Kind[In, Out], taskID string) *Future[Out] {
-	return &Future[Out]{SpecFuture: c.attach(taskID), decode: decodeWith(kind)}
+	return &Future[Out]{SpecFuture: c.attach(taskID, kind.Name()), decode: decodeWith(kind)}
 }
 
 // AttachTask is [Attach] for a task of any kind, or a command.
-func (c *Client) AttachTask(taskID string) *SpecFuture { return c.attach(taskID) }
+func (c *Client) AttachTask(taskID string) *SpecFuture { return c.attach(taskID, "") }
 
 // AttachCall gives the futures of the tasks of a call that the broker has, in the order of their submission, from
 // another process than the call's. What the call's client has acknowledged is gone. An error is the last thing given.
@@ -43,7 +45,7 @@ func AttachCall[In, Out any](ctx context.Context, c *Client, kind task.Kind[In, 
 }
 
 // attach begins to follow a task.
-func (c *Client) attach(taskID string) *SpecFuture {
+func (c *Client) attach(taskID, kind string) *SpecFuture {
 	ctx, cancel := context.WithCancel(c.ctx)
 	f := &SpecFuture{taskID: taskID, attached: &attached{client: c}}
 	if !c.begin() {
@@ -54,13 +56,13 @@ func (c *Client) attach(taskID string) *SpecFuture {
 	go func() {
 		defer c.background.Done()
 		defer cancel()
-		f.follow(ctx)
+		f.follow(ctx, kind)
 	}()
 	return f
 }
 
-// follow watches the task to its end.
-func (f *SpecFuture) follow(ctx context.Context) {
+// follow watches the task to its end. It has to be of a kind, unless that is empty.
+func (f *SpecFuture) follow(ctx context.Context, kind string) {
 	request := &weftv1.WatchTaskRequest{TaskId: f.taskID, Partials: true}
 	for e, err := range f.attached.client.watch(ctx, request) {
 		switch {
@@ -76,6 +78,9 @@ func (f *SpecFuture) follow(ctx context.Context) {
 				f.endAttached(nil, err)
 				return
 			}
+		case kind != "" && e.Task.GetSpec().GetKind() != kind:
+			f.endAttached(nil, fmt.Errorf("client: task %s is of kind %q, not %q", f.taskID, e.Task.GetSpec().GetKind(), kind))
+			return
 		case e.Task != nil:
 			if p := e.Task.GetProgress(); p != nil {
 				f.attached.mu.Lock()

@@ -53,7 +53,8 @@ type Call struct {
 	idleC       chan struct{} // closed when every task has ended; nil while nobody waits for it
 
 	interruptTaken bool   // to be told
-	withdrawn      uint64 // tasks below this index that had not begun were cancelled
+	withdrawn      uint64 // tasks below this index that had not begun are to be cancelled, until the broker knows
+	withdrawnBeat  uint64 // a heartbeat behind that, 0 before it was sent
 }
 
 // cancelRequest is a cancel to be sent for the indexes from first to last.
@@ -66,7 +67,23 @@ type cancelRequest struct {
 // early is what the broker tells of tasks before this client has come to them.
 type early struct {
 	outcomes map[uint64]inOutcome
-	advances map[uint64][]*weftv1.ExecuteAdvance
+	advances map[uint64]*more
+}
+
+// take notes what a task has brought: the last progress, and each partial result once.
+func (e *early) take(m *weftv1.ExecuteAdvance) {
+	if e.advances == nil {
+		e.advances = make(map[uint64]*more)
+	}
+	x := e.advances[m.GetIndex()]
+	if x == nil {
+		x = &more{}
+		e.advances[m.GetIndex()] = x
+	}
+	if p := m.GetProgress(); p != nil {
+		x.takeProgress(p)
+	}
+	_, _ = x.takePartials(m.GetPartialsOffset(), m.GetPartials()) // what cannot be read is told by the next one
 }
 
 // callConfig is what the options say.
@@ -210,6 +227,8 @@ func (c *Call) submitBad(f *SpecFuture, err error) error {
 func (c *Call) waitForRoom(ctx context.Context, size int) error {
 	for {
 		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
 		case c.err != nil:
 			return c.endError()
 		case c.finish:

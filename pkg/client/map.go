@@ -203,10 +203,12 @@ func (m *mapping) submit(spec Spec) error {
 	}
 	t := &mapTask{spec: spec}
 	t.future.spec = &t.spec
+	var err error
 	if bad, ok := spec.input.(badInput); ok {
-		return m.call.submitBad(&t.future, bad.err)
+		err = m.call.submitBad(&t.future, bad.err)
+	} else {
+		err = m.call.submit(m.ctx, &t.future, &t.spec)
 	}
-	err := m.call.submit(m.ctx, &t.future, &t.spec)
 	if err != nil {
 		m.mu.Lock()
 		m.total--

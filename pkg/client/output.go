@@ -68,7 +68,11 @@ func (f *SpecFuture) releaseAck() {
 func (f *SpecFuture) readOutput(ctx context.Context, yield func(OutputChunk, error) bool) error {
 	client, request := f.client(), weftv1.WatchTaskRequest{TaskId: f.TaskID(), Output: true}
 	if request.GetTaskId() == "" {
-		if err := f.call.Flush(ctx); err != nil {
+		if f.call == nil { // attached to no name
+			_, err := f.Wait(ctx)
+			return err
+		}
+		if _, err := f.news(ctx, func(*more) bool { return f.state >= futureAccepted }); err != nil {
 			return err
 		}
 		if _, err := f.Outcome(); err != nil {

@@ -84,12 +84,14 @@ func (c *Call) CancelPending() {
 	}
 	for _, list := range [][]*SpecFuture{c.queue.all(), c.refill, c.held} {
 		for _, f := range list {
-			c.markCancelled(f, 0)
+			if !c.met.has(f.index) { // that one may run
+				c.markCancelled(f, 0)
+			}
 		}
 	}
 	c.dropCancelled()
 	if c.waiting > 0 {
-		c.withdrawn = c.next
+		c.withdrawn, c.withdrawnBeat = c.next, 0
 		c.cancels = append(c.cancels, cancelRequest{first: 0, last: c.next - 1, waitingOnly: true})
 		c.wake()
 	}

@@ -61,6 +61,9 @@ func (c *Call) take(in *inFrame, watch *watchdog) (updates []Update, over bool) 
 		if sentAt, ok := c.beats.answer(in.heartbeat); ok {
 			watch.answered(sentAt)
 		}
+		if c.withdrawnBeat != 0 && in.heartbeat >= c.withdrawnBeat {
+			c.withdrawn = 0 // what runs by now is not to be cancelled on the next stream
+		}
 		c.over = c.lastBeat != 0 && in.heartbeat >= c.lastBeat
 	}
 	c.flushResolved()
@@ -86,10 +89,15 @@ func (c *Call) acceptRange(r indexRange) {
 func (c *Call) accept(f *SpecFuture) {
 	f.state = futureAccepted
 	f.encoded, f.after = nil, nil
-	if advances, ok := c.early.advances[f.index]; ok {
+	if f.extra != nil {
+		f.extra.tell()
+	}
+	if x, ok := c.early.advances[f.index]; ok {
 		delete(c.early.advances, f.index)
-		for _, m := range advances {
-			c.takeAdvance(m)
+		f.more().takeOver(x)
+		for _, p := range x.partials {
+			f.size += p.Len()
+			c.window.grow(p.Len())
 		}
 	}
 	if o, ok := c.early.outcomes[f.index]; ok {
@@ -146,10 +154,7 @@ func (c *Call) takeAdvance(m *weftv1.ExecuteAdvance) {
 	f := c.futures.get(m.GetIndex())
 	if f == nil || f.state < futureAccepted {
 		if c.met.has(m.GetIndex()) && (f != nil || m.GetIndex() >= c.next) {
-			if c.early.advances == nil {
-				c.early.advances = make(map[uint64][]*weftv1.ExecuteAdvance)
-			}
-			c.early.advances[m.GetIndex()] = append(c.early.advances[m.GetIndex()], m)
+			c.early.take(m)
 		}
 		return
 	}

@@ -178,6 +178,9 @@ func (c *Call) writeAcks(b []byte, ranges int) []byte {
 // writeCancels moves cancels to the frame. A task is always in an earlier frame than its cancel.
 func (c *Call) writeCancels(b []byte, cancels int) []byte {
 	for _, r := range c.cancels[:cancels] {
+		if r.waitingOnly {
+			c.withdrawnBeat = c.beats.last + 1 // one that follows, in this frame or later
+		}
 		m := &weftv1.ExecuteCancel{
 			Range: &weftv1.IndexRange{First: r.first, Last: r.last},
 			Grace: graceProto(r.grace), WaitingOnly: r.waitingOnly,

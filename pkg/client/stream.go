@@ -215,6 +215,7 @@ func (c *Call) repeatCancels() {
 			c.addCancel(f.index, f.index, f.grace)
 		}
 	}
+	c.withdrawnBeat = 0
 	if c.withdrawn > 0 && c.waiting > 0 {
 		c.cancels = append(c.cancels, cancelRequest{first: 0, last: c.withdrawn - 1, waitingOnly: true})
 	}

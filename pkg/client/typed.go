@@ -165,6 +165,6 @@ func (f *SpecFuture) Err() error {
 	return outcome.Err()
 }
 
-// Terminate cancels the task without grace: a command is killed, a handler's context ends and its result counts no
-// more, unless it is on its way already.
+// Terminate cancels the task without grace: a command is killed, and a handler's context ends. A handler that does not
+// heed that, and returns a result all the same, has succeeded.
 func (f *SpecFuture) Terminate() { f.Cancel(KillNow) }

@@ -38,6 +38,9 @@ type badInput struct {
 func Map[In, Out any](
 	ctx context.Context, c *Client, kind task.Kind[In, Out], inputs iter.Seq[In], opts ...MapOption,
 ) iter.Seq[Result[In, Out]] {
+	if inputs == nil {
+		panic("client: Map of no inputs: the sequence is nil")
+	}
 	cfg := mapConfig{inFlight: inFlightDefault}
 	for _, o := range opts {
 		o.applyMap(&cfg)

@@ -188,10 +188,13 @@ func callFinished(callName string) *pure.Refusal {
 	return pure.Refuse(pure.CallFinished, "the call was finished or cancelled and takes no more tasks", "call_id", callName)
 }
 
-// adjoins tells whether an index extends a stretch of accepted ones, and so needs no stretch of its own.
+// adjoins tells whether an index extends a stretch of accepted ones, and so needs no stretch of its own. What waits
+// for room will be accepted: the stretches beside it are one then.
 func (k *call) adjoins(index uint64) bool {
-	return index > 0 && k.Accepted.Contains(index-1) || index+1 != 0 && k.Accepted.Contains(index+1)
+	return index > 0 && k.has(index-1) || index+1 != 0 && k.has(index+1)
 }
+
+func (k *call) has(index uint64) bool { return k.Accepted.Contains(index) || k.waiting[index] != nil }
 
 // equal tells whether options are the same.
 func (o *Options) equal(p *Options) bool {

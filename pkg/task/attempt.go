@@ -103,7 +103,8 @@ func (a *Attempt) Save(v any) error {
 }
 
 // Load reads the last checkpoint, of this attempt or an earlier one, into what v points to, as by [Payload.Into].
-// Without one, v is left as it is and found is false. Partial results go on from where they were then.
+// Without one, v is left as it is and found is false. If an earlier attempt
+// saved it, and this one has neither saved nor emitted yet, partial results go on from where they were then.
 func (a *Attempt) Load(v any) (found bool, err error) {
 	if a.Runtime == nil {
 		return false, nil

@@ -32,6 +32,18 @@ type Error struct {
 	Permanent bool   // trying again will not help
 }
 
+// Is makes errors.Is tell timeouts and cancellations: [ErrTimeout] and context.DeadlineExceeded, [ErrCancelled] and
+// context.Canceled.
+func (e *Error) Is(target error) bool {
+	switch e.Reason {
+	case ReasonTimeout:
+		return target == ErrTimeout || errors.Is(ErrTimeout, target)
+	case ReasonCancelled:
+		return target == ErrCancelled || errors.Is(ErrCancelled, target)
+	}
+	return false
+}
+
 // tooLarge refuses a payload.
 func tooLarge(what string, size int) error {
 	return fmt.Errorf("task: %s has %d bytes, %d are possible", what, size, PayloadBytesMax)

@@ -32,6 +32,7 @@ type advance struct {
 	state          task.Payload // the last checkpoint, of this attempt or of an earlier one
 	stateAt        uint32       // the partial results before it
 	hasState       bool
+	own            bool               // this attempt has saved, emitted or loaded: what comes next has its place
 	checkpoint     *weftv1.Checkpoint // this attempt's, until it is durable
 	checkpointSent *weftv1.Checkpoint // the one that is in flight
 	partials       []*weftv1.Payload  // that are not durable yet
@@ -146,10 +147,12 @@ func (v *advance) end() {
 	if v.timer != nil {
 		v.timer.Stop()
 	}
+	v.tellAnswered()
 }
 
 // emit takes a partial result at the next place, unless the task has it.
 func (v *advance) emit(p task.Payload) error {
+	v.own = true
 	if v.next < v.known {
 		v.next++
 		return nil

@@ -70,7 +70,7 @@ func (c control) Save(state task.Payload) error {
 		return err
 	}
 	v := &a.advance
-	v.state, v.stateAt, v.hasState = state, v.next, true
+	v.state, v.stateAt, v.hasState, v.own = state, v.next, true, true
 	v.checkpoint = &weftv1.Checkpoint{State: state.Proto(), PartialsCount: v.next}
 	if v.unsent(false) {
 		w.tellAdvance(a)
@@ -85,8 +85,8 @@ func (c control) Saved() (task.Payload, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	v := &c.a.advance
-	if v.hasState {
-		v.next = v.stateAt
+	if v.hasState && !v.own {
+		v.next, v.own = v.stateAt, true
 	}
 	return v.state, v.hasState
 }

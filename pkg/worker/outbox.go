@@ -23,11 +23,10 @@ type outbox struct {
 
 // take moves what fits into a frame. It returns false if there is nothing.
 func (o *outbox) take(frame *weftv1.WorkRequest) bool {
-	size := o.takeNews(frame)
-	n := 0
-	for n < len(o.reports) && n < frameReportsMax && len(frame.GetAdvances()) < frameReportsMax {
+	n, size := 0, 0
+	for n < len(o.reports) && n < frameReportsMax {
 		a := o.reports[n]
-		if size += reportBytes(a.report) + a.advance.bytes(); (n > 0 || len(frame.GetAdvances()) > 0) && size > frameBytesMax {
+		if size += reportBytes(a.report) + a.advance.bytes(); n > 0 && size > frameBytesMax {
 			break // a single one goes alone, however large
 		}
 		if m := a.advance.message(a, true); m != nil {
@@ -35,6 +34,7 @@ func (o *outbox) take(frame *weftv1.WorkRequest) bool {
 		}
 		n++
 	}
+	o.takeNews(frame, size) // what is left of the frame: a report frees a slot
 	if n > 0 {
 		frame.Reports = make([]*weftv1.AttemptReport, n)
 		for i, a := range o.reports[:n] {
@@ -51,12 +51,12 @@ func (o *outbox) take(frame *weftv1.WorkRequest) bool {
 	return n > 0 || frame.Credits > 0 || len(frame.GetAdvances()) > 0
 }
 
-// takeNews moves news of attempts that run, as much as fits, and returns about their bytes.
-func (o *outbox) takeNews(frame *weftv1.WorkRequest) (size int) {
+// takeNews moves news of attempts that run, as much as fits into a frame that has so many bytes.
+func (o *outbox) takeNews(frame *weftv1.WorkRequest, size int) {
 	taken := 0
 	for _, a := range o.news {
 		bytes := a.advance.bytes()
-		if len(frame.GetAdvances()) == frameReportsMax || taken > 0 && size+bytes > frameBytesMax {
+		if len(frame.GetAdvances()) == frameReportsMax || size > 0 && size+bytes > frameBytesMax {
 			break
 		}
 		taken++
@@ -70,5 +70,4 @@ func (o *outbox) takeNews(frame *weftv1.WorkRequest) (size int) {
 		}
 	}
 	o.news = slices.Delete(o.news, 0, taken)
-	return size
 }

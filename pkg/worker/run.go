@@ -111,7 +111,9 @@ func (w *Worker) stopAll() error {
 	if w.await(w.isIdle, stopMargin, nil) {
 		return nil
 	}
-	return fmt.Errorf("worker: %d attempts did not end when they were told to", len(w.runningAttempts()))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Errorf("worker: %d handlers did not end when they were told to", w.running)
 }
 
 // flush waits until the broker has every report.

@@ -82,6 +82,7 @@ func (w *Worker) notWelcomed() {
 	w.session.introduced = false
 	for token, a := range w.attempts {
 		if a.late && a.report == nil {
+			a.advance.tellAnswered()
 			delete(w.attempts, token)
 		}
 	}
@@ -119,6 +120,7 @@ func (w *Worker) takeLate(now time.Time) (late []*attempt, forgotten bool) {
 			a.late = true
 			late = append(late, a)
 			if !s.introduced {
+				a.advance.tellAnswered() // who flushes learns of the end
 				delete(w.attempts, token)
 			}
 		case next.IsZero() || deadline.Before(next):
