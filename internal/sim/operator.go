@@ -13,6 +13,7 @@ type operator struct {
 	s    *sim
 	name string
 	busy int // joins that wait
+	asks int // other requests under way
 }
 
 func newOperator(s *sim, i int) *operator {
@@ -49,7 +50,8 @@ func (o *operator) act() {
 }
 
 func (o *operator) ask(cmd shard.Command) {
-	o.s.call(o.name, cmd, 5*time.Second, func(any, error) {})
+	o.asks++
+	o.s.call(o.name, cmd, 5*time.Second, func(any, error) { o.asks-- })
 }
 
 func (o *operator) update(name string) {
@@ -112,7 +114,11 @@ func (o *operator) retry(name string) {
 	cmd.RequestID = o.s.id()
 	o.ask(cmd)
 	if o.s.one(2) { // a double
-		o.s.after(o.s.upTo(5*time.Second), func() { o.ask(cmd) })
+		o.s.after(o.s.upTo(5*time.Second), func() {
+			if !o.s.calm { // else nobody would run what it has made ready
+				o.ask(cmd)
+			}
+		})
 	}
 }
 

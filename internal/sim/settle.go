@@ -76,6 +76,11 @@ func (s *sim) answered() bool {
 			return false
 		}
 	}
+	for _, o := range s.operators { // one that tries tasks again may be decided, and not in the journal
+		if o.asks > 0 {
+			return false
+		}
+	}
 	return true
 }
 
