@@ -101,7 +101,7 @@ func (o *observer) callChange(v *queue.CallView, e *queue.CallChange) {
 		o.fail("task %d of call %d is told and not in the journal", e.Task.ID, e.Call)
 	case e.Task.Attempts > t.attempts:
 		o.fail("task %d of call %d is told at attempt %d, the journal has %d", e.Task.ID, e.Call, e.Task.Attempts, t.attempts)
-	case e.Task.State.Final() && t.outcome == "":
+	case e.Task.State.Final() && t.outcome == "" && len(t.past) == 0: // it may be tried again by now
 		o.fail("task %d of call %d is told as %v, and has no outcome in the journal", e.Task.ID, e.Call, e.Task.State)
 	}
 }

@@ -13,8 +13,7 @@ type operator struct {
 	s    *sim
 	name string
 	busy int // joins that wait
-
-	retries int // under way: what they bring back has to end before everybody leaves
+	asks int // other requests under way
 }
 
 func newOperator(s *sim, i int) *operator {
@@ -51,7 +50,8 @@ func (o *operator) act() {
 }
 
 func (o *operator) ask(cmd shard.Command) {
-	o.s.call(o.name, cmd, 5*time.Second, func(any, error) {})
+	o.asks++
+	o.s.call(o.name, cmd, 5*time.Second, func(any, error) { o.asks-- })
 }
 
 func (o *operator) update(name string) {
@@ -98,7 +98,7 @@ func (o *operator) join(name string) {
 func (o *operator) retry(name string) {
 	cmd := &shard.RetryTasks{Namespace: namespace, Queue: name}
 	if o.s.one(3) {
-		o.askRetry(cmd)
+		o.ask(cmd)
 		return
 	}
 	ids := o.s.model.order
@@ -112,19 +112,14 @@ func (o *operator) retry(name string) {
 		return
 	}
 	cmd.RequestID = o.s.id()
-	o.askRetry(cmd)
+	o.ask(cmd)
 	if o.s.one(2) { // a double
-		o.retries++
 		o.s.after(o.s.upTo(5*time.Second), func() {
-			o.retries--
-			o.askRetry(cmd)
+			if !o.s.calm { // else nobody would run what it has made ready
+				o.ask(cmd)
+			}
 		})
 	}
-}
-
-func (o *operator) askRetry(cmd *shard.RetryTasks) {
-	o.retries++
-	o.s.call(o.name, cmd, 5*time.Second, func(any, error) { o.retries-- })
 }
 
 func (o *operator) look(name string) {

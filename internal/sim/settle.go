@@ -76,8 +76,8 @@ func (s *sim) answered() bool {
 			return false
 		}
 	}
-	for _, o := range s.operators {
-		if o.retries > 0 {
+	for _, o := range s.operators { // one that tries tasks again may be decided, and not in the journal
+		if o.asks > 0 {
 			return false
 		}
 	}
