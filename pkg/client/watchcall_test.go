@@ -74,7 +74,10 @@ func TestWatchCallEnds(t *testing.T) {
 			t.Errorf("of a call that is not there: %v", err)
 		}
 	}
-	for range c.WatchCall(testContext(t), "nightly") {
+	for _, err := range c.WatchCall(testContext(t), "nightly") {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	why := errors.New("enough")
