@@ -23,8 +23,9 @@ type Event struct {
 }
 
 // Watch follows a task: its state and its progress now and at each change, and each partial result once and in order,
-// until its outcome; with output, also what it writes, each byte once and in order within its stream. Changes that follow
-// each other quickly may be told as one. A lost connection is resumed where it was. An error is the last thing given; OUTPUT_GONE says that the worker no longer has the output.
+// until its outcome; with output, also what it writes, each byte once and in order within its stream. Changes that
+// follow each other quickly may be told as one. A lost connection is resumed where it was. An error is the last thing
+// given; OUTPUT_GONE says that the worker no longer has the output.
 func (c *Client) Watch(ctx context.Context, taskID string, output bool) iter.Seq2[Event, error] {
 	return c.watch(ctx, &weftv1.WatchTaskRequest{TaskId: taskID, Output: output, Partials: true})
 }
@@ -34,8 +35,7 @@ func (c *Client) watch(ctx context.Context, request *weftv1.WatchTaskRequest) it
 	return func(yield func(Event, error) bool) {
 		w := &watching{client: c, request: proto.CloneOf(request), yield: yield}
 		w.request.Namespace = c.namespace
-		err := w.run(ctx)
-		if err != nil && !errors.Is(err, errStopped) {
+		if err := c.overStreams(ctx, &w.backoff, w.stream); err != nil {
 			yield(Event{}, err)
 		}
 	}
@@ -55,21 +55,22 @@ type watching struct {
 	backoff backoff
 }
 
-// run watches until the outcome, over as many streams as it takes.
-func (w *watching) run(ctx context.Context) error {
+// overStreams watches until the end, over as many streams as it takes: one returns nil after the end, and resets b when
+// something comes. A loop that was broken is no error.
+func (c *Client) overStreams(ctx context.Context, b *backoff, stream func(context.Context) error) error {
 	for {
-		err := w.stream(ctx)
+		err := stream(ctx)
 		switch {
 		case err == nil || errors.Is(err, errStopped):
-			return err
+			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case w.client.ctx.Err() != nil:
+		case c.ctx.Err() != nil:
 			return ErrClosed
 		case !resumable(err) && !errors.Is(err, errGap):
 			return fromRPC(err)
 		}
-		if w.backoff.sleep(ctx) != nil {
+		if b.sleep(ctx) != nil {
 			return context.Cause(ctx)
 		}
 	}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"iter"
 
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
@@ -38,7 +37,7 @@ func (e *CallEvent) Failed() uint64 {
 func (c *Client) WatchCall(ctx context.Context, callID string) iter.Seq2[CallEvent, error] {
 	return func(yield func(CallEvent, error) bool) {
 		w := &callWatching{client: c, yield: yield, request: &weftv1.WatchCallRequest{Namespace: c.namespace, CallId: callID}}
-		if err := w.run(ctx); err != nil && !errors.Is(err, errStopped) {
+		if err := c.overStreams(ctx, &w.backoff, w.stream); err != nil {
 			yield(CallEvent{}, err)
 		}
 	}
@@ -50,26 +49,6 @@ type callWatching struct {
 	request *weftv1.WatchCallRequest
 	yield   func(CallEvent, error) bool
 	backoff backoff
-}
-
-// run watches until the end of the call, over as many streams as it takes.
-func (w *callWatching) run(ctx context.Context) error {
-	for {
-		err := w.stream(ctx)
-		switch {
-		case err == nil || errors.Is(err, errStopped):
-			return err
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case w.client.ctx.Err() != nil:
-			return ErrClosed
-		case !resumable(err):
-			return fromRPC(err)
-		}
-		if w.backoff.sleep(ctx) != nil {
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // stream watches on one stream; nil is after the end of the call.

@@ -115,7 +115,7 @@ func (b *Broker) travel() {
 	case d < 0:
 		b.t.Fatalf("wefttest: At(%v): a test begins at %v at the earliest", b.cfg.at, time.Now().UTC())
 	default:
-		time.Sleep(d)
+		b.Advance(d)
 	}
 }
 

@@ -62,7 +62,7 @@ func TestContextTimeout(t *testing.T) {
 		ended := &attemptContext{}
 		ended.setDeadline(time.Now().Add(time.Minute))
 		ended.cancel(nil)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if ended.stopped() != nil {
 			t.Error("it timed out after its end")
 		}
@@ -99,13 +99,13 @@ func TestContextAfterTheLeaseWithoutATimer(t *testing.T) {
 		w.mu.Lock()
 		w.renewed(now())
 		w.mu.Unlock()
-		time.Sleep(time.Minute - 1)
+		pass(time.Minute - 1)
 		child, cancel := context.WithCancel(c)
 		defer cancel()
 		if c.Err() != nil || child.Err() != nil {
 			t.Error("it is done before the lease is over")
 		}
-		time.Sleep(time.Nanosecond)
+		pass(time.Nanosecond)
 		select {
 		case <-c.Done():
 			t.Error("a timer has fired")
@@ -131,12 +131,12 @@ func TestContextOfALeaseThatGoesOn(t *testing.T) {
 			w.mu.Lock()
 			w.renewed(now())
 			w.mu.Unlock()
-			time.Sleep(time.Minute - 1)
+			pass(time.Minute - 1)
 			if c.Err() != nil {
 				t.Fatal("it is done")
 			}
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if !errors.Is(ended.Err(), context.Canceled) || ended.stopped() != nil {
 			t.Errorf("err %v, cause %v", ended.Err(), ended.stopped())
 		}

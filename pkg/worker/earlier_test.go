@@ -176,7 +176,7 @@ func TestAnAttemptThatGoesOnAfterItsEnd(t *testing.T) {
 				late.Go(func() { goOn(ctx, a, stop) })
 			}
 			attempts <- a
-			time.Sleep(time.Millisecond)
+			pass(time.Millisecond)
 			return task.Text("done"), nil
 		})
 		run(t, w)
@@ -196,7 +196,7 @@ func TestAnAttemptThatGoesOnAfterItsEnd(t *testing.T) {
 				}
 			}
 			a.Progress(100, 100, "late")
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if got := words(s.news(1)); got != news {
 				t.Errorf("after the end: %q", got)
 			}

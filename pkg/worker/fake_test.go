@@ -24,6 +24,10 @@ import (
 // patience bounds every wait of the tests: what takes longer does not happen.
 const patience = 30 * time.Second
 
+// pass lets so much of the time of a test's synctest bubble pass: its clock jumps once nothing else can go on, so
+// that this waits for all that is due by then, and for nothing else.
+func pass(d time.Duration) { time.Sleep(d) }
+
 var errDropped = status.Error(codes.Unavailable, "the fake broker drops the stream")
 
 // fakeBroker is the broker's end, played by a test: it hands over each stream that a worker opens.

@@ -59,7 +59,7 @@ func TestInterruptWithoutASubmitter(t *testing.T) {
 func TestInterruptWaitsForTheBroker(t *testing.T) {
 	asg := calledTask(1)
 	attempting(t, asg, func(t *testing.T, b *fakeBroker, g *gate, s *fakeStream, a *attempt) {
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		got, ended := 0, make(chan error, 1)
 		b.onInterrupt(func(*weftv1.InterruptSubmitterRequest) error {
 			if got++; got < 3 {
@@ -71,7 +71,7 @@ func TestInterruptWaitsForTheBroker(t *testing.T) {
 		synctest.Wait()
 		go func() { ended <- a.Interrupt(t.Context(), "") }()
 		synctest.Wait()
-		time.Sleep(time.Second) // the stream is open, and not welcomed
+		pass(time.Second) // the stream is open, and not welcomed
 		select {
 		case err := <-ended:
 			t.Fatalf("without a broker: %v", err)
@@ -102,7 +102,7 @@ func TestInterruptThatEnds(t *testing.T) {
 				defer cancel(nil)
 				ended := make(chan error, 1)
 				go func() { ended <- a.Interrupt(ctx, "") }()
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				end.do(s, cancel)
 				if err := <-ended; !errors.Is(err, end.want) {
 					t.Errorf("got %v", err)

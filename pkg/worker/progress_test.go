@@ -12,7 +12,7 @@ func TestProgressIsThrottled(t *testing.T) {
 	attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
 		for n := range int64(950) {
 			a.Progress(n, 1000)
-			time.Sleep(time.Millisecond)
+			pass(time.Millisecond)
 		}
 		list := s.news(1)
 		if len(list) != 10 {
@@ -23,7 +23,7 @@ func TestProgressIsThrottled(t *testing.T) {
 				t.Errorf("word %d is %d", i, got)
 			}
 		}
-		time.Sleep(time.Second) // the last word waits for nothing
+		pass(time.Second) // the last word waits for nothing
 		list = s.news(1)
 		if m := list[len(list)-1]; m.GetProgress().GetDone() != 949 || m.GetSequence() != 0 {
 			t.Errorf("the last word: %s", words(list))
@@ -56,7 +56,7 @@ func TestTheLastProgressGoesBeforeTheReport(t *testing.T) {
 		if list := s.before(1); len(list) != 1 || list[0].GetProgress().GetDone() != 3 {
 			t.Errorf("on the new stream: %q", words(list))
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if len(s.news(1)) != 1 {
 			t.Error("it is told after the end")
 		}
@@ -77,10 +77,10 @@ func TestProgressOverReconnects(t *testing.T) {
 		s.drop(errDropped)
 		synctest.Wait()
 		a.Progress(2, 0)
-		time.Sleep(500 * time.Millisecond)
+		pass(500 * time.Millisecond)
 		a.Progress(3, 0)
 		s = b.welcome(t)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		wantWords(t, s.news(1), "done:3/0:")
 		g.end()
 		s.accepted(1)

@@ -28,7 +28,7 @@ func (c *busyClient) Send(frame *weftv1.WorkRequest) error {
 	if frame.GetHeartbeat() != 0 {
 		c.beats = append(c.beats, now)
 	}
-	time.Sleep(50 * time.Millisecond)
+	pass(50 * time.Millisecond)
 	c.stream.follows.chunks <- &weftv1.OutputChunk{}
 	return nil
 }

@@ -27,7 +27,7 @@ func TestQuiet(t *testing.T) {
 		if r := s.accepted(2); r.GetEnd() != released {
 			t.Errorf("got %v", r)
 		}
-		time.Sleep(2 * time.Minute) // no drain timeout ends what runs
+		pass(2 * time.Minute) // no drain timeout ends what runs
 		if a.ctx.Err() != nil {
 			t.Error("the attempt was stopped")
 		}
@@ -43,7 +43,7 @@ func TestQuiet(t *testing.T) {
 		if r := s.accepted(1); r.GetEnd() != succeeded {
 			t.Errorf("got %v", r)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.credits != 0 || s.goodbye {

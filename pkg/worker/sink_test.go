@@ -74,16 +74,16 @@ func TestOutputOfAHandler(t *testing.T) {
 // What was written stays for ten minutes after the report was accepted, or until it is released.
 func TestOutputOfAHandlerIsForgotten(t *testing.T) {
 	for name, forget := range map[string]func(s *fakeStream){
-		"after a while": func(*fakeStream) { time.Sleep(10 * time.Minute) },
+		"after a while": func(*fakeStream) { pass(10 * time.Minute) },
 		"released":      func(s *fakeStream) { s.send(&weftv1.WorkResponse{ReleasedTokens: []uint64{1}}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
 				_, _ = io.WriteString(a.Output(), "x")
 				g.end()
-				time.Sleep(20 * time.Minute) // for an answer
+				pass(20 * time.Minute) // for an answer
 				s.accepted(1)
-				time.Sleep(10*time.Minute - time.Second)
+				pass(10*time.Minute - time.Second)
 				if s.gone(1) {
 					t.Error("it is gone too soon")
 				}
