@@ -60,10 +60,10 @@ func (o *Outbox) Push(item any) {
 func (o *Outbox) bound(bytes int) {
 	o.bytes += bytes
 	limit, reached := "limit", outboxMax
-	switch {
-	case len(o.items) > outboxMax:
+	switch { // a large batch may be above both
 	case o.bytes > outboxBytesMax:
 		limit, reached = "limit_bytes", outboxBytesMax
+	case len(o.items) > outboxMax:
 	default:
 		return
 	}
