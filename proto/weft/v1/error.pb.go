@@ -104,6 +104,34 @@ const (
 	ErrorReason_ERROR_REASON_PARTIALS_GAP ErrorReason = 30
 	// [FAILED_PRECONDITION] The task belongs to no call, so there is nobody to interrupt; metadata: task_id.
 	ErrorReason_ERROR_REASON_NO_SUBMITTER ErrorReason = 31
+	// [FAILED_PRECONDITION] The session has no such grant: the lock is not held, is held by another, or the token is
+	// old; metadata: lock, semaphore or barrier, and token.
+	ErrorReason_ERROR_REASON_NOT_HELD ErrorReason = 50
+	// [FAILED_PRECONDITION] The token is of no live grant of the lock; metadata: lock, token.
+	ErrorReason_ERROR_REASON_TOKEN_STALE ErrorReason = 51
+	// [ABORTED] The wait would have closed a cycle of holders who wait for each other; metadata: cycle, which spells it
+	// out, and lock or semaphore.
+	ErrorReason_ERROR_REASON_DEADLOCK ErrorReason = 52
+	// [FAILED_PRECONDITION] The holder waits for something already, and waits for one thing at a time; metadata:
+	// holder, waits_for.
+	ErrorReason_ERROR_REASON_HOLDER_WAITS ErrorReason = 53
+	// [FAILED_PRECONDITION] Others wait at the condition with another lock; metadata: condition, lock.
+	ErrorReason_ERROR_REASON_LOCK_MISMATCH ErrorReason = 54
+	// [FAILED_PRECONDITION] The semaphore is in use and was declared otherwise; metadata: semaphore, permits, free,
+	// bounded.
+	ErrorReason_ERROR_REASON_SEMAPHORE_MISMATCH ErrorReason = 55
+	// [FAILED_PRECONDITION] A bounded semaphore would have more permits than declared; metadata: semaphore, permits.
+	ErrorReason_ERROR_REASON_SEMAPHORE_FULL ErrorReason = 56
+	// [ABORTED] The barrier is broken: a party is gone or its time was over, or somebody broke it; metadata: barrier.
+	ErrorReason_ERROR_REASON_BARRIER_BROKEN ErrorReason = 57
+	// [FAILED_PRECONDITION] Others wait at the barrier for another number of parties; metadata: barrier, parties.
+	ErrorReason_ERROR_REASON_BARRIER_MISMATCH ErrorReason = 58
+	// [FAILED_PRECONDITION] The value has another type; metadata: value, type.
+	ErrorReason_ERROR_REASON_VALUE_TYPE ErrorReason = 59
+	// [ABORTED] The value has another version; metadata: value, version.
+	ErrorReason_ERROR_REASON_VALUE_CHANGED ErrorReason = 60
+	// [FAILED_PRECONDITION] The sum does not fit; metadata: value.
+	ErrorReason_ERROR_REASON_VALUE_RANGE ErrorReason = 61
 	// [NOT_FOUND] metadata: schedule.
 	ErrorReason_ERROR_REASON_SCHEDULE_NOT_FOUND ErrorReason = 40
 	// [ALREADY_EXISTS] There is a schedule of this name with another definition; metadata: schedule.
@@ -145,6 +173,18 @@ var (
 		29: "ERROR_REASON_PARTIALS_FULL",
 		30: "ERROR_REASON_PARTIALS_GAP",
 		31: "ERROR_REASON_NO_SUBMITTER",
+		50: "ERROR_REASON_NOT_HELD",
+		51: "ERROR_REASON_TOKEN_STALE",
+		52: "ERROR_REASON_DEADLOCK",
+		53: "ERROR_REASON_HOLDER_WAITS",
+		54: "ERROR_REASON_LOCK_MISMATCH",
+		55: "ERROR_REASON_SEMAPHORE_MISMATCH",
+		56: "ERROR_REASON_SEMAPHORE_FULL",
+		57: "ERROR_REASON_BARRIER_BROKEN",
+		58: "ERROR_REASON_BARRIER_MISMATCH",
+		59: "ERROR_REASON_VALUE_TYPE",
+		60: "ERROR_REASON_VALUE_CHANGED",
+		61: "ERROR_REASON_VALUE_RANGE",
 		40: "ERROR_REASON_SCHEDULE_NOT_FOUND",
 		41: "ERROR_REASON_SCHEDULE_EXISTS",
 	}
@@ -181,6 +221,18 @@ var (
 		"ERROR_REASON_PARTIALS_FULL":      29,
 		"ERROR_REASON_PARTIALS_GAP":       30,
 		"ERROR_REASON_NO_SUBMITTER":       31,
+		"ERROR_REASON_NOT_HELD":           50,
+		"ERROR_REASON_TOKEN_STALE":        51,
+		"ERROR_REASON_DEADLOCK":           52,
+		"ERROR_REASON_HOLDER_WAITS":       53,
+		"ERROR_REASON_LOCK_MISMATCH":      54,
+		"ERROR_REASON_SEMAPHORE_MISMATCH": 55,
+		"ERROR_REASON_SEMAPHORE_FULL":     56,
+		"ERROR_REASON_BARRIER_BROKEN":     57,
+		"ERROR_REASON_BARRIER_MISMATCH":   58,
+		"ERROR_REASON_VALUE_TYPE":         59,
+		"ERROR_REASON_VALUE_CHANGED":      60,
+		"ERROR_REASON_VALUE_RANGE":        61,
 		"ERROR_REASON_SCHEDULE_NOT_FOUND": 40,
 		"ERROR_REASON_SCHEDULE_EXISTS":    41,
 	}
@@ -217,7 +269,7 @@ var File_weft_v1_error_proto protoreflect.FileDescriptor
 
 const file_weft_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13weft/v1/error.proto\x12\aweft.v1*\xbe\b\n" +
+	"\x13weft/v1/error.proto\x12\aweft.v1*\xb6\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -251,7 +303,19 @@ const file_weft_v1_error_proto_rawDesc = "" +
 	"\x1bERROR_REASON_TASK_NOT_FINAL\x10\x1c\x12\x1e\n" +
 	"\x1aERROR_REASON_PARTIALS_FULL\x10\x1d\x12\x1d\n" +
 	"\x19ERROR_REASON_PARTIALS_GAP\x10\x1e\x12\x1d\n" +
-	"\x19ERROR_REASON_NO_SUBMITTER\x10\x1f\x12#\n" +
+	"\x19ERROR_REASON_NO_SUBMITTER\x10\x1f\x12\x19\n" +
+	"\x15ERROR_REASON_NOT_HELD\x102\x12\x1c\n" +
+	"\x18ERROR_REASON_TOKEN_STALE\x103\x12\x19\n" +
+	"\x15ERROR_REASON_DEADLOCK\x104\x12\x1d\n" +
+	"\x19ERROR_REASON_HOLDER_WAITS\x105\x12\x1e\n" +
+	"\x1aERROR_REASON_LOCK_MISMATCH\x106\x12#\n" +
+	"\x1fERROR_REASON_SEMAPHORE_MISMATCH\x107\x12\x1f\n" +
+	"\x1bERROR_REASON_SEMAPHORE_FULL\x108\x12\x1f\n" +
+	"\x1bERROR_REASON_BARRIER_BROKEN\x109\x12!\n" +
+	"\x1dERROR_REASON_BARRIER_MISMATCH\x10:\x12\x1b\n" +
+	"\x17ERROR_REASON_VALUE_TYPE\x10;\x12\x1e\n" +
+	"\x1aERROR_REASON_VALUE_CHANGED\x10<\x12\x1c\n" +
+	"\x18ERROR_REASON_VALUE_RANGE\x10=\x12#\n" +
 	"\x1fERROR_REASON_SCHEDULE_NOT_FOUND\x10(\x12 \n" +
 	"\x1cERROR_REASON_SCHEDULE_EXISTS\x10)B,Z*github.com/weftq/weft/proto/weft/v1;weftv1b\x06proto3"
 
