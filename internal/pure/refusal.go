@@ -46,6 +46,22 @@ const (
 	ScheduleExists   Reason = "SCHEDULE_EXISTS"
 )
 
+// Reasons of the lock service.
+const (
+	NotHeld           Reason = "NOT_HELD"
+	TokenStale        Reason = "TOKEN_STALE"
+	Deadlock          Reason = "DEADLOCK"
+	HolderWaits       Reason = "HOLDER_WAITS"
+	LockMismatch      Reason = "LOCK_MISMATCH"
+	SemaphoreMismatch Reason = "SEMAPHORE_MISMATCH"
+	SemaphoreFull     Reason = "SEMAPHORE_FULL"
+	BarrierBroken     Reason = "BARRIER_BROKEN"
+	BarrierMismatch   Reason = "BARRIER_MISMATCH"
+	ValueType         Reason = "VALUE_TYPE"
+	ValueChanged      Reason = "VALUE_CHANGED"
+	ValueRange        Reason = "VALUE_RANGE"
+)
+
 // Refusal is why a command was not carried out. It changed nothing.
 type Refusal struct {
 	Reason  Reason

@@ -1,0 +1,80 @@
+package lockservice
+
+import "github.com/weftq/weft/internal/pure"
+
+// Abandon ends the wait of a request whose client no longer wants it: the waiter goes, or what it was granted
+// meanwhile is given up. It is answered [Abandoned]; one that is unknown, or has come to something that nobody can take back,
+// stays as it is.
+func (c *Core) Abandon(step *pure.Step, namespace string, o Origin) {
+	key, ok := keyOf(namespace, &o)
+	if !ok {
+		return
+	}
+	if w := c.origins[key]; w != nil {
+		c.AbandonWaiter(step, w.ID)
+		return
+	}
+	for _, w := range c.watchers.byID {
+		if k, ok := keyOf(w.name.namespace, &w.origin); ok && k == key {
+			c.present(step, w, Abandoned)
+			return
+		}
+	}
+	if w := c.window(Channel{o.Session, o.Channel}); w != nil && o.Number != 0 {
+		c.undo(step, w, &o)
+	}
+}
+
+// AbandonWaiter is [Core.Abandon] of a waiter by its id.
+func (c *Core) AbandonWaiter(step *pure.Step, id uint64) {
+	if w := c.waiters[id]; w != nil {
+		c.quit(step, w, Abandoned)
+		return
+	}
+	if w := c.watchers.byID[id]; w != nil {
+		c.present(step, w, Abandoned)
+	}
+}
+
+// undo gives up what a command was granted whose client never wanted to hear of it.
+func (c *Core) undo(step *pure.Step, w *window, o *Origin) {
+	for i := range w.answers {
+		k := w.answers[i]
+		if k.Number != o.Number {
+			continue
+		}
+		if k.Answer.Token != 0 || k.Answer.Permits != 0 {
+			c.takeBack(step, name{w.namespace, k.Object}, &k.Answer)
+			c.record(step, w.namespace, o, Answer{Outcome: Abandoned}, "")
+		}
+		return
+	}
+}
+
+// takeBack gives up what an answer granted.
+func (c *Core) takeBack(step *pure.Step, object name, a *Answer) {
+	if a.Permits != 0 {
+		if s := c.semaphores.byName[object]; s != nil && s.Spec.Free {
+			c.setAvailable(step, s, s.Available+a.Permits)
+			c.wakeSemaphore(step, s)
+		}
+		return
+	}
+	c.GiveBack(step, a.Token)
+	if a.Notified {
+		c.notifyOne(step, object)
+	}
+}
+
+// GiveBack gives up one level of a grant that its client never heard of.
+func (c *Core) GiveBack(step *pure.Step, token uint64) {
+	g := c.grants[token]
+	if g == nil {
+		return
+	}
+	if g.Depth > 1 {
+		c.emit(step, &GrantChanged{Token: token, Depth: g.Depth - 1, Published: g.Published})
+		return
+	}
+	c.drop(step, g)
+}

@@ -1,0 +1,145 @@
+package lockservice
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// watchKind says what a watcher waits for.
+type watchKind uint8
+
+const (
+	watchedEvent watchKind = 1
+	watchedValue watchKind = 2
+)
+
+// watcher waits for an event or a value. It is volatile: its client asks again after a cut, with what it has seen.
+type watcher struct {
+	id      uint64
+	kind    watchKind
+	name    name
+	until   Until // of a value
+	origin  Origin
+	session session.ID // whose end ends it, if it has one
+	place   int32
+}
+
+type watchedName struct {
+	kind watchKind
+	name name
+}
+
+// watchers are all of them.
+type watchers struct {
+	last      uint64
+	byID      map[uint64]*watcher
+	byName    map[watchedName]map[uint64]*watcher
+	deadlines pure.Heap[*watcher]
+
+	locks, values map[name]int // followed by so many streams
+	changed       []any
+}
+
+// volatileIDs is where the ids of volatile waiters begin: the shard's counter does not come as far.
+const volatileIDs = 1 << 63
+
+func newWatchers() watchers {
+	return watchers{
+		last: volatileIDs, byID: map[uint64]*watcher{}, byName: map[watchedName]map[uint64]*watcher{},
+		deadlines: pure.NewHeap(func(w *watcher) *int32 { return &w.place }),
+		locks:     map[name]int{}, values: map[name]int{},
+	}
+}
+
+// watch makes a watcher.
+func (c *Core) watch(step *pure.Step, w *watcher, wait Wait) (Decision, error) {
+	key := watchedName{w.kind, w.name}
+	named := c.watchers.byName[key]
+	if len(named) >= WaitersMax {
+		return Decision{}, pure.Refuse(pure.StateFull, "as many wait for it as may", "limit", WaitersMax, "name", w.name.name)
+	}
+	if named == nil {
+		named = map[uint64]*watcher{}
+		c.watchers.byName[key] = named
+	}
+	c.watchers.last++
+	w.id = c.watchers.last
+	c.watchers.byID[w.id], named[w.id] = w, w
+	if wait.Timed {
+		c.watchers.deadlines.Set(w, pure.Key{A: int64(step.Lease.Add(wait.For)), B: w.id})
+	}
+	return Decision{Waiter: w.id}, nil
+}
+
+func (c *Core) unwatch(w *watcher) {
+	delete(c.watchers.byID, w.id)
+	key := watchedName{w.kind, w.name}
+	if delete(c.watchers.byName[key], w.id); len(c.watchers.byName[key]) == 0 {
+		delete(c.watchers.byName, key)
+	}
+	c.watchers.deadlines.Remove(w)
+}
+
+// wakeWatchers answers those who have what they wait for, in the order in which they came.
+func (c *Core) wakeWatchers(step *pure.Step, k watchKind, n name) {
+	named := c.watchers.byName[watchedName{k, n}]
+	for _, id := range slices.Sorted(maps.Keys(named)) {
+		w := named[id]
+		if a, ok := c.reached(w); ok {
+			c.unwatch(w)
+			step.Tell(&Resolved{Waiter: id, Origin: w.origin, Answer: a})
+		}
+	}
+}
+
+// reached tells whether a watcher has what it waits for.
+func (c *Core) reached(w *watcher) (Answer, bool) {
+	if w.kind == watchedEvent {
+		st := c.Event(w.name.namespace, w.name.name)
+		return eventAnswer(&st), st.Set
+	}
+	st := c.Value(w.name.namespace, w.name.name)
+	return valueAnswer(&st), w.until.holds(&st)
+}
+
+// present answers a watcher whose time is over, or that is abandoned, with what there is.
+func (c *Core) present(step *pure.Step, w *watcher, o Outcome) {
+	a, _ := c.reached(w)
+	a.Outcome = o
+	c.unwatch(w)
+	step.Tell(&Resolved{Waiter: w.id, Origin: w.origin, Answer: a})
+}
+
+// dropWatchers forgets those of a session that is over.
+func (c *Core) dropWatchers(id session.ID) {
+	for _, w := range c.watchers.byID {
+		if w.session == id && !id.IsZero() {
+			c.unwatch(w)
+		}
+	}
+}
+
+// Disconnect forgets the volatile waiters of a channel whose stream is gone: it will ask again.
+func (c *Core) Disconnect(ch Channel) {
+	for _, w := range c.watchers.byID {
+		if w.origin.Number != 0 && w.origin.Session == ch.Session && w.origin.Channel == ch.Number {
+			c.unwatch(w)
+		}
+	}
+}
+
+// Follow has [LockChanged] or [ValueChanged] told of a name, or no longer.
+func (c *Core) Follow(locks bool, namespace, object string, on bool) {
+	m, n := c.watchers.values, name{namespace, object}
+	if locks {
+		m = c.watchers.locks
+	}
+	if on {
+		m[n]++
+	} else if m[n]--; m[n] <= 0 {
+		delete(m, n)
+	}
+}
