@@ -14,7 +14,7 @@ func (c *Core) Abandon(step *pure.Step, namespace string, o Origin) {
 		c.AbandonWaiter(step, w.ID)
 		return
 	}
-	for _, w := range c.watchers.byID {
+	for _, w := range c.watchers.bySession[o.Session] {
 		if k, ok := keyOf(w.name.namespace, &w.origin); ok && k == key {
 			c.present(step, w, Abandoned)
 			return

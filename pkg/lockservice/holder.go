@@ -106,6 +106,7 @@ func (c *Core) nameOf(id HolderID, label string) string {
 // SessionEnded gives up what a session that has just ended holds and waits for: some of it now, the rest by [Core.Work].
 // Until then it counts as given up.
 func (c *Core) SessionEnded(step *pure.Step, id session.ID) {
+	c.dropWatchers(id)
 	p := c.peers[id]
 	if p == nil {
 		return
@@ -114,7 +115,6 @@ func (c *Core) SessionEnded(step *pure.Step, id session.ID) {
 		c.leave(p.holders[n])
 	}
 	c.passUnheard(step, p)
-	c.dropWatchers(id)
 	c.dropWindows(id)
 	c.Work(step)
 }

@@ -37,6 +37,7 @@ type watchers struct {
 	last      uint64
 	byID      map[uint64]*watcher
 	byName    map[watchedName]map[uint64]*watcher
+	bySession map[session.ID]map[uint64]*watcher
 	deadlines pure.Heap[*watcher]
 
 	locks, values map[name]int // followed by so many streams
@@ -49,6 +50,7 @@ const volatileIDs = 1 << 63
 func newWatchers() watchers {
 	return watchers{
 		last: volatileIDs, byID: map[uint64]*watcher{}, byName: map[watchedName]map[uint64]*watcher{},
+		bySession: map[session.ID]map[uint64]*watcher{},
 		deadlines: pure.NewHeap(func(w *watcher) *int32 { return &w.place }),
 		locks:     map[name]int{}, values: map[name]int{},
 	}
@@ -57,29 +59,37 @@ func newWatchers() watchers {
 // watch makes a watcher.
 func (c *Core) watch(step *pure.Step, w *watcher, wait Wait) (Decision, error) {
 	key := watchedName{w.kind, w.name}
-	named := c.watchers.byName[key]
-	if len(named) >= WaitersMax {
+	if len(c.watchers.byName[key]) >= WaitersMax {
 		return Decision{}, pure.Refuse(pure.StateFull, "as many wait for it as may", "limit", WaitersMax, "name", w.name.name)
-	}
-	if named == nil {
-		named = map[uint64]*watcher{}
-		c.watchers.byName[key] = named
 	}
 	c.watchers.last++
 	w.id = c.watchers.last
-	c.watchers.byID[w.id], named[w.id] = w, w
+	c.watchers.byID[w.id] = w
+	list(c.watchers.byName, key, w)
+	list(c.watchers.bySession, w.session, w)
 	if wait.Timed {
 		c.watchers.deadlines.Set(w, pure.Key{A: int64(step.Lease.Add(wait.For)), B: w.id})
 	}
 	return Decision{Waiter: w.id}, nil
 }
 
+func list[K comparable](m map[K]map[uint64]*watcher, key K, w *watcher) {
+	if m[key] == nil {
+		m[key] = map[uint64]*watcher{}
+	}
+	m[key][w.id] = w
+}
+
+func unlist[K comparable](m map[K]map[uint64]*watcher, key K, w *watcher) {
+	if delete(m[key], w.id); len(m[key]) == 0 {
+		delete(m, key)
+	}
+}
+
 func (c *Core) unwatch(w *watcher) {
 	delete(c.watchers.byID, w.id)
-	key := watchedName{w.kind, w.name}
-	if delete(c.watchers.byName[key], w.id); len(c.watchers.byName[key]) == 0 {
-		delete(c.watchers.byName, key)
-	}
+	unlist(c.watchers.byName, watchedName{w.kind, w.name}, w)
+	unlist(c.watchers.bySession, w.session, w)
 	c.watchers.deadlines.Remove(w)
 }
 
@@ -115,17 +125,18 @@ func (c *Core) present(step *pure.Step, w *watcher, o Outcome) {
 
 // dropWatchers forgets those of a session that is over.
 func (c *Core) dropWatchers(id session.ID) {
-	for _, w := range c.watchers.byID {
-		if w.session == id && !id.IsZero() {
-			c.unwatch(w)
-		}
+	if id.IsZero() {
+		return // of requests that need no session
+	}
+	for _, w := range c.watchers.bySession[id] {
+		c.unwatch(w)
 	}
 }
 
 // Disconnect forgets the volatile waiters of a channel whose stream is gone: it will ask again.
 func (c *Core) Disconnect(ch Channel) {
-	for _, w := range c.watchers.byID {
-		if w.origin.Number != 0 && w.origin.Session == ch.Session && w.origin.Channel == ch.Number {
+	for _, w := range c.watchers.bySession[ch.Session] {
+		if w.origin.Number != 0 && w.origin.Channel == ch.Number {
 			c.unwatch(w)
 		}
 	}
