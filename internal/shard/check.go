@@ -3,6 +3,7 @@ package shard
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/weftq/weft/pkg/session"
 )
@@ -10,7 +11,7 @@ import (
 // Check returns every invariant that does not hold, of the cores and of what the machine adds to them. It
 // looks at everything, so it is for tests and for the simulator.
 func (m *Machine) Check() error {
-	return errors.Join(m.sessions.Check(), m.queue.Check(), m.schedules.Check(), m.checkStreams(), m.checkWaiters(), m.checkPeers())
+	return errors.Join(m.sessions.Check(), m.queue.Check(), m.schedules.Check(), m.locks.Check(), m.checkLocks(), m.checkStreams(), m.checkWaiters(), m.checkPeers())
 }
 
 // checkStreams holds the tables of streams to live sessions.
@@ -28,7 +29,7 @@ func (m *Machine) checkStreams() (broken error) {
 		}
 	}
 	for _, st := range m.sessions.States() {
-		if m.sessions.Lookup(st.ID).Connected() && m.workers[st.ID] == nil && !attached[st.ID] {
+		if m.sessions.Lookup(st.ID).Connected() && m.workers[st.ID] == nil && !attached[st.ID] && len(m.channelsOf[st.ID]) == 0 {
 			broken = errors.Join(broken, fmt.Errorf("session %x is connected and has no stream", st.ID))
 		}
 	}
@@ -63,6 +64,29 @@ func (m *Machine) checkWaiters() (broken error) {
 	return broken
 }
 
+// checkLocks holds the tables of the lock service's requests and streams to what it knows.
+func (m *Machine) checkLocks() (broken error) {
+	pins := map[session.ID]int{}
+	for waiter, w := range m.lockWaits {
+		if m.tickets[w.ticket] != waiter {
+			broken = errors.Join(broken, fmt.Errorf("waiter %d is not known by its request", waiter))
+		}
+		if !w.holder.Session.IsZero() {
+			pins[w.holder.Session]++
+		}
+	}
+	if !maps.Equal(pins, m.pinned) || len(m.tickets) != len(m.lockWaits) {
+		broken = errors.Join(broken, fmt.Errorf("%d requests wait, %d named; sessions kept by them: %v, noted %v",
+			len(m.lockWaits), len(m.tickets), pins, m.pinned))
+	}
+	for key := range m.channels {
+		if _, ok := m.channelsOf[key.Session][key.Number]; !ok || !m.sessions.Alive(key.Session) {
+			broken = errors.Join(broken, fmt.Errorf("channel %d is not its session's", key.Number))
+		}
+	}
+	return broken
+}
+
 // checkPeers finds what is held by sessions that do not live: nobody would ever give it up.
 func (m *Machine) checkPeers() (broken error) {
 	for _, id := range m.queue.Holders() {
@@ -81,6 +105,7 @@ func (m *Machine) Dump() []string {
 			s.ID, s.Namespace, s.Kind, s.Name, s.TTL, s.OpenedAt, s.RequestID, s.RequestHash))
 	}
 	lines = append(lines, m.schedules.Dump()...)
+	lines = append(lines, m.locks.Dump()...)
 	return append(lines, m.queue.Dump()...)
 }
 
@@ -92,7 +117,10 @@ func (m *Machine) Live() (bytes int64, sessions int) { return m.queue.Bytes(), m
 
 // Leftovers names what is in memory beside queues and sessions; "" is nothing.
 func (m *Machine) Leftovers() string {
-	left := m.queue.Leftovers()
+	left := m.queue.Leftovers() + m.locks.Leftovers()
+	if n := len(m.lockWaits) + len(m.channels) + len(m.objectWatchers); n > 0 {
+		left += fmt.Sprintf(" %d requests of the lock service, %d channels, %d followed", len(m.lockWaits), len(m.channels), len(m.objectWatchers))
+	}
 	if n := len(m.workers) + len(m.clients) + len(m.watchers) + len(m.waiters) + len(m.requests) + len(m.replies); n > 0 {
 		left += fmt.Sprintf(" %d workers, %d clients, %d watchers, %d reservations, %d requests, %d replies",
 			len(m.workers), len(m.clients), len(m.watchers), len(m.waiters), len(m.requests), len(m.replies))

@@ -59,6 +59,9 @@ func (m *Machine) oldestBase() uint64 {
 	if b, ok := m.schedules.OldestBase(); ok {
 		base = min(base, b)
 	}
+	if b, ok := m.locks.OldestBase(); ok {
+		base = min(base, b)
+	}
 	return base
 }
 
@@ -73,7 +76,7 @@ const sessionBytes = 128
 // third of the batch's bytes.
 func (m *Machine) compact() {
 	allowed := min(len(m.enc.buf)+len(m.enc.buf)/2, compactBytesMax)
-	live := uint64(m.queue.Live()+m.schedules.Bytes()) + uint64(m.sessions.Len())*sessionBytes
+	live := uint64(m.queue.Live()+m.schedules.Bytes()+m.locks.Bytes()) + uint64(m.sessions.Len())*sessionBytes
 	for len(m.enc.buf) < allowed {
 		base := m.oldestBase()
 		if base >= m.nextSeq || m.size.total-m.size.before(base) <= live+m.cfg.CompactAfter {
@@ -90,6 +93,10 @@ func (m *Machine) copyOldest(step *pure.Step, base uint64) {
 	}
 	if b, ok := m.schedules.OldestBase(); ok && b == base {
 		m.schedules.CopyOldest(step)
+		return
+	}
+	if b, ok := m.locks.OldestBase(); ok && b == base {
+		m.locks.CopyOldest(step)
 		return
 	}
 	m.queue.CopyOldest(step)

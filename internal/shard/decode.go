@@ -116,6 +116,9 @@ func fromRareMessage(m *journalv1.Record) (any, error) {
 	if rec, err := fromScheduleMessage(m); rec != nil || err != nil {
 		return rec, err
 	}
+	if rec := fromLockMessage(m); rec != nil {
+		return rec, nil
+	}
 	return nil, errors.New("a record of a kind that this version does not know")
 }
 

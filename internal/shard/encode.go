@@ -316,6 +316,9 @@ func rareMessage(rec any) *journalv1.Record {
 	case *floor:
 		return &journalv1.Record{Change: &journalv1.Record_Floor{Floor: &journalv1.Floor{Sequence: r.Sequence}}}
 	default:
+		if m := lockMessage(rec); m != nil {
+			return m
+		}
 		return callMessage(rec)
 	}
 }

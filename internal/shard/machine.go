@@ -8,6 +8,7 @@ import (
 
 	"github.com/weftq/weft/internal/journal"
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/lockservice"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/schedule"
 	"github.com/weftq/weft/pkg/session"
@@ -58,6 +59,7 @@ type Machine struct {
 	sessions  *session.Core
 	queue     *queue.Core
 	schedules *schedule.Core
+	locks     *lockservice.Core
 	counter   uint64
 	seed      uint64
 	wall      pure.Wall
@@ -86,6 +88,13 @@ type Machine struct {
 	replies  map[uint64]Reply   // of submissions and joins that wait, by their names
 
 	callWatchers map[uint64][]*Outbox
+
+	lockWaits      map[uint64]*lockWait // by waiter
+	tickets        map[uint64]uint64    // waiters by the names of their requests
+	pinned         map[session.ID]int   // sessions whose requests wait: they live as long
+	channels       map[lockservice.Channel]*channel
+	channelsOf     map[session.ID]map[uint64]struct{}
+	objectWatchers map[watchKey][]*Outbox
 }
 
 type client struct {
@@ -129,6 +138,9 @@ func NewMachine(cfg Config) *Machine {
 		listens:  map[session.ID]map[uint64]struct{}{},
 		watchers: map[uint64][]*Outbox{}, waiters: map[uint64]*waiting{},
 		requests: map[request]uint64{}, replies: map[uint64]Reply{}, callWatchers: map[uint64][]*Outbox{},
+		lockWaits: map[uint64]*lockWait{}, tickets: map[uint64]uint64{}, pinned: map[session.ID]int{},
+		channels: map[lockservice.Channel]*channel{}, channelsOf: map[session.ID]map[uint64]struct{}{},
+		objectWatchers: map[watchKey][]*Outbox{},
 	}
 	m.reset()
 	m.enc.buf = newFrame(nil)
@@ -141,7 +153,11 @@ func (m *Machine) reset() {
 		SessionName: m.sessionName, Limits: m.cfg.Limits, StepRecordsMax: m.cfg.StepRecordsMax,
 	})
 	m.schedules = schedule.New(schedule.Config{
-		Next: m.cfg.NextRun, Room: m.roomForSchedule, NamespaceBytes: m.cfg.Limits.NamespaceBytes,
+		Next: m.cfg.NextRun, Room: m.roomFor, NamespaceBytes: m.cfg.Limits.NamespaceBytes,
+	})
+	m.locks = lockservice.New(lockservice.Config{
+		Alive: func(id session.ID) bool { return m.sessions.Alive(id) }, SessionName: m.sessionName, Room: m.roomFor,
+		NamespaceBytes: m.cfg.Limits.NamespaceBytes, StepRecordsMax: m.cfg.StepRecordsMax,
 	})
 	m.counter = 0
 	m.size = ledger{grain: m.cfg.PurgeStep / 64}
@@ -188,10 +204,13 @@ func (m *Machine) Decide(cmd Command, reply Reply) {
 		m.pending.deliveries = append(m.pending.deliveries, delivery{reply: m.reply, effect: value, err: err})
 		m.reply = nil
 	}
-	if m.queue.Pending() && !m.Full() {
+	if m.bulk() && !m.Full() {
 		m.work()
 	}
 }
+
+// bulk tells whether there is work that was left over.
+func (m *Machine) bulk() bool { return m.queue.Pending() || m.locks.Pending() }
 
 // Full tells whether the pending batch takes no more commands until the one under way is appended.
 func (m *Machine) Full() bool { return len(m.enc.buf) >= m.cfg.BatchBytesMax }
@@ -199,6 +218,7 @@ func (m *Machine) Full() bool { return len(m.enc.buf) >= m.cfg.BatchBytesMax }
 func (m *Machine) work() {
 	step := m.step()
 	m.queue.Work(step)
+	m.locks.Work(step)
 	m.settle(step)
 }
 
@@ -216,6 +236,8 @@ func (m *Machine) Advance() {
 		id, sessionDue := m.sessions.Due(m.lease)
 		scheduleDue := m.schedules.Due(m.wall)
 		switch {
+		case sessionDue && m.pinned[id] > 0:
+			m.sessions.Renew(m.step(), id)
 		case sessionDue:
 			step := m.step()
 			m.endSession(step, id, session.Expired)
@@ -224,11 +246,15 @@ func (m *Machine) Advance() {
 			step := m.step()
 			m.queue.Advance(step)
 			m.settle(step)
+		case m.locks.Due(m.lease):
+			step := m.step()
+			m.locks.Advance(step)
+			m.settle(step)
 		case scheduleDue != nil:
 			step := m.step()
 			m.fire(step, scheduleDue)
 			m.settle(step)
-		case m.queue.Pending():
+		case m.bulk():
 			m.work()
 		default:
 			return
@@ -239,7 +265,7 @@ func (m *Machine) Advance() {
 // Busy tells whether Advance has more to do.
 func (m *Machine) Busy() bool {
 	_, due := m.sessions.Due(m.lease)
-	return due || m.queue.Pending() || m.queue.Due(m.wall, m.lease) || m.schedules.Due(m.wall) != nil
+	return due || m.bulk() || m.queue.Due(m.wall, m.lease) || m.locks.Due(m.lease) || m.schedules.Due(m.wall) != nil
 }
 
 // Next returns how long nothing is due if no command comes, and whether anything ever is.
@@ -247,6 +273,9 @@ func (m *Machine) Next() (time.Duration, bool) {
 	const never = time.Duration(1<<63 - 1)
 	wait := never
 	if at, ok := m.sessions.NextDeadline(); ok {
+		wait = min(wait, time.Duration(at-m.lease))
+	}
+	if at, ok := m.locks.NextLease(); ok {
 		wait = min(wait, time.Duration(at-m.lease))
 	}
 	if at, ok := m.queue.NextLease(); ok {
@@ -361,6 +390,17 @@ func (m *Machine) Abandon(err error) {
 			}
 		}
 	}
+	for _, ch := range m.channels {
+		ch.outbox.Close(err)
+	}
+	for _, list := range m.objectWatchers {
+		for _, o := range list {
+			o.Close(err)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.lockWaits)) {
+		m.lockWaits[id].reply(nil, err)
+	}
 	for _, id := range slices.Sorted(maps.Keys(m.waiters)) {
 		m.waiters[id].reply(nil, err)
 	}
@@ -377,6 +417,7 @@ func (m *Machine) endSession(step *pure.Step, id session.ID, reason session.EndR
 	for _, waiter := range m.queue.SessionEnded(step, id, reason == session.Closed) {
 		m.answer(m.awaited(waiter), Reservation{}, sessionOver(id))
 	}
+	m.locks.SessionEnded(step, id)
 	step.Tell(&sessionEnded{id})
 }
 
@@ -395,6 +436,11 @@ func (m *Machine) closeStreams(id session.ID) {
 	for _, call := range m.callsOf(id) {
 		m.closeAfter(m.clients[call].outbox, sessionOver(id))
 		m.unlisten(call)
+	}
+	for _, number := range slices.Sorted(maps.Keys(m.channelsOf[id])) {
+		key := lockservice.Channel{Session: id, Number: number}
+		m.closeAfter(m.channels[key].outbox, sessionOver(id))
+		m.hangUp(key)
 	}
 }
 

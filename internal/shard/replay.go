@@ -40,6 +40,7 @@ func (m *Machine) Entry(seq, counter uint64, body []byte) error {
 		m.sessions.Apply(rec, seq)
 		m.queue.Apply(rec, seq)
 		m.schedules.Apply(rec, seq)
+		m.locks.Apply(rec, seq)
 		if m.replay.complete && m.strangers() != strangers {
 			return fmt.Errorf("a %T is about something that is not there", rec)
 		}
@@ -53,7 +54,7 @@ func (m *Machine) Entry(seq, counter uint64, body []byte) error {
 }
 
 func (m *Machine) strangers() int {
-	return m.sessions.Strangers + m.queue.Strangers + m.schedules.Strangers
+	return m.sessions.Strangers + m.queue.Strangers + m.schedules.Strangers + m.locks.Strangers
 }
 
 // Serve ends the replay of a term whose fence is at a sequence and begins to decide: every session, lease
@@ -63,6 +64,9 @@ func (m *Machine) Serve(fence uint64) error {
 		return &journal.CorruptError{Seq: m.replay.first, Reason: "the journal begins above 1 and has no floor"}
 	}
 	if err := m.queue.Complete(); err != nil {
+		return &journal.CorruptError{Seq: fence, Reason: err.Error()}
+	}
+	if err := m.locks.Complete(); err != nil {
 		return &journal.CorruptError{Seq: fence, Reason: err.Error()}
 	}
 	m.nextSeq = fence + 1
@@ -75,6 +79,7 @@ func (m *Machine) Serve(fence uint64) error {
 		}
 		return s.TTL, s.Kind == session.Worker, true
 	})
+	m.locks.Serve(m.lease)
 	return nil
 }
 

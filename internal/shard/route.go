@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/lockservice"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 )
@@ -16,9 +17,10 @@ func (m *Machine) settle(step *pure.Step) {
 		panic("a record about something that is not there: no replay would take it")
 	}
 	m.queue.TellCalls(step)
-	for _, effect := range step.Effects { // answering a reservation may add records, not effects
-		m.route(step, effect)
+	for i := 0; i < len(step.Effects); i++ { // an answer may end a session, which has effects too
+		m.route(step, step.Effects[i])
 	}
+	m.tellObjects()
 }
 
 func (m *Machine) route(step *pure.Step, effect any) {
@@ -58,6 +60,10 @@ func (m *Machine) route(step *pure.Step, effect any) {
 		m.answerLater(e.Waiter, e.Submitted, e.Err)
 	case *queue.QueueJoined:
 		m.answerLater(e.Waiter, e.Queue, nil)
+	case *lockservice.Resolved:
+		m.resolved(step, e)
+	case *answerTo:
+		m.deliver(e.stream, e.answer)
 	case *sessionEnded:
 		m.closeStreams(e.id)
 	case *saidGoodbye:
@@ -97,7 +103,7 @@ func (m *Machine) listen(call uint64, c client) {
 		m.listens[c.session] = calls
 	}
 	calls[call] = struct{}{}
-	m.sessions.Connect(c.session, true)
+	m.noteStreams(c.session)
 }
 
 // unlisten undoes it.
@@ -107,8 +113,8 @@ func (m *Machine) unlisten(call uint64) {
 	delete(m.listens[id], call)
 	if len(m.listens[id]) == 0 {
 		delete(m.listens, id)
-		m.sessions.Connect(id, false)
 	}
+	m.noteStreams(id)
 }
 
 // callsOf returns the calls that a session's streams are attached to, in order.

@@ -46,12 +46,12 @@ func (m *Machine) submitRun(step *pure.Step, s *schedule.Schedule, at pure.Wall,
 	return 0, pure.Refuse(pure.Internal, err.Error())
 }
 
-// roomForSchedule refuses what grows the state by so many bytes while there is no room.
-func (m *Machine) roomForSchedule(bytes int64) *pure.Refusal {
+// roomFor refuses what grows the state by so many bytes while there is no room.
+func (m *Machine) roomFor(bytes int64) *pure.Refusal {
 	if m.diskLow {
 		return diskLow()
 	}
-	if most := m.cfg.Limits.Bytes; most > 0 && m.queue.Bytes()+m.schedules.Bytes()+bytes > most {
+	if most := m.cfg.Limits.Bytes; most > 0 && m.queue.Bytes()+m.schedules.Bytes()+m.locks.Bytes()+bytes > most {
 		return pure.Refuse(pure.StateFull, "the broker holds as many bytes as it may", "limit", most)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/lockservice"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 )
@@ -240,10 +241,9 @@ type ReportTask struct {
 func (c *ReportTask) run(m *Machine, step *pure.Step) (any, error) {
 	holder := m.queue.Holder(c.Report.ID)
 	state, err := m.queue.ReportOne(step, c.Namespace, c.Report)
-	if err == nil && !m.queue.Knows(holder) {
-		if s := m.sessions.Lookup(holder); s != nil && s.Kind == session.Reservation {
-			m.endSession(step, holder, session.Closed)
-		}
+	if err == nil {
+		m.locks.EndHolder(step, lockservice.HolderID{Session: holder, Number: c.Report.Token})
+		m.idle(step, holder)
 	}
 	return state, err
 }

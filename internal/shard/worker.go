@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/lockservice"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 )
@@ -52,9 +53,26 @@ func (c *WorkerHello) run(m *Machine, step *pure.Step) (any, error) {
 	}
 	m.workers[s.ID], c.Stream.worker = c.Stream, true
 	m.sessions.Renew(step, s.ID)
-	m.sessions.Connect(s.ID, true)
+	m.noteStreams(s.ID)
+	m.forgetAttempts(step, &h)
 	m.deliver(c.Stream, &Welcome{Session: s.ID, TTL: s.TTL, Superseded: superseded})
 	return s.ID, nil
+}
+
+// forgetAttempts gives up the locks of attempts that a worker no longer has.
+func (m *Machine) forgetAttempts(step *pure.Step, h *queue.Hello) {
+	if !m.locks.Knows(h.Session) {
+		return
+	}
+	has := map[uint64]bool{}
+	for _, a := range h.Attempts {
+		has[a.Token] = true
+	}
+	m.locks.Holders(h.Session, func(number uint64) {
+		if !has[number] {
+			m.locks.EndHolder(step, lockservice.HolderID{Session: h.Session, Number: number})
+		}
+	})
 }
 
 // WorkerFrame is what a worker's stream says. A frame of a stream that another one took over is void.
@@ -79,6 +97,9 @@ func (c *WorkerFrame) run(m *Machine, step *pure.Step) (any, error) {
 	}
 	if len(c.Reports) > 0 {
 		m.queue.Report(step, c.Session, c.Reports)
+		for i := range c.Reports { // accepted or not: the attempt is over
+			m.locks.EndHolder(step, lockservice.HolderID{Session: c.Session, Number: c.Reports[i].Token})
+		}
 	}
 	if c.Draining {
 		m.queue.Drain(c.Session)
@@ -114,7 +135,7 @@ func (c *WorkerGone) run(m *Machine, step *pure.Step) (any, error) {
 		return nil, nil
 	}
 	delete(m.workers, c.Session)
-	m.sessions.Connect(c.Session, false)
+	m.noteStreams(c.Session)
 	if s := m.sessions.Lookup(c.Session); s != nil {
 		m.queue.Disconnect(step, c.Session, s.TTL)
 	}

@@ -44,30 +44,30 @@ func (c *Core) undo(step *pure.Step, w *window, o *Origin) {
 			continue
 		}
 		if k.Answer.Token != 0 || k.Answer.Permits != 0 {
-			c.takeBack(step, name{w.namespace, k.Object}, &k.Answer)
+			c.TakeBack(step, w.namespace, k.Object, &k.Answer)
 			c.record(step, w.namespace, o, Answer{Outcome: Abandoned}, "")
 		}
 		return
 	}
 }
 
-// takeBack gives up what an answer granted.
-func (c *Core) takeBack(step *pure.Step, object name, a *Answer) {
+// TakeBack gives up what an answer granted whose client never heard of it. object is the condition or the semaphore.
+func (c *Core) TakeBack(step *pure.Step, namespace, object string, a *Answer) {
 	if a.Permits != 0 {
-		if s := c.semaphores.byName[object]; s != nil && s.Spec.Free {
+		if s := c.semaphores.byName[name{namespace, object}]; s != nil && s.Spec.Free {
 			c.setAvailable(step, s, s.Available+a.Permits)
 			c.wakeSemaphore(step, s)
 		}
 		return
 	}
-	c.GiveBack(step, a.Token)
+	c.giveBack(step, a.Token)
 	if a.Notified {
-		c.notifyOne(step, object)
+		c.notifyOne(step, name{namespace, object})
 	}
 }
 
-// GiveBack gives up one level of a grant that its client never heard of.
-func (c *Core) GiveBack(step *pure.Step, token uint64) {
+// giveBack gives up one level of a grant that its client never heard of.
+func (c *Core) giveBack(step *pure.Step, token uint64) {
 	g := c.grants[token]
 	if g == nil {
 		return

@@ -220,11 +220,12 @@ func (c *Core) breakBarrier(step *pure.Step, b *barrier) {
 func (c *Core) refuseParties(step *pure.Step, b *barrier) {
 	for len(b.parties) > 0 {
 		w := b.parties[0]
-		dead := c.dead(w.Holder) // its end forgets the holder
-		c.emit(step, &WaiterEnded{ID: w.ID})
-		if !dead {
-			c.record(step, w.Namespace, &w.Origin, Answer{Outcome: Broken}, "")
-			step.Tell(&Resolved{Waiter: w.ID, Origin: w.Origin, Err: broken(b.Name)})
+		if c.dead(w.Holder) {
+			c.bereave(step, w)
+			continue
 		}
+		c.emit(step, &WaiterEnded{ID: w.ID})
+		c.record(step, w.Namespace, &w.Origin, Answer{Outcome: Broken}, "")
+		step.Tell(&Resolved{Waiter: w.ID, Origin: w.Origin, Err: broken(b.Name)})
 	}
 }

@@ -97,7 +97,7 @@ func (c *Core) notify(step *pure.Step, n name, count int) (notified int) {
 		}
 		w, _, _ := k.queue.Min()
 		if c.dead(w.Holder) {
-			c.end(step, w)
+			c.bereave(step, w)
 			continue
 		}
 		c.emit(step, &WaiterMoved{ID: w.ID, Order: step.Next(), Notified: true})

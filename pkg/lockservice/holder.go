@@ -127,6 +127,15 @@ func (c *Core) EndHolder(step *pure.Step, id HolderID) {
 	}
 }
 
+// Holds tells whether a holder holds or waits for something.
+func (c *Core) Holds(id HolderID) bool { return c.holders[id] != nil }
+
+// Knows tells whether a session's holders hold or wait for something.
+func (c *Core) Knows(id session.ID) bool {
+	p := c.peers[id]
+	return p != nil && len(p.holders) > 0
+}
+
 // Holders calls fn for each holder of a session that holds or waits, in order.
 func (c *Core) Holders(id session.ID, fn func(number uint64)) {
 	if p := c.peers[id]; p != nil {

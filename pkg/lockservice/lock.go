@@ -140,7 +140,7 @@ func (c *Core) wake(step *pure.Step, l *lock) {
 		case !ok:
 			return
 		case c.dead(w.Holder):
-			c.end(step, w)
+			c.bereave(step, w)
 		case l.compatible(w.Mode):
 			c.grantWaiter(step, w)
 		default:
@@ -183,14 +183,27 @@ func (c *Core) end(step *pure.Step, w *Waiter) {
 	}
 }
 
-// quit ends a waiter, with an answer unless the outcome is 0, and wakes those whom it kept waiting.
+// bereave ends a waiter whose holder is gone.
+func (c *Core) bereave(step *pure.Step, w *Waiter) {
+	refusal := gone(c, w)
+	c.end(step, w)
+	step.Tell(&Resolved{Waiter: w.ID, Origin: w.Origin, Err: refusal})
+}
+
+func gone(c *Core, w *Waiter) *pure.Refusal {
+	return pure.Refuse(pure.LeaseLost, c.nameOf(w.Holder, w.Label)+" is gone: its session or its attempt has ended", "token", w.Holder.Number)
+}
+
+// quit ends a waiter, with an answer unless its holder is gone, and wakes those whom it kept waiting.
 func (c *Core) quit(step *pure.Step, w *Waiter, outcome Outcome) {
 	if w.Kind == KindBarrier {
 		c.breakBarrier(step, c.barriers.byName[name{w.Namespace, w.Name}])
 		return
 	}
-	c.end(step, w)
-	if outcome != 0 {
+	if outcome == 0 {
+		c.bereave(step, w)
+	} else {
+		c.end(step, w)
 		c.resolve(step, w, Answer{Outcome: outcome})
 	}
 	switch {

@@ -194,22 +194,10 @@ func (p *player) end(id session.ID) {
 func (p *player) sessionEnds(step *pure.Step, id session.ID) {
 	step.Emit(&session.Ended{ID: id})
 	delete(p.alive, id)
-	p.unheard(id, func(uint64) bool { return true })
 	p.core.SessionEnded(step, id)
 	for ch := range p.numbers {
 		if ch.Session == id {
 			delete(p.numbers, ch)
-		}
-	}
-}
-
-// unheard drops the waiters of holders that leave: nobody is told.
-func (p *player) unheard(id session.ID, which func(uint64) bool) {
-	if peer := p.core.peers[id]; peer != nil {
-		for n, h := range peer.holders {
-			if h.waits != nil && which(n) {
-				delete(p.waits, h.waits.ID)
-			}
 		}
 	}
 }
@@ -411,7 +399,6 @@ func (p *player) leave(step *pure.Step) {
 		return
 	}
 	if p.rng.IntN(2) == 0 {
-		p.unheard(id, func(n uint64) bool { return n == 0 })
 		p.core.EndHolder(step, HolderID{id, 0})
 		return
 	}

@@ -140,7 +140,7 @@ func (c *Core) wakeSemaphore(step *pure.Step, s *semaphore) {
 			c.tidySemaphore(step, s)
 			return
 		case c.dead(w.Holder):
-			c.end(step, w)
+			c.bereave(step, w)
 		case s.left() < w.Permits:
 			c.detect(step, w)
 			return

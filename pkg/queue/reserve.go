@@ -147,6 +147,12 @@ func (c *Core) Holder(id uint64) session.ID {
 // Knows tells whether a session holds something, or waits for something.
 func (c *Core) Knows(id session.ID) bool { return c.peers[id] != nil }
 
+// Runs tells whether a session holds the attempt of a token.
+func (c *Core) Runs(id session.ID, token uint64) bool {
+	p := c.peers[id]
+	return p != nil && slices.ContainsFunc(p.attempts, func(t *task) bool { return t.Token == token })
+}
+
 // Attempts is how many attempts a session holds.
 func (c *Core) Attempts(id session.ID) int {
 	if p := c.peers[id]; p != nil {

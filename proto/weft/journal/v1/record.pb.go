@@ -63,6 +63,23 @@ type Record struct {
 	//	*Record_SchedulePut
 	//	*Record_ScheduleFired
 	//	*Record_ScheduleDropped
+	//	*Record_GrantPut
+	//	*Record_GrantChanged
+	//	*Record_GrantDropped
+	//	*Record_WaiterPut
+	//	*Record_WaiterEnded
+	//	*Record_WaiterMoved
+	//	*Record_SemaphorePut
+	//	*Record_SemaphoreDropped
+	//	*Record_EventPut
+	//	*Record_EventDropped
+	//	*Record_BarrierPut
+	//	*Record_BarrierDropped
+	//	*Record_ValuePut
+	//	*Record_ValueDropped
+	//	*Record_Answered
+	//	*Record_WindowPut
+	//	*Record_RequestsDropped
 	Change        isRecord_Change `protobuf_oneof:"change"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -339,6 +356,159 @@ func (x *Record) GetScheduleDropped() *ScheduleDropped {
 	return nil
 }
 
+func (x *Record) GetGrantPut() *GrantPut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_GrantPut); ok {
+			return x.GrantPut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetGrantChanged() *GrantChanged {
+	if x != nil {
+		if x, ok := x.Change.(*Record_GrantChanged); ok {
+			return x.GrantChanged
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetGrantDropped() *GrantDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_GrantDropped); ok {
+			return x.GrantDropped
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetWaiterPut() *WaiterPut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_WaiterPut); ok {
+			return x.WaiterPut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetWaiterEnded() *WaiterEnded {
+	if x != nil {
+		if x, ok := x.Change.(*Record_WaiterEnded); ok {
+			return x.WaiterEnded
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetWaiterMoved() *WaiterMoved {
+	if x != nil {
+		if x, ok := x.Change.(*Record_WaiterMoved); ok {
+			return x.WaiterMoved
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetSemaphorePut() *SemaphorePut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_SemaphorePut); ok {
+			return x.SemaphorePut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetSemaphoreDropped() *SemaphoreDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_SemaphoreDropped); ok {
+			return x.SemaphoreDropped
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetEventPut() *EventPut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_EventPut); ok {
+			return x.EventPut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetEventDropped() *EventDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_EventDropped); ok {
+			return x.EventDropped
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetBarrierPut() *BarrierPut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_BarrierPut); ok {
+			return x.BarrierPut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetBarrierDropped() *BarrierDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_BarrierDropped); ok {
+			return x.BarrierDropped
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetValuePut() *ValuePut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_ValuePut); ok {
+			return x.ValuePut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetValueDropped() *ValueDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_ValueDropped); ok {
+			return x.ValueDropped
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetAnswered() *Answered {
+	if x != nil {
+		if x, ok := x.Change.(*Record_Answered); ok {
+			return x.Answered
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetWindowPut() *WindowPut {
+	if x != nil {
+		if x, ok := x.Change.(*Record_WindowPut); ok {
+			return x.WindowPut
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetRequestsDropped() *RequestsDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_RequestsDropped); ok {
+			return x.RequestsDropped
+		}
+	}
+	return nil
+}
+
 type isRecord_Change interface {
 	isRecord_Change()
 }
@@ -473,6 +643,91 @@ type Record_ScheduleDropped struct {
 	ScheduleDropped *ScheduleDropped `protobuf:"bytes,42,opt,name=schedule_dropped,json=scheduleDropped,proto3,oneof"`
 }
 
+type Record_GrantPut struct {
+	// A grant's whole state.
+	GrantPut *GrantPut `protobuf:"bytes,60,opt,name=grant_put,json=grantPut,proto3,oneof"`
+}
+
+type Record_GrantChanged struct {
+	// A grant is deeper, or less deep.
+	GrantChanged *GrantChanged `protobuf:"bytes,61,opt,name=grant_changed,json=grantChanged,proto3,oneof"`
+}
+
+type Record_GrantDropped struct {
+	// A grant is given up.
+	GrantDropped *GrantDropped `protobuf:"bytes,62,opt,name=grant_dropped,json=grantDropped,proto3,oneof"`
+}
+
+type Record_WaiterPut struct {
+	// A waiter's whole state.
+	WaiterPut *WaiterPut `protobuf:"bytes,63,opt,name=waiter_put,json=waiterPut,proto3,oneof"`
+}
+
+type Record_WaiterEnded struct {
+	// A waiter is gone, whatever came of it.
+	WaiterEnded *WaiterEnded `protobuf:"bytes,64,opt,name=waiter_ended,json=waiterEnded,proto3,oneof"`
+}
+
+type Record_WaiterMoved struct {
+	// A waiter of a condition waits for the lock again.
+	WaiterMoved *WaiterMoved `protobuf:"bytes,65,opt,name=waiter_moved,json=waiterMoved,proto3,oneof"`
+}
+
+type Record_SemaphorePut struct {
+	// A semaphore's whole state.
+	SemaphorePut *SemaphorePut `protobuf:"bytes,66,opt,name=semaphore_put,json=semaphorePut,proto3,oneof"`
+}
+
+type Record_SemaphoreDropped struct {
+	// A semaphore is gone.
+	SemaphoreDropped *SemaphoreDropped `protobuf:"bytes,67,opt,name=semaphore_dropped,json=semaphoreDropped,proto3,oneof"`
+}
+
+type Record_EventPut struct {
+	// An event's whole state.
+	EventPut *EventPut `protobuf:"bytes,68,opt,name=event_put,json=eventPut,proto3,oneof"`
+}
+
+type Record_EventDropped struct {
+	// An event is gone.
+	EventDropped *EventDropped `protobuf:"bytes,69,opt,name=event_dropped,json=eventDropped,proto3,oneof"`
+}
+
+type Record_BarrierPut struct {
+	// A barrier's whole state.
+	BarrierPut *BarrierPut `protobuf:"bytes,70,opt,name=barrier_put,json=barrierPut,proto3,oneof"`
+}
+
+type Record_BarrierDropped struct {
+	// A barrier is gone.
+	BarrierDropped *BarrierDropped `protobuf:"bytes,71,opt,name=barrier_dropped,json=barrierDropped,proto3,oneof"`
+}
+
+type Record_ValuePut struct {
+	// A value's whole state.
+	ValuePut *ValuePut `protobuf:"bytes,72,opt,name=value_put,json=valuePut,proto3,oneof"`
+}
+
+type Record_ValueDropped struct {
+	// A value is gone.
+	ValueDropped *ValueDropped `protobuf:"bytes,73,opt,name=value_dropped,json=valueDropped,proto3,oneof"`
+}
+
+type Record_Answered struct {
+	// What a request was answered with.
+	Answered *Answered `protobuf:"bytes,74,opt,name=answered,proto3,oneof"`
+}
+
+type Record_WindowPut struct {
+	// All that a channel was answered with and has not acknowledged.
+	WindowPut *WindowPut `protobuf:"bytes,75,opt,name=window_put,json=windowPut,proto3,oneof"`
+}
+
+type Record_RequestsDropped struct {
+	// Answers to requests are forgotten.
+	RequestsDropped *RequestsDropped `protobuf:"bytes,76,opt,name=requests_dropped,json=requestsDropped,proto3,oneof"`
+}
+
 func (*Record_Floor) isRecord_Change() {}
 
 func (*Record_QueuePut) isRecord_Change() {}
@@ -524,6 +779,40 @@ func (*Record_SchedulePut) isRecord_Change() {}
 func (*Record_ScheduleFired) isRecord_Change() {}
 
 func (*Record_ScheduleDropped) isRecord_Change() {}
+
+func (*Record_GrantPut) isRecord_Change() {}
+
+func (*Record_GrantChanged) isRecord_Change() {}
+
+func (*Record_GrantDropped) isRecord_Change() {}
+
+func (*Record_WaiterPut) isRecord_Change() {}
+
+func (*Record_WaiterEnded) isRecord_Change() {}
+
+func (*Record_WaiterMoved) isRecord_Change() {}
+
+func (*Record_SemaphorePut) isRecord_Change() {}
+
+func (*Record_SemaphoreDropped) isRecord_Change() {}
+
+func (*Record_EventPut) isRecord_Change() {}
+
+func (*Record_EventDropped) isRecord_Change() {}
+
+func (*Record_BarrierPut) isRecord_Change() {}
+
+func (*Record_BarrierDropped) isRecord_Change() {}
+
+func (*Record_ValuePut) isRecord_Change() {}
+
+func (*Record_ValueDropped) isRecord_Change() {}
+
+func (*Record_Answered) isRecord_Change() {}
+
+func (*Record_WindowPut) isRecord_Change() {}
+
+func (*Record_RequestsDropped) isRecord_Change() {}
 
 // Floor says that every live entity's last whole-state record is at or above a sequence, so that
 // what is below may be purged.
@@ -3640,11 +3929,1761 @@ func (x *ScheduleDropped) GetId() uint64 {
 	return 0
 }
 
+// HolderId is a holder inside of a session.
+type HolderId struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session.
+	SessionId []byte `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Which of its holders.
+	Number        uint64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HolderId) Reset() {
+	*x = HolderId{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HolderId) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HolderId) ProtoMessage() {}
+
+func (x *HolderId) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HolderId.ProtoReflect.Descriptor instead.
+func (*HolderId) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *HolderId) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
+func (x *HolderId) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// GrantPut is a grant's whole state.
+type GrantPut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its fencing token.
+	Token uint64 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
+	// 1 of a lock, 2 of a semaphore.
+	Kind uint32 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The namespace of the lock or semaphore.
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// Who has it.
+	Holder *HolderId `protobuf:"bytes,5,opt,name=holder,proto3" json:"holder,omitempty"`
+	// The holder's name for people.
+	Label string `protobuf:"bytes,6,opt,name=label,proto3" json:"label,omitempty"`
+	// 1 exclusive, 2 shared.
+	Mode uint32 `protobuf:"varint,7,opt,name=mode,proto3" json:"mode,omitempty"`
+	// How often the holder acquired it.
+	Depth uint32 `protobuf:"varint,8,opt,name=depth,proto3" json:"depth,omitempty"`
+	// Of a semaphore.
+	Permits int64 `protobuf:"varint,9,opt,name=permits,proto3" json:"permits,omitempty"`
+	// What the holder shows.
+	Published string `protobuf:"bytes,10,opt,name=published,proto3" json:"published,omitempty"`
+	// When it was granted.
+	Since         int64 `protobuf:"varint,11,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantPut) Reset() {
+	*x = GrantPut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantPut) ProtoMessage() {}
+
+func (x *GrantPut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantPut.ProtoReflect.Descriptor instead.
+func (*GrantPut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *GrantPut) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *GrantPut) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *GrantPut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *GrantPut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GrantPut) GetHolder() *HolderId {
+	if x != nil {
+		return x.Holder
+	}
+	return nil
+}
+
+func (x *GrantPut) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *GrantPut) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *GrantPut) GetDepth() uint32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *GrantPut) GetPermits() int64 {
+	if x != nil {
+		return x.Permits
+	}
+	return 0
+}
+
+func (x *GrantPut) GetPublished() string {
+	if x != nil {
+		return x.Published
+	}
+	return ""
+}
+
+func (x *GrantPut) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// GrantChanged assigns what changes of a grant.
+type GrantChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which grant.
+	Token uint64 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
+	// As in GrantPut.
+	Depth uint32 `protobuf:"varint,2,opt,name=depth,proto3" json:"depth,omitempty"`
+	// As in GrantPut.
+	Published     string `protobuf:"bytes,3,opt,name=published,proto3" json:"published,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantChanged) Reset() {
+	*x = GrantChanged{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantChanged) ProtoMessage() {}
+
+func (x *GrantChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantChanged.ProtoReflect.Descriptor instead.
+func (*GrantChanged) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *GrantChanged) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *GrantChanged) GetDepth() uint32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *GrantChanged) GetPublished() string {
+	if x != nil {
+		return x.Published
+	}
+	return ""
+}
+
+// GrantDropped ends a grant.
+type GrantDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which grant.
+	Token         uint64 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantDropped) Reset() {
+	*x = GrantDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantDropped) ProtoMessage() {}
+
+func (x *GrantDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantDropped.ProtoReflect.Descriptor instead.
+func (*GrantDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GrantDropped) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+// WaiterPut is a waiter's whole state.
+type WaiterPut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// 1 at a lock, 2 a semaphore, 3 a condition, 4 a barrier.
+	Kind uint32 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The namespace of what it waits at.
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The name.
+	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// A condition's lock.
+	Lock string `protobuf:"bytes,5,opt,name=lock,proto3" json:"lock,omitempty"`
+	// Who waits.
+	Holder *HolderId `protobuf:"bytes,6,opt,name=holder,proto3" json:"holder,omitempty"`
+	// The holder's name for people.
+	Label string `protobuf:"bytes,7,opt,name=label,proto3" json:"label,omitempty"`
+	// As in GrantPut.
+	Mode uint32 `protobuf:"varint,8,opt,name=mode,proto3" json:"mode,omitempty"`
+	// That it will have.
+	Depth uint32 `protobuf:"varint,9,opt,name=depth,proto3" json:"depth,omitempty"`
+	// Of a semaphore.
+	Permits int64 `protobuf:"varint,10,opt,name=permits,proto3" json:"permits,omitempty"`
+	// Of a barrier's party: it runs the action if it is the last.
+	Action bool `protobuf:"varint,11,opt,name=action,proto3" json:"action,omitempty"`
+	// What the holder will show.
+	Published string `protobuf:"bytes,12,opt,name=published,proto3" json:"published,omitempty"`
+	// The wait has a time.
+	Timed bool `protobuf:"varint,13,opt,name=timed,proto3" json:"timed,omitempty"`
+	// Which.
+	Wait int64 `protobuf:"varint,14,opt,name=wait,proto3" json:"wait,omitempty"`
+	// When it came.
+	Since int64 `protobuf:"varint,15,opt,name=since,proto3" json:"since,omitempty"`
+	// Where the answer goes.
+	Origin *Origin `protobuf:"bytes,16,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Its place among those who wait.
+	Order uint64 `protobuf:"varint,17,opt,name=order,proto3" json:"order,omitempty"`
+	// It waits for the condition's lock again.
+	Back bool `protobuf:"varint,18,opt,name=back,proto3" json:"back,omitempty"`
+	// Because it was notified.
+	Notified      bool `protobuf:"varint,19,opt,name=notified,proto3" json:"notified,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaiterPut) Reset() {
+	*x = WaiterPut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaiterPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaiterPut) ProtoMessage() {}
+
+func (x *WaiterPut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaiterPut.ProtoReflect.Descriptor instead.
+func (*WaiterPut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *WaiterPut) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *WaiterPut) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *WaiterPut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *WaiterPut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WaiterPut) GetLock() string {
+	if x != nil {
+		return x.Lock
+	}
+	return ""
+}
+
+func (x *WaiterPut) GetHolder() *HolderId {
+	if x != nil {
+		return x.Holder
+	}
+	return nil
+}
+
+func (x *WaiterPut) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *WaiterPut) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *WaiterPut) GetDepth() uint32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *WaiterPut) GetPermits() int64 {
+	if x != nil {
+		return x.Permits
+	}
+	return 0
+}
+
+func (x *WaiterPut) GetAction() bool {
+	if x != nil {
+		return x.Action
+	}
+	return false
+}
+
+func (x *WaiterPut) GetPublished() string {
+	if x != nil {
+		return x.Published
+	}
+	return ""
+}
+
+func (x *WaiterPut) GetTimed() bool {
+	if x != nil {
+		return x.Timed
+	}
+	return false
+}
+
+func (x *WaiterPut) GetWait() int64 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
+func (x *WaiterPut) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *WaiterPut) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *WaiterPut) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *WaiterPut) GetBack() bool {
+	if x != nil {
+		return x.Back
+	}
+	return false
+}
+
+func (x *WaiterPut) GetNotified() bool {
+	if x != nil {
+		return x.Notified
+	}
+	return false
+}
+
+// WaiterEnded ends a waiter.
+type WaiterEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which waiter.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaiterEnded) Reset() {
+	*x = WaiterEnded{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaiterEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaiterEnded) ProtoMessage() {}
+
+func (x *WaiterEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaiterEnded.ProtoReflect.Descriptor instead.
+func (*WaiterEnded) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *WaiterEnded) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// WaiterMoved has a condition's waiter wait for the lock.
+type WaiterMoved struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which waiter.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As in WaiterPut.
+	Order uint64 `protobuf:"varint,2,opt,name=order,proto3" json:"order,omitempty"`
+	// As in WaiterPut.
+	Notified      bool `protobuf:"varint,3,opt,name=notified,proto3" json:"notified,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaiterMoved) Reset() {
+	*x = WaiterMoved{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaiterMoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaiterMoved) ProtoMessage() {}
+
+func (x *WaiterMoved) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaiterMoved.ProtoReflect.Descriptor instead.
+func (*WaiterMoved) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *WaiterMoved) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *WaiterMoved) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *WaiterMoved) GetNotified() bool {
+	if x != nil {
+		return x.Notified
+	}
+	return false
+}
+
+// Origin is the request that something answers.
+type Origin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of a stream's command: the session.
+	SessionId []byte `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Which of its channels.
+	Channel uint64 `protobuf:"varint,2,opt,name=channel,proto3" json:"channel,omitempty"`
+	// Which command.
+	Number uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// Answers to lower numbers are acknowledged.
+	Below uint64 `protobuf:"varint,4,opt,name=below,proto3" json:"below,omitempty"`
+	// Of a request with an id.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// That request's body.
+	Hash          []byte `protobuf:"bytes,6,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Origin) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
+func (x *Origin) GetChannel() uint64 {
+	if x != nil {
+		return x.Channel
+	}
+	return 0
+}
+
+func (x *Origin) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Origin) GetBelow() uint64 {
+	if x != nil {
+		return x.Below
+	}
+	return 0
+}
+
+func (x *Origin) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Origin) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+// Answer is what a request was answered with.
+type Answer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 done, 2 timed out, 3 its barrier is broken, 4 abandoned.
+	Outcome uint32 `protobuf:"varint,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Of a grant.
+	Token uint64 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
+	// Of a free semaphore.
+	Permits int64 `protobuf:"varint,3,opt,name=permits,proto3" json:"permits,omitempty"`
+	// Of a lock.
+	Depth uint32 `protobuf:"varint,4,opt,name=depth,proto3" json:"depth,omitempty"`
+	// Of a barrier's party.
+	Index uint32 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
+	// The party runs the action.
+	Act bool `protobuf:"varint,6,opt,name=act,proto3" json:"act,omitempty"`
+	// Of a barrier's meeting or an event.
+	Generation uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	// How many were notified.
+	Count uint64 `protobuf:"varint,8,opt,name=count,proto3" json:"count,omitempty"`
+	// The event is set.
+	Set bool `protobuf:"varint,9,opt,name=set,proto3" json:"set,omitempty"`
+	// The waiter was notified.
+	Notified bool `protobuf:"varint,10,opt,name=notified,proto3" json:"notified,omitempty"`
+	// Of a value.
+	Version uint64 `protobuf:"varint,11,opt,name=version,proto3" json:"version,omitempty"`
+	// Of a value that is no text.
+	Data          *Data `protobuf:"bytes,12,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *Answer) GetOutcome() uint32 {
+	if x != nil {
+		return x.Outcome
+	}
+	return 0
+}
+
+func (x *Answer) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *Answer) GetPermits() int64 {
+	if x != nil {
+		return x.Permits
+	}
+	return 0
+}
+
+func (x *Answer) GetDepth() uint32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *Answer) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Answer) GetAct() bool {
+	if x != nil {
+		return x.Act
+	}
+	return false
+}
+
+func (x *Answer) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Answer) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Answer) GetSet() bool {
+	if x != nil {
+		return x.Set
+	}
+	return false
+}
+
+func (x *Answer) GetNotified() bool {
+	if x != nil {
+		return x.Notified
+	}
+	return false
+}
+
+func (x *Answer) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Answer) GetData() *Data {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Data is what a value holds.
+type Data struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 bool, 2 int64, 3 double, 4 string, 5 bytes.
+	Type uint32 `protobuf:"varint,1,opt,name=type,proto3" json:"type,omitempty"`
+	// A whole number, or 1 for true.
+	Number int64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// A number.
+	Double float64 `protobuf:"fixed64,3,opt,name=double,proto3" json:"double,omitempty"`
+	// A text, or bytes.
+	Text          []byte `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Data) Reset() {
+	*x = Data{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Data) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Data) ProtoMessage() {}
+
+func (x *Data) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Data.ProtoReflect.Descriptor instead.
+func (*Data) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Data) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *Data) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Data) GetDouble() float64 {
+	if x != nil {
+		return x.Double
+	}
+	return 0
+}
+
+func (x *Data) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
+// SemaphorePut is a semaphore's whole state, but for its grants and waiters.
+type SemaphorePut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// As declared.
+	Permits int64 `protobuf:"varint,3,opt,name=permits,proto3" json:"permits,omitempty"`
+	// Its permits are nobody's.
+	Free bool `protobuf:"varint,4,opt,name=free,proto3" json:"free,omitempty"`
+	// It never has more than declared.
+	Bounded bool `protobuf:"varint,5,opt,name=bounded,proto3" json:"bounded,omitempty"`
+	// Of a free one: how many there are.
+	Available     int64 `protobuf:"varint,6,opt,name=available,proto3" json:"available,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SemaphorePut) Reset() {
+	*x = SemaphorePut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SemaphorePut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SemaphorePut) ProtoMessage() {}
+
+func (x *SemaphorePut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SemaphorePut.ProtoReflect.Descriptor instead.
+func (*SemaphorePut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *SemaphorePut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SemaphorePut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SemaphorePut) GetPermits() int64 {
+	if x != nil {
+		return x.Permits
+	}
+	return 0
+}
+
+func (x *SemaphorePut) GetFree() bool {
+	if x != nil {
+		return x.Free
+	}
+	return false
+}
+
+func (x *SemaphorePut) GetBounded() bool {
+	if x != nil {
+		return x.Bounded
+	}
+	return false
+}
+
+func (x *SemaphorePut) GetAvailable() int64 {
+	if x != nil {
+		return x.Available
+	}
+	return 0
+}
+
+// SemaphoreDropped ends a semaphore.
+type SemaphoreDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SemaphoreDropped) Reset() {
+	*x = SemaphoreDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SemaphoreDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SemaphoreDropped) ProtoMessage() {}
+
+func (x *SemaphoreDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SemaphoreDropped.ProtoReflect.Descriptor instead.
+func (*SemaphoreDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *SemaphoreDropped) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SemaphoreDropped) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// EventPut is an event's whole state.
+type EventPut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The flag.
+	Set bool `protobuf:"varint,3,opt,name=set,proto3" json:"set,omitempty"`
+	// The counter when it was last set.
+	Generation    uint64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventPut) Reset() {
+	*x = EventPut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventPut) ProtoMessage() {}
+
+func (x *EventPut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventPut.ProtoReflect.Descriptor instead.
+func (*EventPut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *EventPut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *EventPut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EventPut) GetSet() bool {
+	if x != nil {
+		return x.Set
+	}
+	return false
+}
+
+func (x *EventPut) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// EventDropped ends an event.
+type EventDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventDropped) Reset() {
+	*x = EventDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventDropped) ProtoMessage() {}
+
+func (x *EventDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventDropped.ProtoReflect.Descriptor instead.
+func (*EventDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *EventDropped) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *EventDropped) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// BarrierPut is a barrier's whole state, but for those who wait.
+type BarrierPut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// How many meet.
+	Parties uint32 `protobuf:"varint,3,opt,name=parties,proto3" json:"parties,omitempty"`
+	// Of the last meeting.
+	Generation uint64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// It is broken.
+	Broken bool `protobuf:"varint,5,opt,name=broken,proto3" json:"broken,omitempty"`
+	// Who runs the action, while somebody does.
+	Actor         *HolderId `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BarrierPut) Reset() {
+	*x = BarrierPut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BarrierPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BarrierPut) ProtoMessage() {}
+
+func (x *BarrierPut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BarrierPut.ProtoReflect.Descriptor instead.
+func (*BarrierPut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *BarrierPut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *BarrierPut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BarrierPut) GetParties() uint32 {
+	if x != nil {
+		return x.Parties
+	}
+	return 0
+}
+
+func (x *BarrierPut) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *BarrierPut) GetBroken() bool {
+	if x != nil {
+		return x.Broken
+	}
+	return false
+}
+
+func (x *BarrierPut) GetActor() *HolderId {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+// BarrierDropped ends a barrier.
+type BarrierDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BarrierDropped) Reset() {
+	*x = BarrierDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BarrierDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BarrierDropped) ProtoMessage() {}
+
+func (x *BarrierDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BarrierDropped.ProtoReflect.Descriptor instead.
+func (*BarrierDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *BarrierDropped) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *BarrierDropped) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ValuePut is a value's whole state.
+type ValuePut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What it holds.
+	Data *Data `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	// The counter at the last change.
+	Version       uint64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValuePut) Reset() {
+	*x = ValuePut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValuePut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValuePut) ProtoMessage() {}
+
+func (x *ValuePut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValuePut.ProtoReflect.Descriptor instead.
+func (*ValuePut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ValuePut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ValuePut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ValuePut) GetData() *Data {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ValuePut) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// ValueDropped ends a value.
+type ValueDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Its name.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValueDropped) Reset() {
+	*x = ValueDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValueDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValueDropped) ProtoMessage() {}
+
+func (x *ValueDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValueDropped.ProtoReflect.Descriptor instead.
+func (*ValueDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ValueDropped) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ValueDropped) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Answered keeps an answer.
+type Answered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The namespace of the request.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Which request.
+	Origin *Origin `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
+	// The answer.
+	Answer *Answer `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
+	// A condition that notified, or a free semaphore that gave: it takes back what the client never hears of.
+	Object        string `protobuf:"bytes,4,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answered) Reset() {
+	*x = Answered{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answered) ProtoMessage() {}
+
+func (x *Answered) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answered.ProtoReflect.Descriptor instead.
+func (*Answered) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *Answered) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Answered) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *Answered) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *Answered) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+// WindowPut is all that a channel was answered with and has not acknowledged.
+type WindowPut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The namespace of its requests.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The session.
+	SessionId []byte `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Which of its channels.
+	Channel uint64 `protobuf:"varint,3,opt,name=channel,proto3" json:"channel,omitempty"`
+	// Answers to lower numbers are acknowledged.
+	Below uint64 `protobuf:"varint,4,opt,name=below,proto3" json:"below,omitempty"`
+	// By number.
+	Answers       []*KeptAnswer `protobuf:"bytes,5,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WindowPut) Reset() {
+	*x = WindowPut{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WindowPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WindowPut) ProtoMessage() {}
+
+func (x *WindowPut) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WindowPut.ProtoReflect.Descriptor instead.
+func (*WindowPut) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *WindowPut) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *WindowPut) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
+func (x *WindowPut) GetChannel() uint64 {
+	if x != nil {
+		return x.Channel
+	}
+	return 0
+}
+
+func (x *WindowPut) GetBelow() uint64 {
+	if x != nil {
+		return x.Below
+	}
+	return 0
+}
+
+func (x *WindowPut) GetAnswers() []*KeptAnswer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+// KeptAnswer is one of a window's.
+type KeptAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which command's.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// The answer.
+	Answer *Answer `protobuf:"bytes,2,opt,name=answer,proto3" json:"answer,omitempty"`
+	// As in Answered.
+	Object        string `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeptAnswer) Reset() {
+	*x = KeptAnswer{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeptAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeptAnswer) ProtoMessage() {}
+
+func (x *KeptAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeptAnswer.ProtoReflect.Descriptor instead.
+func (*KeptAnswer) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *KeptAnswer) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *KeptAnswer) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *KeptAnswer) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+// RequestsDropped forgets answers to requests.
+type RequestsDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Their namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Which requests.
+	Ids           []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestsDropped) Reset() {
+	*x = RequestsDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestsDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestsDropped) ProtoMessage() {}
+
+func (x *RequestsDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestsDropped.ProtoReflect.Descriptor instead.
+func (*RequestsDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *RequestsDropped) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RequestsDropped) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
 var File_weft_journal_v1_record_proto protoreflect.FileDescriptor
 
 const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xf1\r\n" +
+	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xe3\x16\n" +
 	"\x06Record\x12.\n" +
 	"\x05floor\x18\x01 \x01(\v2\x16.weft.journal.v1.FloorH\x00R\x05floor\x128\n" +
 	"\tqueue_put\x18\x02 \x01(\v2\x19.weft.journal.v1.QueuePutH\x00R\bqueuePut\x12>\n" +
@@ -3676,7 +5715,27 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x10call_interrupted\x18\x17 \x01(\v2 .weft.journal.v1.CallInterruptedH\x00R\x0fcallInterrupted\x12A\n" +
 	"\fschedule_put\x18( \x01(\v2\x1c.weft.journal.v1.SchedulePutH\x00R\vschedulePut\x12G\n" +
 	"\x0eschedule_fired\x18) \x01(\v2\x1e.weft.journal.v1.ScheduleFiredH\x00R\rscheduleFired\x12M\n" +
-	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDroppedB\b\n" +
+	"\x10schedule_dropped\x18* \x01(\v2 .weft.journal.v1.ScheduleDroppedH\x00R\x0fscheduleDropped\x128\n" +
+	"\tgrant_put\x18< \x01(\v2\x19.weft.journal.v1.GrantPutH\x00R\bgrantPut\x12D\n" +
+	"\rgrant_changed\x18= \x01(\v2\x1d.weft.journal.v1.GrantChangedH\x00R\fgrantChanged\x12D\n" +
+	"\rgrant_dropped\x18> \x01(\v2\x1d.weft.journal.v1.GrantDroppedH\x00R\fgrantDropped\x12;\n" +
+	"\n" +
+	"waiter_put\x18? \x01(\v2\x1a.weft.journal.v1.WaiterPutH\x00R\twaiterPut\x12A\n" +
+	"\fwaiter_ended\x18@ \x01(\v2\x1c.weft.journal.v1.WaiterEndedH\x00R\vwaiterEnded\x12A\n" +
+	"\fwaiter_moved\x18A \x01(\v2\x1c.weft.journal.v1.WaiterMovedH\x00R\vwaiterMoved\x12D\n" +
+	"\rsemaphore_put\x18B \x01(\v2\x1d.weft.journal.v1.SemaphorePutH\x00R\fsemaphorePut\x12P\n" +
+	"\x11semaphore_dropped\x18C \x01(\v2!.weft.journal.v1.SemaphoreDroppedH\x00R\x10semaphoreDropped\x128\n" +
+	"\tevent_put\x18D \x01(\v2\x19.weft.journal.v1.EventPutH\x00R\beventPut\x12D\n" +
+	"\revent_dropped\x18E \x01(\v2\x1d.weft.journal.v1.EventDroppedH\x00R\feventDropped\x12>\n" +
+	"\vbarrier_put\x18F \x01(\v2\x1b.weft.journal.v1.BarrierPutH\x00R\n" +
+	"barrierPut\x12J\n" +
+	"\x0fbarrier_dropped\x18G \x01(\v2\x1f.weft.journal.v1.BarrierDroppedH\x00R\x0ebarrierDropped\x128\n" +
+	"\tvalue_put\x18H \x01(\v2\x19.weft.journal.v1.ValuePutH\x00R\bvaluePut\x12D\n" +
+	"\rvalue_dropped\x18I \x01(\v2\x1d.weft.journal.v1.ValueDroppedH\x00R\fvalueDropped\x127\n" +
+	"\banswered\x18J \x01(\v2\x19.weft.journal.v1.AnsweredH\x00R\banswered\x12;\n" +
+	"\n" +
+	"window_put\x18K \x01(\v2\x1a.weft.journal.v1.WindowPutH\x00R\twindowPut\x12M\n" +
+	"\x10requests_dropped\x18L \x01(\v2 .weft.journal.v1.RequestsDroppedH\x00R\x0frequestsDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xc9\x03\n" +
@@ -3961,7 +6020,148 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12=\n" +
 	"\bprogress\x18\x02 \x01(\v2!.weft.journal.v1.ScheduleProgressR\bprogress\"!\n" +
 	"\x0fScheduleDropped\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02idB7Z5github.com/weftq/weft/proto/weft/journal/v1;journalv1b\x06proto3"
+	"\x02id\x18\x01 \x01(\x04R\x02id\"A\n" +
+	"\bHolderId\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\"\xa7\x02\n" +
+	"\bGrantPut\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x121\n" +
+	"\x06holder\x18\x05 \x01(\v2\x19.weft.journal.v1.HolderIdR\x06holder\x12\x14\n" +
+	"\x05label\x18\x06 \x01(\tR\x05label\x12\x12\n" +
+	"\x04mode\x18\a \x01(\rR\x04mode\x12\x14\n" +
+	"\x05depth\x18\b \x01(\rR\x05depth\x12\x18\n" +
+	"\apermits\x18\t \x01(\x03R\apermits\x12\x1c\n" +
+	"\tpublished\x18\n" +
+	" \x01(\tR\tpublished\x12\x14\n" +
+	"\x05since\x18\v \x01(\x03R\x05since\"X\n" +
+	"\fGrantChanged\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x14\n" +
+	"\x05depth\x18\x02 \x01(\rR\x05depth\x12\x1c\n" +
+	"\tpublished\x18\x03 \x01(\tR\tpublished\"$\n" +
+	"\fGrantDropped\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\x04R\x05token\"\xef\x03\n" +
+	"\tWaiterPut\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x12\n" +
+	"\x04lock\x18\x05 \x01(\tR\x04lock\x121\n" +
+	"\x06holder\x18\x06 \x01(\v2\x19.weft.journal.v1.HolderIdR\x06holder\x12\x14\n" +
+	"\x05label\x18\a \x01(\tR\x05label\x12\x12\n" +
+	"\x04mode\x18\b \x01(\rR\x04mode\x12\x14\n" +
+	"\x05depth\x18\t \x01(\rR\x05depth\x12\x18\n" +
+	"\apermits\x18\n" +
+	" \x01(\x03R\apermits\x12\x16\n" +
+	"\x06action\x18\v \x01(\bR\x06action\x12\x1c\n" +
+	"\tpublished\x18\f \x01(\tR\tpublished\x12\x14\n" +
+	"\x05timed\x18\r \x01(\bR\x05timed\x12\x12\n" +
+	"\x04wait\x18\x0e \x01(\x03R\x04wait\x12\x14\n" +
+	"\x05since\x18\x0f \x01(\x03R\x05since\x12/\n" +
+	"\x06origin\x18\x10 \x01(\v2\x17.weft.journal.v1.OriginR\x06origin\x12\x14\n" +
+	"\x05order\x18\x11 \x01(\x04R\x05order\x12\x12\n" +
+	"\x04back\x18\x12 \x01(\bR\x04back\x12\x1a\n" +
+	"\bnotified\x18\x13 \x01(\bR\bnotified\"\x1d\n" +
+	"\vWaiterEnded\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"O\n" +
+	"\vWaiterMoved\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05order\x18\x02 \x01(\x04R\x05order\x12\x1a\n" +
+	"\bnotified\x18\x03 \x01(\bR\bnotified\"\xa2\x01\n" +
+	"\x06Origin\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x18\n" +
+	"\achannel\x18\x02 \x01(\x04R\achannel\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05below\x18\x04 \x01(\x04R\x05below\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04hash\x18\x06 \x01(\fR\x04hash\"\xb9\x02\n" +
+	"\x06Answer\x12\x18\n" +
+	"\aoutcome\x18\x01 \x01(\rR\aoutcome\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x18\n" +
+	"\apermits\x18\x03 \x01(\x03R\apermits\x12\x14\n" +
+	"\x05depth\x18\x04 \x01(\rR\x05depth\x12\x14\n" +
+	"\x05index\x18\x05 \x01(\rR\x05index\x12\x10\n" +
+	"\x03act\x18\x06 \x01(\bR\x03act\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\x04R\n" +
+	"generation\x12\x14\n" +
+	"\x05count\x18\b \x01(\x04R\x05count\x12\x10\n" +
+	"\x03set\x18\t \x01(\bR\x03set\x12\x1a\n" +
+	"\bnotified\x18\n" +
+	" \x01(\bR\bnotified\x12\x18\n" +
+	"\aversion\x18\v \x01(\x04R\aversion\x12)\n" +
+	"\x04data\x18\f \x01(\v2\x15.weft.journal.v1.DataR\x04data\"^\n" +
+	"\x04Data\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\rR\x04type\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\x12\x16\n" +
+	"\x06double\x18\x03 \x01(\x01R\x06double\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\fR\x04text\"\xa6\x01\n" +
+	"\fSemaphorePut\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\apermits\x18\x03 \x01(\x03R\apermits\x12\x12\n" +
+	"\x04free\x18\x04 \x01(\bR\x04free\x12\x18\n" +
+	"\abounded\x18\x05 \x01(\bR\abounded\x12\x1c\n" +
+	"\tavailable\x18\x06 \x01(\x03R\tavailable\"D\n" +
+	"\x10SemaphoreDropped\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"n\n" +
+	"\bEventPut\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03set\x18\x03 \x01(\bR\x03set\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generation\"@\n" +
+	"\fEventDropped\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xc1\x01\n" +
+	"\n" +
+	"BarrierPut\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aparties\x18\x03 \x01(\rR\aparties\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generation\x12\x16\n" +
+	"\x06broken\x18\x05 \x01(\bR\x06broken\x12/\n" +
+	"\x05actor\x18\x06 \x01(\v2\x19.weft.journal.v1.HolderIdR\x05actor\"B\n" +
+	"\x0eBarrierDropped\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x81\x01\n" +
+	"\bValuePut\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
+	"\x04data\x18\x03 \x01(\v2\x15.weft.journal.v1.DataR\x04data\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\"@\n" +
+	"\fValueDropped\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xa2\x01\n" +
+	"\bAnswered\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12/\n" +
+	"\x06origin\x18\x02 \x01(\v2\x17.weft.journal.v1.OriginR\x06origin\x12/\n" +
+	"\x06answer\x18\x03 \x01(\v2\x17.weft.journal.v1.AnswerR\x06answer\x12\x16\n" +
+	"\x06object\x18\x04 \x01(\tR\x06object\"\xaf\x01\n" +
+	"\tWindowPut\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\fR\tsessionId\x12\x18\n" +
+	"\achannel\x18\x03 \x01(\x04R\achannel\x12\x14\n" +
+	"\x05below\x18\x04 \x01(\x04R\x05below\x125\n" +
+	"\aanswers\x18\x05 \x03(\v2\x1b.weft.journal.v1.KeptAnswerR\aanswers\"m\n" +
+	"\n" +
+	"KeptAnswer\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12/\n" +
+	"\x06answer\x18\x02 \x01(\v2\x17.weft.journal.v1.AnswerR\x06answer\x12\x16\n" +
+	"\x06object\x18\x03 \x01(\tR\x06object\"A\n" +
+	"\x0fRequestsDropped\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03ids\x18\x02 \x03(\tR\x03idsB7Z5github.com/weftq/weft/proto/weft/journal/v1;journalv1b\x06proto3"
 
 var (
 	file_weft_journal_v1_record_proto_rawDescOnce sync.Once
@@ -3975,7 +6175,7 @@ func file_weft_journal_v1_record_proto_rawDescGZIP() []byte {
 	return file_weft_journal_v1_record_proto_rawDescData
 }
 
-var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*Record)(nil),           // 0: weft.journal.v1.Record
 	(*Floor)(nil),            // 1: weft.journal.v1.Floor
@@ -4012,6 +6212,28 @@ var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*ScheduleProgress)(nil), // 32: weft.journal.v1.ScheduleProgress
 	(*ScheduleFired)(nil),    // 33: weft.journal.v1.ScheduleFired
 	(*ScheduleDropped)(nil),  // 34: weft.journal.v1.ScheduleDropped
+	(*HolderId)(nil),         // 35: weft.journal.v1.HolderId
+	(*GrantPut)(nil),         // 36: weft.journal.v1.GrantPut
+	(*GrantChanged)(nil),     // 37: weft.journal.v1.GrantChanged
+	(*GrantDropped)(nil),     // 38: weft.journal.v1.GrantDropped
+	(*WaiterPut)(nil),        // 39: weft.journal.v1.WaiterPut
+	(*WaiterEnded)(nil),      // 40: weft.journal.v1.WaiterEnded
+	(*WaiterMoved)(nil),      // 41: weft.journal.v1.WaiterMoved
+	(*Origin)(nil),           // 42: weft.journal.v1.Origin
+	(*Answer)(nil),           // 43: weft.journal.v1.Answer
+	(*Data)(nil),             // 44: weft.journal.v1.Data
+	(*SemaphorePut)(nil),     // 45: weft.journal.v1.SemaphorePut
+	(*SemaphoreDropped)(nil), // 46: weft.journal.v1.SemaphoreDropped
+	(*EventPut)(nil),         // 47: weft.journal.v1.EventPut
+	(*EventDropped)(nil),     // 48: weft.journal.v1.EventDropped
+	(*BarrierPut)(nil),       // 49: weft.journal.v1.BarrierPut
+	(*BarrierDropped)(nil),   // 50: weft.journal.v1.BarrierDropped
+	(*ValuePut)(nil),         // 51: weft.journal.v1.ValuePut
+	(*ValueDropped)(nil),     // 52: weft.journal.v1.ValueDropped
+	(*Answered)(nil),         // 53: weft.journal.v1.Answered
+	(*WindowPut)(nil),        // 54: weft.journal.v1.WindowPut
+	(*KeptAnswer)(nil),       // 55: weft.journal.v1.KeptAnswer
+	(*RequestsDropped)(nil),  // 56: weft.journal.v1.RequestsDropped
 }
 var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: weft.journal.v1.Record.floor:type_name -> weft.journal.v1.Floor
@@ -4040,34 +6262,61 @@ var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	31, // 23: weft.journal.v1.Record.schedule_put:type_name -> weft.journal.v1.SchedulePut
 	33, // 24: weft.journal.v1.Record.schedule_fired:type_name -> weft.journal.v1.ScheduleFired
 	34, // 25: weft.journal.v1.Record.schedule_dropped:type_name -> weft.journal.v1.ScheduleDropped
-	21, // 26: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
-	8,  // 27: weft.journal.v1.TaskAdvanced.checkpoint:type_name -> weft.journal.v1.Checkpoint
-	19, // 28: weft.journal.v1.TaskAdvanced.partials:type_name -> weft.journal.v1.Payload
-	19, // 29: weft.journal.v1.Checkpoint.state:type_name -> weft.journal.v1.Payload
-	10, // 30: weft.journal.v1.CallInterrupted.interrupt:type_name -> weft.journal.v1.Interrupt
-	14, // 31: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
-	14, // 32: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
-	10, // 33: weft.journal.v1.CallPut.interrupt:type_name -> weft.journal.v1.Interrupt
-	14, // 34: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
-	20, // 35: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
-	19, // 36: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
-	21, // 37: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
-	20, // 38: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
-	29, // 39: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
-	22, // 40: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
-	8,  // 41: weft.journal.v1.TaskPut.checkpoint:type_name -> weft.journal.v1.Checkpoint
-	19, // 42: weft.journal.v1.TaskPut.partials:type_name -> weft.journal.v1.Payload
-	20, // 43: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
-	19, // 44: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
-	20, // 45: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
-	23, // 46: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
-	32, // 47: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
-	32, // 48: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	36, // 26: weft.journal.v1.Record.grant_put:type_name -> weft.journal.v1.GrantPut
+	37, // 27: weft.journal.v1.Record.grant_changed:type_name -> weft.journal.v1.GrantChanged
+	38, // 28: weft.journal.v1.Record.grant_dropped:type_name -> weft.journal.v1.GrantDropped
+	39, // 29: weft.journal.v1.Record.waiter_put:type_name -> weft.journal.v1.WaiterPut
+	40, // 30: weft.journal.v1.Record.waiter_ended:type_name -> weft.journal.v1.WaiterEnded
+	41, // 31: weft.journal.v1.Record.waiter_moved:type_name -> weft.journal.v1.WaiterMoved
+	45, // 32: weft.journal.v1.Record.semaphore_put:type_name -> weft.journal.v1.SemaphorePut
+	46, // 33: weft.journal.v1.Record.semaphore_dropped:type_name -> weft.journal.v1.SemaphoreDropped
+	47, // 34: weft.journal.v1.Record.event_put:type_name -> weft.journal.v1.EventPut
+	48, // 35: weft.journal.v1.Record.event_dropped:type_name -> weft.journal.v1.EventDropped
+	49, // 36: weft.journal.v1.Record.barrier_put:type_name -> weft.journal.v1.BarrierPut
+	50, // 37: weft.journal.v1.Record.barrier_dropped:type_name -> weft.journal.v1.BarrierDropped
+	51, // 38: weft.journal.v1.Record.value_put:type_name -> weft.journal.v1.ValuePut
+	52, // 39: weft.journal.v1.Record.value_dropped:type_name -> weft.journal.v1.ValueDropped
+	53, // 40: weft.journal.v1.Record.answered:type_name -> weft.journal.v1.Answered
+	54, // 41: weft.journal.v1.Record.window_put:type_name -> weft.journal.v1.WindowPut
+	56, // 42: weft.journal.v1.Record.requests_dropped:type_name -> weft.journal.v1.RequestsDropped
+	21, // 43: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
+	8,  // 44: weft.journal.v1.TaskAdvanced.checkpoint:type_name -> weft.journal.v1.Checkpoint
+	19, // 45: weft.journal.v1.TaskAdvanced.partials:type_name -> weft.journal.v1.Payload
+	19, // 46: weft.journal.v1.Checkpoint.state:type_name -> weft.journal.v1.Payload
+	10, // 47: weft.journal.v1.CallInterrupted.interrupt:type_name -> weft.journal.v1.Interrupt
+	14, // 48: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
+	14, // 49: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
+	10, // 50: weft.journal.v1.CallPut.interrupt:type_name -> weft.journal.v1.Interrupt
+	14, // 51: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
+	20, // 52: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
+	19, // 53: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
+	21, // 54: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
+	20, // 55: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
+	29, // 56: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
+	22, // 57: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
+	8,  // 58: weft.journal.v1.TaskPut.checkpoint:type_name -> weft.journal.v1.Checkpoint
+	19, // 59: weft.journal.v1.TaskPut.partials:type_name -> weft.journal.v1.Payload
+	20, // 60: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
+	19, // 61: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
+	20, // 62: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
+	23, // 63: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
+	32, // 64: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
+	32, // 65: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
+	35, // 66: weft.journal.v1.GrantPut.holder:type_name -> weft.journal.v1.HolderId
+	35, // 67: weft.journal.v1.WaiterPut.holder:type_name -> weft.journal.v1.HolderId
+	42, // 68: weft.journal.v1.WaiterPut.origin:type_name -> weft.journal.v1.Origin
+	44, // 69: weft.journal.v1.Answer.data:type_name -> weft.journal.v1.Data
+	35, // 70: weft.journal.v1.BarrierPut.actor:type_name -> weft.journal.v1.HolderId
+	44, // 71: weft.journal.v1.ValuePut.data:type_name -> weft.journal.v1.Data
+	42, // 72: weft.journal.v1.Answered.origin:type_name -> weft.journal.v1.Origin
+	43, // 73: weft.journal.v1.Answered.answer:type_name -> weft.journal.v1.Answer
+	55, // 74: weft.journal.v1.WindowPut.answers:type_name -> weft.journal.v1.KeptAnswer
+	43, // 75: weft.journal.v1.KeptAnswer.answer:type_name -> weft.journal.v1.Answer
+	76, // [76:76] is the sub-list for method output_type
+	76, // [76:76] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_weft_journal_v1_record_proto_init() }
@@ -4102,6 +6351,23 @@ func file_weft_journal_v1_record_proto_init() {
 		(*Record_SchedulePut)(nil),
 		(*Record_ScheduleFired)(nil),
 		(*Record_ScheduleDropped)(nil),
+		(*Record_GrantPut)(nil),
+		(*Record_GrantChanged)(nil),
+		(*Record_GrantDropped)(nil),
+		(*Record_WaiterPut)(nil),
+		(*Record_WaiterEnded)(nil),
+		(*Record_WaiterMoved)(nil),
+		(*Record_SemaphorePut)(nil),
+		(*Record_SemaphoreDropped)(nil),
+		(*Record_EventPut)(nil),
+		(*Record_EventDropped)(nil),
+		(*Record_BarrierPut)(nil),
+		(*Record_BarrierDropped)(nil),
+		(*Record_ValuePut)(nil),
+		(*Record_ValueDropped)(nil),
+		(*Record_Answered)(nil),
+		(*Record_WindowPut)(nil),
+		(*Record_RequestsDropped)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4109,7 +6375,7 @@ func file_weft_journal_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_journal_v1_record_proto_rawDesc), len(file_weft_journal_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

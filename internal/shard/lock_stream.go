@@ -1,0 +1,212 @@
+package shard
+
+import (
+	"time"
+
+	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/lockservice"
+	"github.com/weftq/weft/pkg/session"
+)
+
+// SynchronizeHello opens a stream of the lock service, or comes back to it. The reply is a *[Synchronized], which the
+// stream is told first as well.
+type SynchronizeHello struct {
+	Namespace  string
+	Session    session.ID // zero opens a new one
+	NewSession session.ID `json:"-"`
+	TTL        time.Duration
+	Client     string
+	Channel    uint64
+	Stream     *Outbox `json:"-"`
+}
+
+// Synchronized is the first thing that a stream of the lock service is told.
+type Synchronized struct {
+	Session session.ID
+	TTL     time.Duration
+}
+
+// channel is a stream of the lock service.
+type channel struct {
+	outbox  *Outbox
+	waiting map[uint64]LockOp // commands that are not answered, by number
+}
+
+func (c *SynchronizeHello) run(m *Machine, step *pure.Step) (any, error) {
+	s, err := m.synchronized(step, c)
+	if err != nil {
+		return nil, err
+	}
+	key := lockservice.Channel{Session: s.ID, Number: c.Channel}
+	if old := m.channels[key]; old != nil {
+		m.closeAfter(old.outbox, pure.Refuse(pure.Superseded, "another stream took over the channel"))
+		m.hangUp(key)
+	} else if len(m.channelsOf[s.ID]) >= lockservice.ChannelMax {
+		return nil, pure.Refuse(pure.Overloaded, "the session has as many channels as it may", "limit", lockservice.ChannelMax)
+	}
+	m.renewFor(step, s.ID)
+	m.channels[key] = &channel{outbox: c.Stream, waiting: map[uint64]LockOp{}}
+	if m.channelsOf[s.ID] == nil {
+		m.channelsOf[s.ID] = map[uint64]struct{}{}
+	}
+	m.channelsOf[s.ID][c.Channel] = struct{}{}
+	m.noteStreams(s.ID)
+	welcome := &Synchronized{Session: s.ID, TTL: s.TTL}
+	m.deliver(c.Stream, welcome)
+	return welcome, nil
+}
+
+func (m *Machine) synchronized(step *pure.Step, c *SynchronizeHello) (*session.Session, error) {
+	if !c.Session.IsZero() {
+		return m.sessions.Get(c.Namespace, c.Session)
+	}
+	if m.diskLow {
+		return nil, diskLow()
+	}
+	return m.sessions.Open(step, session.State{
+		ID: c.NewSession, Namespace: c.Namespace, Kind: session.Client, Name: c.Client, TTL: c.TTL,
+	})
+}
+
+// hangUp forgets a channel's stream. What waits and is not durable will be asked for again.
+func (m *Machine) hangUp(key lockservice.Channel) {
+	delete(m.channels, key)
+	if delete(m.channelsOf[key.Session], key.Number); len(m.channelsOf[key.Session]) == 0 {
+		delete(m.channelsOf, key.Session)
+	}
+	m.locks.Disconnect(key)
+	m.noteStreams(key.Session)
+}
+
+// noteStreams notes whether any stream is open on a session.
+func (m *Machine) noteStreams(id session.ID) {
+	m.sessions.Connect(id, m.workers[id] != nil || len(m.listens[id]) > 0 || len(m.channelsOf[id]) > 0)
+}
+
+// LockCommand is one command of a stream.
+type LockCommand struct {
+	Number uint64
+	Holder uint64
+	Label  string
+	Op     LockOp
+	Err    *pure.Refusal // it broke a rule at the edge
+}
+
+// SynchronizeFrame is what a stream of the lock service says. A frame of a stream that another one took over is void.
+type SynchronizeFrame struct {
+	Namespace string
+	Channel   lockservice.Channel
+	Stream    *Outbox `json:"-"`
+	Commands  []LockCommand
+	Abandoned []uint64
+	Below     uint64 // answers to lower numbers are acknowledged
+	Heartbeat uint64
+	Goodbye   bool
+}
+
+// LockAnswered answers a command of a stream.
+type LockAnswered struct {
+	Number uint64
+	Op     LockOp
+	Reply  LockReply
+	Err    error
+	Since  uint64 // not 0: it waits for an event of this generation, and is answered later
+}
+
+func (c *SynchronizeFrame) run(m *Machine, step *pure.Step) (any, error) {
+	ch := m.channels[c.Channel]
+	if ch == nil || ch.outbox != c.Stream {
+		return nil, nil
+	}
+	m.renewFor(step, c.Channel.Session)
+	m.locks.Acknowledge(c.Channel, c.Below)
+	for i := range c.Commands {
+		cmd := &c.Commands[i]
+		if limit := m.locks.Told(c.Channel) + lockservice.WindowMax; cmd.Number > limit {
+			m.closeAfter(c.Stream, pure.Refuse(pure.BadFrame, "too many commands have no acknowledged answer",
+				"field", "number", "limit", lockservice.WindowMax))
+			m.hangUp(c.Channel)
+			return nil, nil
+		}
+		m.command(step, c, ch, cmd)
+	}
+	for _, number := range c.Abandoned {
+		m.locks.Abandon(step, c.Namespace, lockservice.Origin{Session: c.Channel.Session, Channel: c.Channel.Number, Number: number})
+	}
+	if c.Heartbeat != 0 {
+		step.Tell(&beatTo{c.Stream, Beat{c.Heartbeat}})
+	}
+	if c.Goodbye {
+		step.Tell(&saidGoodbye{c.Stream})
+		m.endSession(step, c.Channel.Session, session.Closed)
+	}
+	return nil, nil
+}
+
+func (m *Machine) command(step *pure.Step, c *SynchronizeFrame, ch *channel, cmd *LockCommand) {
+	answer := &LockAnswered{Number: cmd.Number, Op: cmd.Op}
+	if cmd.Err != nil {
+		answer.Err = cmd.Err
+		step.Tell(&answerTo{ch.outbox, answer})
+		return
+	}
+	by := lockCaller{
+		namespace: c.Namespace, label: cmd.Label,
+		holder: lockservice.HolderID{Session: c.Channel.Session, Number: cmd.Holder},
+		origin: lockservice.Origin{
+			Session: c.Channel.Session, Channel: c.Channel.Number, Number: cmd.Number, Below: m.locks.Told(c.Channel),
+		},
+	}
+	if answer.Err = m.mayHold(c.Namespace, by.holder); answer.Err != nil {
+		step.Tell(&answerTo{ch.outbox, answer})
+		return
+	}
+	d, err := cmd.Op.decide(m, step, &by)
+	if err == nil && d.Waiter != 0 {
+		ch.waiting[cmd.Number] = cmd.Op
+		if d.Since == 0 {
+			return
+		}
+		answer.Since = d.Since
+	}
+	answer.Reply, answer.Err = m.lockReply(c.Channel.Session, d.Answer), err
+	step.Tell(&answerTo{ch.outbox, answer})
+}
+
+// answerTo keeps an answer in its place among the effects of its frame.
+type answerTo struct {
+	stream *Outbox
+	answer *LockAnswered
+}
+
+// resolvedOnStream tells a stream what became of a command that waited. After a cut the client has to ask again first.
+func (m *Machine) resolvedOnStream(e *lockservice.Resolved) {
+	key := lockservice.Channel{Session: e.Origin.Session, Number: e.Origin.Channel}
+	ch := m.channels[key]
+	if ch == nil {
+		return
+	}
+	op, waits := ch.waiting[e.Origin.Number]
+	if !waits {
+		return
+	}
+	delete(ch.waiting, e.Origin.Number)
+	answer := &LockAnswered{Number: e.Origin.Number, Op: op, Reply: m.lockReply(key.Session, e.Answer)}
+	if e.Err != nil {
+		answer.Err = e.Err
+	}
+	m.deliver(ch.outbox, answer)
+}
+
+// SynchronizeGone says that a stream of the lock service is closed.
+type SynchronizeGone struct {
+	Channel lockservice.Channel
+	Stream  *Outbox `json:"-"`
+}
+
+func (c *SynchronizeGone) run(m *Machine, _ *pure.Step) (any, error) {
+	if ch := m.channels[c.Channel]; ch != nil && ch.outbox == c.Stream {
+		m.hangUp(c.Channel)
+	}
+	return nil, nil
+}
