@@ -84,12 +84,12 @@ func TestAdvancesOfAFrame(t *testing.T) {
 		_, refusal := readAdvance(&want, &weftv1.AdvanceTaskRequest{
 			Progress: m.GetProgress(), Checkpoint: m.GetCheckpoint(), Partials: m.GetPartials(),
 		})
-		if (refusal == nil) != (f.refusal == nil) {
-			t.Fatalf("seed %d: refused with %v, and as a request with %v", seed, f.refusal, refusal)
+		if f.refusal != nil || len(f.cmd.Advances) != 1 {
+			t.Fatalf("seed %d: %v, %v", seed, f.refusal, f.cmd.Advances)
 		}
-		if refusal != nil {
-			if f.refusal.Reason != refusal.Reason || f.refusal.Message != "advances[0]."+refusal.Message {
-				t.Fatalf("seed %d: %v, and as a request %v", seed, f.refusal, refusal)
+		if got := f.cmd.Advances[0].Refused; refusal != nil {
+			if got == nil || got.Reason != refusal.Reason || got.Message != refusal.Message {
+				t.Fatalf("seed %d: %v, and as a request %v", seed, got, refusal)
 			}
 			continue
 		}
@@ -107,6 +107,50 @@ func TestAdvancesOfAFrame(t *testing.T) {
 	}
 }
 
+// An advance that breaks a rule of its own is refused in its answer, by the name of what is too large; the others of its
+// frame count, and the stream goes on.
+func TestAnAdvanceThatIsRefusedAlone(t *testing.T) {
+	h := newHarness(t)
+	id := h.submit("k")
+	w := h.worker(&weftv1.WorkHello{Credits: 1, Kinds: []string{"k"}})
+	a := w.assigned(1)
+	long := strings.Repeat("x", payloadBytesMax)
+	refusals := []struct {
+		name    string
+		news    *weftv1.AttemptAdvance
+		reason  weftv1.ErrorReason
+		message string
+	}{
+		{"a large partial", &weftv1.AttemptAdvance{Partials: texts("", long+"x")},
+			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE, "partials[1]: has 524289 bytes and the limit is 524288"},
+		{"a large checkpoint", &weftv1.AttemptAdvance{Checkpoint: &weftv1.Checkpoint{State: text(long + "x")}},
+			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE, "checkpoint.state: has 524289 bytes and the limit is 524288"},
+		{"a long message", &weftv1.AttemptAdvance{Progress: &weftv1.Progress{Message: long[:noteBytesMax+1]}},
+			weftv1.ErrorReason_ERROR_REASON_INVALID_FIELD, "progress.message: must have at most 1024 bytes"},
+		{"many partials", &weftv1.AttemptAdvance{Partials: many(queue.PartialsMax+1, &weftv1.Payload{})},
+			weftv1.ErrorReason_ERROR_REASON_INVALID_FIELD, "partials: must have at most 1000 items"},
+		{"more than a task may have", &weftv1.AttemptAdvance{Partials: texts(long, long, "x")},
+			weftv1.ErrorReason_ERROR_REASON_PARTIALS_FULL, "partials: have more bytes than a task's partial results may"},
+	}
+	for i, test := range refusals {
+		test.news.TaskId, test.news.Token, test.news.Sequence = id, a.GetToken(), uint64(2*i+1)
+		w.send(&weftv1.WorkRequest{Advances: []*weftv1.AttemptAdvance{test.news, {
+			TaskId: id, Token: a.GetToken(), Sequence: uint64(2*i + 2), Partials: texts("p"), PartialsOffset: uint32(i),
+		}}})
+		w.until(test.name, func(r *weftv1.WorkResponse) bool { return len(r.GetAdvances()) == 2*i+2 })
+		refused, durable := w.seen.GetAdvances()[2*i], w.seen.GetAdvances()[2*i+1]
+		if refused.GetReason() != test.reason || refused.GetMessage() != test.message || refused.GetSequence() != uint64(2*i+1) ||
+			refused.GetToken() != a.GetToken() || durable.GetReason() != 0 {
+			t.Errorf("%s: %v, %v", test.name, refused, durable)
+		}
+	}
+	got, err := h.tasks.GetTask(h.ctx(), &weftv1.GetTaskRequest{TaskId: id})
+	if err != nil || got.GetTask().GetPartialsCount() != uint32(len(refusals)) || got.GetTask().GetCheckpoint() != nil ||
+		got.GetTask().GetProgress() != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // A frame with too much in it is refused, with the name of what is too much.
 func TestAdvancesThatAreTooLarge(t *testing.T) {
 	empty := func(n int) []*weftv1.Payload { return many(n, &weftv1.Payload{}) }
@@ -117,22 +161,6 @@ func TestAdvancesThatAreTooLarge(t *testing.T) {
 		field  string
 	}{
 		"many": {&weftv1.WorkRequest{Advances: many(frameReportsMax+1, &weftv1.AttemptAdvance{})}, pure.BadFrame, "advances"},
-		"many partials": {
-			&weftv1.WorkRequest{Advances: []*weftv1.AttemptAdvance{{}, {Partials: empty(queue.PartialsMax + 1)}}},
-			pure.InvalidField, "advances[1].partials",
-		},
-		"a large partial": {
-			&weftv1.WorkRequest{Advances: []*weftv1.AttemptAdvance{{Partials: texts("", long+"x")}}},
-			pure.PayloadTooLarge, "advances[0].partials[1]",
-		},
-		"a large checkpoint": {
-			&weftv1.WorkRequest{Advances: []*weftv1.AttemptAdvance{{Checkpoint: &weftv1.Checkpoint{State: text(long + "x")}}}},
-			pure.PayloadTooLarge, "advances[0].checkpoint.state",
-		},
-		"a long message": {
-			&weftv1.WorkRequest{Advances: []*weftv1.AttemptAdvance{{Progress: &weftv1.Progress{Message: long[:noteBytesMax+1]}}}},
-			pure.InvalidField, "advances[0].progress.message",
-		},
 		"all together": {
 			&weftv1.WorkRequest{Advances: many(8, &weftv1.AttemptAdvance{Partials: texts(long)})}, pure.BadFrame, "advances",
 		},
@@ -382,12 +410,28 @@ func TestInterruptOfACall(t *testing.T) {
 	if i := c.seen.GetInterrupt(); i.GetTaskId() != a.GetTaskId() || i.GetMessage() != "the disk is full" || i.GetIndex() != 0 {
 		t.Errorf("%v", i)
 	}
-	c.send(&weftv1.ExecuteRequest{InterruptTaken: true, Heartbeat: 1})
+	first := c.seen.GetInterrupt().GetNumber()
+	c.send(&weftv1.ExecuteRequest{InterruptTaken: first, Heartbeat: 1})
 	c.beat(1)
 	c = h.attach(&weftv1.ExecuteAttach{CallId: "c"})
 	c.beat(1)
 	if c.seen.GetInterrupt() != nil {
 		t.Errorf("%v", c.seen)
+	}
+	// What is said of the first once more does not take the second.
+	if _, err := h.tasks.InterruptSubmitter(h.ctx(), &weftv1.InterruptSubmitterRequest{
+		TaskId: a.GetTaskId(), Token: a.GetToken(), Message: "and the network",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.until("a second interrupt", interrupted)
+	second := c.seen.GetInterrupt().GetNumber()
+	c.send(&weftv1.ExecuteRequest{InterruptTaken: first, Heartbeat: 2})
+	c.beat(2)
+	c = h.attach(&weftv1.ExecuteAttach{CallId: "c"})
+	c.until("the second interrupt", interrupted)
+	if i := c.seen.GetInterrupt(); first == 0 || second == first || i.GetNumber() != second || i.GetMessage() != "and the network" {
+		t.Errorf("%v after %d", i, first)
 	}
 }
 
@@ -469,7 +513,7 @@ func TestWatchPartialsAndProgress(t *testing.T) {
 // A stream's frames name the command of an interrupt that was taken.
 func TestInterruptTakenIsRead(t *testing.T) {
 	cmd := &shard.CallFrame{}
-	if refusal := executeRest(cmd, &weftv1.ExecuteRequest{InterruptTaken: true}); refusal != nil || !cmd.Interrupted {
+	if refusal := executeRest(cmd, &weftv1.ExecuteRequest{InterruptTaken: 7}); refusal != nil || cmd.InterruptTaken != 7 {
 		t.Errorf("%v, %+v", refusal, cmd)
 	}
 }

@@ -52,7 +52,8 @@ type Call struct {
 	resolved    []*SpecFuture // ended since the sink was told
 	idleC       chan struct{} // closed when every task has ended; nil while nobody waits for it
 
-	interruptTaken bool   // to be told
+	interruptTaken uint64 // its number, to be told; 0 is none
+	interruptHad   uint64 // the number of the last one that was heard
 	withdrawn      uint64 // tasks below this index that had not begun are to be cancelled, until the broker knows
 	withdrawnBeat  uint64 // a heartbeat behind that, 0 before it was sent
 }

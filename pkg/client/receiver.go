@@ -28,7 +28,7 @@ type Update struct {
 func (c *Call) receive(in *inFrame, watch *watchdog) (over bool) {
 	updates, over := c.take(in, watch)
 	if i := in.interrupt; i != nil {
-		c.client.interrupts.tell(c, &Interrupt{TaskID: i.GetTaskId(), Index: i.GetIndex(), Message: i.GetMessage()})
+		c.interrupted(&Interrupt{TaskID: i.GetTaskId(), Index: i.GetIndex(), Message: i.GetMessage(), number: i.GetNumber()})
 	}
 	for _, u := range updates {
 		c.config.onUpdate(u)

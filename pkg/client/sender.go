@@ -80,7 +80,7 @@ func (c *Call) wake() {
 
 // hasWork reports whether a frame is worth sending.
 func (c *Call) hasWork() bool {
-	return c.queue.len() > 0 || len(c.cancels) > 0 || c.acksDue() || c.interruptTaken ||
+	return c.queue.len() > 0 || len(c.cancels) > 0 || c.acksDue() || c.interruptTaken != 0 ||
 		c.beats.wanted(true) || (c.finish && !c.finished && len(c.refill) == 0 && len(c.held) == 0) ||
 		(c.complete() && c.lastBeat == 0)
 }
@@ -106,10 +106,10 @@ func (c *Call) writeFrame(frame *outFrame) {
 	b = c.writeTasks(b, tasks)
 	b = c.writeAcks(b, min(len(c.ackC.rs), frameRangesMax)) // tasks that never run are among them now
 	b = c.writeCancels(b, cancels)
-	if c.interruptTaken {
-		c.interruptTaken = false
+	if c.interruptTaken != 0 {
 		b = protowire.AppendTag(b, requestInterruptTaken, protowire.VarintType)
-		b = protowire.AppendVarint(b, 1)
+		b = protowire.AppendVarint(b, c.interruptTaken)
+		c.interruptTaken = 0
 	}
 	last := c.queue.len() == 0 && len(c.refill) == 0 && len(c.held) == 0 && len(c.cancels) == 0 && c.ackC.empty()
 	if c.finish && !c.finished && last {
