@@ -26,6 +26,8 @@ type attempt struct {
 	stopGrace time.Duration // the shortest asked for, while stopping
 	stopping  bool
 	late      bool                  // its local grace is over
+	lost      bool                  // it is another's, or nobody's: nothing that it says counts
+	sealed    bool                  // its handler has returned: no output begins any more
 	process   *command.Process      // of a command that runs
 	output    *keptOutput           // of a command, or of a handler that has some or is asked for it
 	report    *weftv1.AttemptReport // once it has ended
