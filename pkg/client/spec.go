@@ -26,10 +26,13 @@ type Spec struct {
 	Command *weftv1.Command
 	// RunAt holds the task back until then; zero is at once.
 	RunAt time.Time
-	// Timeout stops an attempt that takes longer; zero is without limit, at most 30 days.
+	// Timeout stops an attempt that takes longer; zero is without limit, at most 30 days. Its handler's context ends, and a
+	// handler that does not heed that keeps its slot, but not its task: 30 s after the grace the broker ends the attempt,
+	// as timed out, and takes no result of it any more. [Client.Explain] says when that will be.
 	Timeout time.Duration
 	// Grace lies between asking an attempt to stop and killing it: zero is the broker's default of 10 s,
-	// at most 1 h, KillNow none.
+	// at most 1 h, KillNow none. Commands are killed after it, handlers cannot be: the broker waits 30 s more for their
+	// worker's word, and then ends the attempt without it.
 	Grace time.Duration
 	// Retry says whether to try again; the zero Retry is one attempt, as in concurrent.futures.
 	Retry Retry

@@ -20,6 +20,12 @@ type Kind[In, Out any] struct {
 
 // Define is a kind whose input and result travel as JSON. It panics if the name is not 1 to 256 bytes of
 // [A-Za-z0-9._/-], or is [CommandKind].
+//
+// Nothing but the name says that two programs mean the same types: fields that one side does not know are passed over,
+// so that a rolling upgrade may add some, and a mistaken type is read as zeros without a word. Where that would be worse
+// than an upgrade in order (readers before writers), define the kind with [StrictJSON]:
+//
+//	var Thumb = task.DefineWith("thumb", task.StrictJSON[Photo](), task.StrictJSON[Size]())
 func Define[In, Out any](name string) Kind[In, Out] {
 	return DefineWith(name, JSONCodec[In](), JSONCodec[Out]())
 }
