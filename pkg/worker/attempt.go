@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/weftq/weft/pkg/task"
@@ -20,6 +21,7 @@ type attempt struct {
 	begun      time.Time       // when it arrived
 	called     bool            // its task is one of a call
 	ctx        attemptContext
+	told       atomic.Bool // it has saved or emitted something
 
 	// Guarded by Worker.mu.
 

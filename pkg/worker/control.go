@@ -69,6 +69,7 @@ func (c control) Save(state task.Payload) error {
 	if err := a.usable(); err != nil {
 		return err
 	}
+	a.told.Store(true)
 	v := &a.advance
 	v.state, v.stateAt, v.hasState, v.own = state, v.next, true, true
 	v.checkpoint = &weftv1.Checkpoint{State: state.Proto(), PartialsCount: v.next}
@@ -99,6 +100,7 @@ func (c control) Emit(partial task.Payload) error {
 	if err := a.usable(); err != nil {
 		return err
 	}
+	a.told.Store(true)
 	if err := a.advance.emit(partial); err != nil {
 		return err
 	}

@@ -55,6 +55,9 @@ func runHandler(a *attempt, handler Handler, end *ending) {
 // settle waits, at the end of a handler that succeeded, until its partial results are durable: one that is refused would
 // be missing in a success otherwise. Nobody waits for a checkpoint alone, which a task that has succeeded does not need.
 func (a *attempt) settle() error {
+	if !a.told.Load() {
+		return nil
+	}
 	w, v := a.worker, &a.advance
 	w.mu.Lock()
 	unsettled := len(v.partials) > 0 || v.err != nil

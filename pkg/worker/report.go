@@ -11,11 +11,11 @@ import (
 // makeReport says how an attempt ended. What stopped it counts only if it did not succeed; but a timeout
 // counts always, and a drain always for a command: who exits with 0 on SIGTERM has not done its work. Beyond its lease
 // an attempt has no result: another may have the task, and if none has, this one gives it back.
-func makeReport(a *attempt, end *ending, lost bool) *weftv1.AttemptReport {
+func makeReport(a *attempt, end *ending) *weftv1.AttemptReport {
 	r := &weftv1.AttemptReport{TaskId: a.TaskID, Token: a.Token}
 	cause := a.ctx.stopped()
 	switch {
-	case lost || errors.Is(cause, task.ErrLeaseLost):
+	case errors.Is(cause, task.ErrLeaseLost):
 		r.End = weftv1.AttemptEnd_ATTEMPT_END_RELEASED
 		return r
 	case errors.Is(cause, task.ErrTimeout):

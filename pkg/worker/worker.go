@@ -166,7 +166,7 @@ func (w *Worker) admit(a *attempt) bool {
 
 // finish frees the slot of an attempt and queues its report.
 func (w *Worker) finish(a *attempt, end *ending) {
-	report := makeReport(a, end, w.leaseOver())
+	report := makeReport(a, end)
 	a.ctx.cancel(nil)
 	w.mu.Lock()
 	if output := a.output; output != nil && output.sink != nil {
