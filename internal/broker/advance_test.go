@@ -121,16 +121,26 @@ func TestAnAdvanceThatIsRefusedAlone(t *testing.T) {
 		reason  weftv1.ErrorReason
 		message string
 	}{
-		{"a large partial", &weftv1.AttemptAdvance{Partials: texts("", long+"x")},
-			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE, "partials[1]: has 524289 bytes and the limit is 524288"},
-		{"a large checkpoint", &weftv1.AttemptAdvance{Checkpoint: &weftv1.Checkpoint{State: text(long + "x")}},
-			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE, "checkpoint.state: has 524289 bytes and the limit is 524288"},
-		{"a long message", &weftv1.AttemptAdvance{Progress: &weftv1.Progress{Message: long[:noteBytesMax+1]}},
-			weftv1.ErrorReason_ERROR_REASON_INVALID_FIELD, "progress.message: must have at most 1024 bytes"},
-		{"many partials", &weftv1.AttemptAdvance{Partials: many(queue.PartialsMax+1, &weftv1.Payload{})},
-			weftv1.ErrorReason_ERROR_REASON_INVALID_FIELD, "partials: must have at most 1000 items"},
-		{"more than a task may have", &weftv1.AttemptAdvance{Partials: texts(long, long, "x")},
-			weftv1.ErrorReason_ERROR_REASON_PARTIALS_FULL, "partials: have more bytes than a task's partial results may"},
+		{
+			"a large partial", &weftv1.AttemptAdvance{Partials: texts("", long+"x")},
+			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE, "partials[1]: has 524289 bytes and the limit is 524288",
+		},
+		{
+			"a large checkpoint", &weftv1.AttemptAdvance{Checkpoint: &weftv1.Checkpoint{State: text(long + "x")}},
+			weftv1.ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE, "checkpoint.state: has 524289 bytes and the limit is 524288",
+		},
+		{
+			"a long message", &weftv1.AttemptAdvance{Progress: &weftv1.Progress{Message: long[:noteBytesMax+1]}},
+			weftv1.ErrorReason_ERROR_REASON_INVALID_FIELD, "progress.message: must have at most 1024 bytes",
+		},
+		{
+			"many partials", &weftv1.AttemptAdvance{Partials: many(queue.PartialsMax+1, &weftv1.Payload{})},
+			weftv1.ErrorReason_ERROR_REASON_INVALID_FIELD, "partials: must have at most 1000 items",
+		},
+		{
+			"more than a task may have", &weftv1.AttemptAdvance{Partials: texts(long, long, "x")},
+			weftv1.ErrorReason_ERROR_REASON_PARTIALS_FULL, "partials: have more bytes than a task's partial results may",
+		},
 	}
 	for i, test := range refusals {
 		test.news.TaskId, test.news.Token, test.news.Sequence = id, a.GetToken(), uint64(2*i+1)

@@ -78,7 +78,7 @@ func (s *script) interrupt(d *datadriven.TestData) {
 
 func (s *script) takeInterrupt(d *datadriven.TestData) {
 	w := words{d}
-	s.callFrame(w.first(), &CallFrame{InterruptTaken: uint64(w.number("number", 0))})
+	s.callFrame(w.first(), &CallFrame{InterruptTaken: w.number("number", 0)})
 }
 
 // bytes writes how large all tasks are.

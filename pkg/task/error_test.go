@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,11 +46,13 @@ func TestErrorFrom(t *testing.T) {
 	}{
 		{quota, *quota, "task: quota: none is left"},
 		{
-			fmt.Errorf("charge: %w", quota), Error{Reason: "quota", Message: "charge: none is left", Stack: "here"},
+			fmt.Errorf("charge: %w", quota),
+			Error{Reason: "quota", Message: "charge: none is left", Stack: "here"},
 			"task: quota: charge: none is left",
 		},
 		{
-			Permanent(fmt.Errorf("%w, so far", quota)), Error{Reason: "quota", Message: "none is left, so far", Stack: "here", Permanent: true},
+			Permanent(fmt.Errorf("%w, so far", quota)),
+			Error{Reason: "quota", Message: "none is left, so far", Stack: "here", Permanent: true},
 			"task: quota: none is left, so far",
 		},
 		{Permanent(quota), Error{Reason: "quota", Message: "none is left", Stack: "here", Permanent: true}, "task: quota: none is left"},
@@ -76,11 +79,10 @@ func TestErrorFrom(t *testing.T) {
 func TestStrictJSON(t *testing.T) {
 	type point struct{ X int }
 	c := StrictJSON[point]()
-	for text, good := range map[string]bool{
-		"": true, `{"X":1}`: true, ` {"X":1} `: true, `{}`: true, `{"X":1,"Y":2}`: false, `{"X":1}{}`: false, `{"X":1}]`: false, `[]`: false, `{`: false,
-	} {
+	good := []string{"", `{"X":1}`, "\n{\"X\":1} ", `{}`}
+	for _, text := range append(good, `{"X":1,"Y":2}`, `{"X":1}{}`, `{"X":1}]`, `[]`, `{`) {
 		got, err := c.Decode(Text(text))
-		if (err == nil) != good || err != nil && got != (point{}) {
+		if (err == nil) != slices.Contains(good, text) || err != nil && got != (point{}) {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}

@@ -1,9 +1,13 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -196,4 +200,39 @@ func TestAConnectionOfTheUsers(t *testing.T) {
 	if state := conn.GetState(); state == connectivity.Shutdown {
 		t.Error("the worker closed it")
 	}
+}
+
+// A worker that drains says at once what it waits for, and what comes next.
+func TestDrainSaysWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBroker(t)
+		var log bytes.Buffer
+		cfg := b.config()
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		g, w, s := gated(t, cfg, b, false)
+		asg := payloadTask(1, "gate", "")
+		asg.Grace = durationpb.New(time.Second)
+		s.assign(asg)
+		g.enter(t)
+		w.cancel()
+		for _, test := range []struct {
+			want string
+			wait time.Duration
+		}{
+			{"what runs may end\" running=1 tasks=\"[" + taskID(1) + " (gate)]\" told_to_stop_in=30s", 0},
+			{"are told to stop, and their tasks will run again elsewhere\" tasks=\"[" + taskID(1) + " (gate)]\" killed_in=16s", DrainTimeoutDefault},
+			{"do not heed that they are to stop; commands are killed, handlers are waited for a last time\" tasks=\"[" + taskID(1) + " (gate)]\" given_up_in=15s", 16 * time.Second},
+		} {
+			pass(test.wait)
+			synctest.Wait()
+			if !strings.Contains(log.String(), test.want) {
+				t.Errorf("%q is not in %s", test.want, log.String())
+			}
+		}
+		g.leave <- nil
+		s.accepted(1)
+		if err := w.wait(); err != nil {
+			t.Error(err)
+		}
+	})
 }
