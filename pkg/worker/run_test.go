@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,13 +203,31 @@ func TestAConnectionOfTheUsers(t *testing.T) {
 	}
 }
 
+// logBuffer is a log that may be read while it is written.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
 // A worker that drains says at once what it waits for, and what comes next.
 func TestDrainSaysWhatItWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBroker(t)
-		var log bytes.Buffer
+		log := &logBuffer{}
 		cfg := b.config()
-		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 		g, w, s := gated(t, cfg, b, false)
 		asg := payloadTask(1, "gate", "")
 		asg.Grace = durationpb.New(time.Second)
