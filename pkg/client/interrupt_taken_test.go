@@ -10,7 +10,11 @@ import (
 // knew, is taken again and interrupts nobody twice; another one does.
 func TestInterruptsAreTakenByName(t *testing.T) {
 	b := &fakeBroker{execute: scripted(func(n int, s *fakeStream) error {
-		s.attach(&weftv1.ExecuteAttached{SessionId: "s1"})
+		hello := &weftv1.ExecuteAttached{SessionId: "s1"}
+		if n > 1 {
+			hello.Accepted = []*weftv1.IndexRange{{}} // the task
+		}
+		s.attach(hello)
 		take := func(number uint64, message string) {
 			s.send(&weftv1.ExecuteResponse{Interrupt: &weftv1.ExecuteInterrupt{TaskId: "t1", Number: number, Message: message}})
 			for {
