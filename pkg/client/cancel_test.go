@@ -157,17 +157,28 @@ func TestUpdates(t *testing.T) {
 
 // A program that is slow to take an update is not a broker that is silent.
 func TestSlowUpdateIsNoSilence(t *testing.T) {
+	taken := make(chan struct{})
 	b := &fakeBroker{execute: scripted(func(n int, s *fakeStream) error {
-		s.attach(&weftv1.ExecuteAttached{SessionTtl: durationpb.New(testTTL)})
+		if s.attach(&weftv1.ExecuteAttached{SessionTtl: durationpb.New(testTTL)}); n > 1 {
+			return s.drain()
+		}
 		s.untilTasks(1)
 		s.accept(0, 0)
 		s.send(&weftv1.ExecuteResponse{Updates: []*weftv1.ExecuteUpdate{{TaskId: taskName(0), Attempts: 1}}})
+		<-taken
+		for s.recv().GetHeartbeat() == 0 {
+		}
 		s.succeed(0)
 		return s.drain()
 	})}
 	slow := time.NewTimer(2 * testTTL)
-	call := b.start(t, WithSessionTTL(testTTL)).NewCall(OnUpdate(func(Update) { <-slow.C }))
-	wantSuccess(t, submit(t, call, 1)...)
+	call := b.start(t, WithSessionTTL(testTTL)).NewCall(OnUpdate(func(Update) {
+		<-slow.C
+		close(taken)
+	}))
+	f := submit(t, call, 1)[0]
+	<-taken
+	wantSuccess(t, f)
 	if n := b.streams.Load(); n != 1 {
 		t.Fatalf("%d streams", n)
 	}
