@@ -82,7 +82,7 @@ func first(ctx context.Context, broker string) (reportID string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if reportID, err = c.Submit(ctx, spec); err != nil {
+	if reportID, err = c.Enqueue(ctx, spec); err != nil {
 		return "", err
 	}
 	for _, err := range beat.Progress(ctx) {
@@ -98,7 +98,7 @@ func second(ctx context.Context, broker string, out io.Writer, reportID string) 
 		return err
 	}
 	defer c.Close()
-	text, err := client.Attach(c, report, reportID).Wait(ctx)
+	text, err := client.Attach(ctx, c, report, reportID).Wait(ctx)
 	if err != nil {
 		return err
 	}

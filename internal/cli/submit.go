@@ -46,7 +46,7 @@ func (a *App) submitCommand() *cobra.Command {
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				var joined bool
-				taskID, err := c.Submit(ctx, spec, client.Joined(&joined))
+				taskID, err := c.Enqueue(ctx, spec, client.Joined(&joined))
 				if err != nil {
 					return err
 				}

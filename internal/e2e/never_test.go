@@ -207,12 +207,12 @@ func (n *never) failed(ctx context.Context, call *client.Call, i int) func() err
 // attached is a task of no call, waited for by its name.
 func (n *never) attached(ctx context.Context, c *client.Client, i int) func() error {
 	text := fmt.Sprintf("1ms/a%d", i)
-	id, err := c.Submit(ctx, client.Spec{Kind: "sleep", Payload: task.Text(text)})
+	id, err := c.Enqueue(ctx, client.Spec{Kind: "sleep", Payload: task.Text(text)})
 	return func() error {
 		if err != nil {
 			return err
 		}
-		f := client.Attach(c, task.DefineWith("sleep", task.TextCodec(), task.TextCodec()), id)
+		f := client.Attach(ctx, c, task.DefineWith("sleep", task.TextCodec(), task.TextCodec()), id)
 		if out, err := f.Wait(ctx); !lostTooOften(err) && (err != nil || out != text) {
 			return fmt.Errorf("result %q, %w", out, err)
 		}

@@ -222,18 +222,18 @@ func TestCheckpointsAndPartials(t *testing.T) {
 
 func TestAttach(t *testing.T) {
 	ctx, c := typed(t)
-	id, err := c.Submit(ctx, client.Spec{
+	id, err := c.Enqueue(ctx, client.Spec{
 		Kind: "steps", Payload: task.Text("4"), Retry: client.Retry{Attempts: 3, Backoff: time.Millisecond},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := client.Attach(c, count, id)
+	f := client.Attach(ctx, c, count, id)
 	if n, err := f.Wait(ctx); n != 4 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
 	partials := 0
-	for _, err := range client.Partials[string](ctx, client.Attach(c, count, id)) {
+	for _, err := range client.Partials[string](ctx, client.Attach(ctx, c, count, id)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestAttach(t *testing.T) {
 	if partials != 4 {
 		t.Errorf("%d partial results", partials)
 	}
-	if _, err := client.Attach(c, count, "t9zzz").Wait(ctx); !errors.Is(err, client.ErrTaskNotFound) {
+	if _, err := client.Attach(ctx, c, count, "t9zzz").Wait(ctx); !errors.Is(err, client.ErrTaskNotFound) {
 		t.Errorf("%v", err)
 	}
 }
@@ -274,11 +274,11 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("%v", last)
 	}
 	// A task of its own has nobody to interrupt.
-	id, err := c.Submit(ctx, client.Spec{Kind: "alarm", Payload: task.Text(`"?"`)})
+	id, err := c.Enqueue(ctx, client.Spec{Kind: "alarm", Payload: task.Text(`"?"`)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Attach(c, alarm, id).Wait(ctx); err == nil || !strings.Contains(err.Error(), "nobody to interrupt") {
+	if _, err := client.Attach(ctx, c, alarm, id).Wait(ctx); err == nil || !strings.Contains(err.Error(), "nobody to interrupt") {
 		t.Errorf("%v", err)
 	}
 }
