@@ -20,7 +20,17 @@ type enqueueConfig struct {
 	requestID string
 	bound     Bound
 	joined    *bool
-	err       error // an option that makes no sense
+}
+
+// requestIDMax is the longest id of a request, in bytes.
+const requestIDMax = 256
+
+// check finds options that make no sense: a request of no name would be another one each time.
+func (c *enqueueConfig) check() error {
+	if n := len(c.requestID); n == 0 || n > requestIDMax {
+		return fmt.Errorf("client: RequestID of %d bytes: 1 to %d", n, requestIDMax)
+	}
+	return c.bound.check()
 }
 
 type enqueueOptionFunc func(*enqueueConfig)
@@ -28,7 +38,7 @@ type enqueueOptionFunc func(*enqueueConfig)
 func (f enqueueOptionFunc) applyEnqueue(c *enqueueConfig) { f(c) }
 
 // RequestID names the submission, in place of a random name: the same again, from any process, submits
-// nothing for as long as the task is known. At most 256 bytes.
+// nothing for as long as the task is known. 1 to 256 bytes.
 func RequestID(id string) EnqueueOption {
 	return enqueueOptionFunc(func(c *enqueueConfig) { c.requestID = id })
 }
@@ -48,7 +58,7 @@ type Bound struct {
 func Within(d time.Duration) Bound { return Bound{true, d} }
 
 func (b Bound) applyEnqueue(c *enqueueConfig) { c.bound = b }
-func (b Bound) applyGet(c *getConfig)       { c.bound = b }
+func (b Bound) applyGet(c *getConfig)         { c.bound = b }
 
 // errNegative refuses a wait that cannot be.
 var errNegative = errors.New("client: a wait must not be negative")
@@ -102,7 +112,7 @@ func (c *Client) Enqueue(ctx context.Context, spec Spec, opts ...EnqueueOption) 
 
 // submitOne submits a task, and waits for room as the configuration says.
 func (c *Client) submitOne(ctx context.Context, spec Spec, cfg *enqueueConfig) (string, error) {
-	if err := errors.Join(spec.alone(), cfg.bound.check()); err != nil {
+	if err := errors.Join(spec.alone(), cfg.check()); err != nil {
 		return "", err
 	}
 	request := &weftv1.SubmitTaskRequest{Namespace: c.namespace, RequestId: cfg.requestID, Task: spec.proto()}
