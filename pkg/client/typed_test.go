@@ -247,6 +247,42 @@ func TestAttach(t *testing.T) {
 	}
 }
 
+// The futures of another program's call, by its name; and its tasks' names, by its futures.
+func TestAttachCall(t *testing.T) {
+	ctx, c := typed(t)
+	other, err := client.Dial(c.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	call := c.NewCall(client.Name("squares"), client.ExplicitAck())
+	defer call.Close()
+	const n = 100
+	own := make([]*client.Future[int], n)
+	for i := range own {
+		own[i] = submit(t, call, square, i)
+	}
+	last, err := own[n-1].ID(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := 0
+	for f, err := range client.AttachCall(ctx, other, square, "squares") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := f.Wait(ctx); err != nil || out != i*i {
+			t.Errorf("task %d: %d, %v", i, out, err)
+		}
+		if i++; i == n && f.TaskID() != last {
+			t.Errorf("the last one is %s, not %s", last, f.TaskID())
+		}
+	}
+	if i != n {
+		t.Errorf("%d futures", i)
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	ctx, c := typed(t)
 	f, err := client.Submit(ctx, c, alarm, "the house is on fire")
