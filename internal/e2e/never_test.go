@@ -262,12 +262,17 @@ func (n *never) partials(ctx context.Context, f *client.Future[int], s stepsOf) 
 	return nil
 }
 
-// progress never goes back beyond the steps that another attempt repeats from its checkpoint.
+// progress never goes back within an attempt, and never to an earlier attempt.
 func (n *never) progress(ctx context.Context, f *client.Future[int], s stepsOf) error {
+	var last client.Progress
 	for p, err := range f.Progress(ctx) {
 		if err != nil || p.Done < 1 || p.Done > int64(s.Steps) || p.Total != int64(s.Steps) {
 			return fmt.Errorf("progress %+v, %w", p, err)
 		}
+		if p.Attempt == 0 || p.Attempt < last.Attempt || p.Attempt == last.Attempt && p.Done < last.Done {
+			return fmt.Errorf("progress %+v after %+v", p, last)
+		}
+		last = p
 	}
 	return nil
 }

@@ -15,6 +15,9 @@ type Progress struct {
 	Done  int64  // units of its own
 	Total int64  // 0 is unknown
 	Text  string // what it is at
+
+	// Attempt is the token of the attempt that says so: another one may be less far, and goes on from its checkpoint.
+	Attempt uint64
 }
 
 // more is what few futures have. Guarded by the future's mutex.
@@ -51,8 +54,8 @@ func (f *SpecFuture) more() *more {
 }
 
 // takeProgress notes news; the caller holds the mutex.
-func (x *more) takeProgress(m *weftv1.Progress) {
-	x.progress = Progress{Done: m.GetDone(), Total: m.GetTotal(), Text: m.GetMessage()}
+func (x *more) takeProgress(m *weftv1.Progress, attempt uint64) {
+	x.progress = Progress{Done: m.GetDone(), Total: m.GetTotal(), Text: m.GetMessage(), Attempt: attempt}
 	x.progresses++
 	x.tell()
 }

@@ -106,7 +106,7 @@ func (f *SpecFuture) takeTask(t *weftv1.Task) (ended bool) {
 func (f *SpecFuture) takeProgressOf(t *weftv1.Task) {
 	if p := t.GetProgress(); p != nil {
 		f.attached.mu.Lock()
-		f.more().takeProgress(p)
+		f.more().takeProgress(p, t.GetAttempt().GetToken())
 		f.attached.mu.Unlock()
 	}
 }

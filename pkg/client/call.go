@@ -83,7 +83,7 @@ func (e *early) take(m *weftv1.ExecuteAdvance) {
 		e.advances[m.GetIndex()] = x
 	}
 	if p := m.GetProgress(); p != nil {
-		x.takeProgress(p)
+		x.takeProgress(p, m.GetToken())
 	}
 	x.takePartials(m.GetPartialsOffset(), m.GetPartials())
 }

@@ -162,7 +162,7 @@ func (c *Call) takeAdvance(m *weftv1.ExecuteAdvance) {
 	f.taskID = m.GetTaskId()
 	x := f.more()
 	if p := m.GetProgress(); p != nil {
-		x.takeProgress(p)
+		x.takeProgress(p, m.GetToken())
 	}
 	bytes := x.takePartials(m.GetPartialsOffset(), m.GetPartials())
 	f.size += bytes

@@ -277,7 +277,8 @@ func TestMapNamed(t *testing.T) {
 		t.Fatalf("%d runs: %s", lines, data)
 	}
 	args[len(args)-1] = "other"
-	if r := w.run(args...); r.code != 1 || !strings.Contains(r.stderr, "REQUEST_MISMATCH") {
+	if r := w.run(args...); r.code != 1 || !strings.Contains(r.stderr, "REQUEST_MISMATCH") ||
+		!strings.Contains(r.stderr, "the call nightly has another task at index 1") {
 		t.Fatalf("other inputs under the same name: %+v", r)
 	}
 }
