@@ -317,9 +317,7 @@ func TestSubmitWaitWatch(t *testing.T) {
 		w.want(run{2, "", `weft: "no sense" is the name of neither a task nor a call: it is 1 to 256 bytes of [A-Za-z0-9._/-]` + "\n"},
 			append(command, "no sense")...)
 	}
-	if r = w.run("wait", "tzzz"); r.code != 125 || !strings.Contains(r.stderr, "TASK_NOT_FOUND") {
-		t.Errorf("%+v", r)
-	}
+	w.want(run{125, "", "weft: tzzz: there is no such task and no such call\n"}, "wait", "tzzz")
 }
 
 func TestCancel(t *testing.T) {
