@@ -104,7 +104,7 @@ func (b *callHolder) WatchTask(r *weftv1.WatchTaskRequest, s grpc.ServerStreamin
 }
 
 // attachAll attaches to the whole call.
-func attachAll(t *testing.T, ctx context.Context, c *Client) (fs []*Future[int]) {
+func attachAll(ctx context.Context, t *testing.T, c *Client) (fs []*Future[int]) {
 	t.Helper()
 	for f, err := range AttachCall(ctx, c, doubled, "call") {
 		if err != nil {
@@ -122,7 +122,7 @@ func TestAttachCallOnOneStream(t *testing.T) {
 	b.end(0, false)
 	c := b.start(t)
 	ctx := testContext(t)
-	fs := attachAll(t, ctx, c)
+	fs := attachAll(ctx, t, c)
 	for i := 1; i < n/2; i++ {
 		b.end(i, true)
 	}
@@ -163,7 +163,7 @@ func TestAttachCallThatIsOver(t *testing.T) {
 		b.over, b.unknown = !unknown, unknown
 		b.end(0, false)
 		b.end(2, false)
-		fs := attachAll(t, testContext(t), b.start(t))
+		fs := attachAll(testContext(t), t, b.start(t))
 		for _, i := range []int{0, 2} {
 			if out, err := fs[i].Wait(testContext(t)); err != nil || out != i {
 				t.Errorf("task %d: %d, %v", i, out, err)
@@ -182,14 +182,14 @@ func TestAttachEnds(t *testing.T) {
 	c := b.start(t)
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(testContext(t))
-	fs := attachAll(t, ctx, c)
+	fs := attachAll(ctx, t, c)
 	cancel(why)
 	for _, f := range fs {
 		if _, err := f.Wait(testContext(t)); !errors.Is(err, why) {
 			t.Error(err)
 		}
 	}
-	fs = attachAll(t, testContext(t), c)
+	fs = attachAll(testContext(t), t, c)
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}

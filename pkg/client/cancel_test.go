@@ -166,8 +166,7 @@ func TestSlowUpdateIsNoSilence(t *testing.T) {
 		s.accept(0, 0)
 		s.send(&weftv1.ExecuteResponse{Updates: []*weftv1.ExecuteUpdate{{TaskId: taskName(0), Attempts: 1}}})
 		<-taken
-		for s.recv().GetHeartbeat() == 0 {
-		}
+		s.until(func() bool { return s.recv().GetHeartbeat() != 0 })
 		s.succeed(0)
 		return s.drain()
 	})}

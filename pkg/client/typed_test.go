@@ -205,7 +205,8 @@ func TestCheckpointsAndPartials(t *testing.T) {
 	if n, err := f.Wait(ctx); n != 10 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
-	if o, _ := f.Outcome(); o.Attempts != 4 {
+	o, _ := f.Outcome()
+	if o.Attempts != 4 {
 		t.Errorf("%d attempts", o.Attempts)
 	}
 	last := client.Progress{}
@@ -215,7 +216,7 @@ func TestCheckpointsAndPartials(t *testing.T) {
 		}
 		last = p
 	}
-	if last != (client.Progress{Done: 10, Total: 10}) {
+	if last != (client.Progress{Done: 10, Total: 10, Attempt: o.Token}) {
 		t.Errorf("at the end %+v", last)
 	}
 }
