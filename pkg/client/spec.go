@@ -2,6 +2,7 @@ package client
 
 import (
 	"math"
+	"reflect"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -84,6 +85,28 @@ type Retry struct {
 	// Jitter is a share from 0 to 1; zero is 0.2, for none give less than 0.001.
 	Jitter float64
 }
+
+// with has what another spec sets over what this one sets.
+func (s *Spec) with(over *Spec) Spec {
+	if s.empty() {
+		return *over
+	}
+	out := *s
+	out.input = over.input
+	to, from := reflect.ValueOf(&out).Elem(), reflect.ValueOf(over).Elem()
+	for i := range from.NumField() {
+		if field := from.Field(i); to.Field(i).CanSet() && !field.IsZero() {
+			to.Field(i).Set(field)
+		}
+	}
+	return out
+}
+
+// empty reports whether nothing is set.
+func (s *Spec) empty() bool { return reflect.ValueOf(s).Elem().IsZero() }
+
+// hasWork reports whether it says what is to be done.
+func (s *Spec) hasWork() bool { return s.Kind != "" || s.Command != nil || s.Payload.Len() > 0 }
 
 // proto returns the spec as a message.
 func (s *Spec) proto() *weftv1.TaskSpec {
