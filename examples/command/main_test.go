@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 
@@ -37,5 +38,12 @@ func TestRun(t *testing.T) {
 	}
 	if err := run(t.Context(), addr, &strings.Builder{}, []string{"rsync"}); err == nil || !strings.Contains(err.Error(), "does not run") {
 		t.Errorf("a program that is not allowed: %v", err)
+	}
+}
+
+// Without a broker it says so, and waits for none.
+func TestNoBroker(t *testing.T) {
+	if err := run(t.Context(), "127.0.0.1:1", io.Discard, []string{"true"}); err == nil || !strings.Contains(err.Error(), "no broker at 127.0.0.1:1") {
+		t.Error(err)
 	}
 }

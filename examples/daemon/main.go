@@ -68,7 +68,7 @@ func run(ctx context.Context, broker string, out io.Writer) error {
 
 // first submits both and ends.
 func first(ctx context.Context, broker string) (reportID string, err error) {
-	c, err := client.Dial(broker)
+	c, err := dial(ctx, broker)
 	if err != nil {
 		return "", err
 	}
@@ -82,7 +82,7 @@ func first(ctx context.Context, broker string) (reportID string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if reportID, err = c.Submit(ctx, spec); err != nil {
+	if reportID, err = c.Enqueue(ctx, spec); err != nil {
 		return "", err
 	}
 	for _, err := range beat.Progress(ctx) {
@@ -93,15 +93,30 @@ func first(ctx context.Context, broker string) (reportID string, err error) {
 
 // second is another program, which knows the task's name.
 func second(ctx context.Context, broker string, out io.Writer, reportID string) error {
-	c, err := client.Dial(broker)
+	c, err := dial(ctx, broker)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	text, err := client.Attach(c, report, reportID).Wait(ctx)
+	text, err := client.Attach(ctx, c, report, reportID).Wait(ctx)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "the report:", text)
 	return nil
+}
+
+// dial is a client of a broker that is there: without the Ping, everything else would wait for one.
+func dial(ctx context.Context, broker string) (*client.Client, error) {
+	c, err := client.Dial(broker) // empty is $WEFT_BROKER, else 127.0.0.1:9338
+	if err != nil {
+		return nil, err
+	}
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := c.Ping(short); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("%w (weft dev starts one)", err)
+	}
+	return c, nil
 }

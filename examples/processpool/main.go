@@ -32,7 +32,7 @@ func main() {
 
 // run runs the searches at once, and ends them when one has succeeded.
 func run(ctx context.Context, broker string, out io.Writer, searches []string) error {
-	c, err := client.Dial(broker)
+	c, err := dial(ctx, broker)
 	if err != nil {
 		return err
 	}
@@ -69,4 +69,19 @@ func run(ctx context.Context, broker string, out io.Writer, searches []string) e
 		fmt.Fprintln(out, "ended:", outcome.State, outcome.Command.GetSignal())
 	}
 	return nil
+}
+
+// dial is a client of a broker that is there: without the Ping, everything else would wait for one.
+func dial(ctx context.Context, broker string) (*client.Client, error) {
+	c, err := client.Dial(broker) // empty is $WEFT_BROKER, else 127.0.0.1:9338
+	if err != nil {
+		return nil, err
+	}
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := c.Ping(short); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("%w (weft dev starts one)", err)
+	}
+	return c, nil
 }

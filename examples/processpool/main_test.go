@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 
@@ -34,5 +35,12 @@ func TestRun(t *testing.T) {
 	if lines := strings.Split(out.String(), "\n"); len(lines) != 4 || lines[0] != "found by: here" ||
 		!strings.HasPrefix(lines[1], ended) || !strings.HasPrefix(lines[2], ended) {
 		t.Errorf("%q", out.String())
+	}
+}
+
+// Without a broker it says so, and waits for none.
+func TestNoBroker(t *testing.T) {
+	if err := run(t.Context(), "127.0.0.1:1", io.Discard, []string{"true"}); err == nil || !strings.Contains(err.Error(), "no broker at 127.0.0.1:1") {
+		t.Error(err)
 	}
 }

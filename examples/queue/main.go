@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/task"
@@ -37,7 +38,7 @@ func main() {
 
 // run puts a hundred numbers by two producers and has three consumers add them up.
 func run(ctx context.Context, broker string, out io.Writer) error {
-	c, err := client.Dial(broker)
+	c, err := dial(ctx, broker)
 	if err != nil {
 		return err
 	}
@@ -106,4 +107,19 @@ func consume(ctx context.Context, q *client.Queue, total *atomic.Int64) error {
 			return err
 		}
 	}
+}
+
+// dial is a client of a broker that is there: without the Ping, everything else would wait for one.
+func dial(ctx context.Context, broker string) (*client.Client, error) {
+	c, err := client.Dial(broker) // empty is $WEFT_BROKER, else 127.0.0.1:9338
+	if err != nil {
+		return nil, err
+	}
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := c.Ping(short); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("%w (weft dev starts one)", err)
+	}
+	return c, nil
 }

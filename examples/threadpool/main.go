@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/task"
@@ -61,7 +62,7 @@ func run(ctx context.Context, broker string, out io.Writer) error {
 
 // add sums the numbers from 1 to n, a thousand in a task.
 func add(ctx context.Context, broker string, n int) (total int, err error) {
-	c, err := client.Dial(broker)
+	c, err := dial(ctx, broker)
 	if err != nil {
 		return 0, err
 	}
@@ -92,4 +93,19 @@ func add(ctx context.Context, broker string, n int) (total int, err error) {
 		total += subtotal
 	}
 	return total, pool.Shutdown(ctx)
+}
+
+// dial is a client of a broker that is there: without the Ping, everything else would wait for one.
+func dial(ctx context.Context, broker string) (*client.Client, error) {
+	c, err := client.Dial(broker) // empty is $WEFT_BROKER, else 127.0.0.1:9338
+	if err != nil {
+		return nil, err
+	}
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := c.Ping(short); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("%w (weft dev starts one)", err)
+	}
+	return c, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -16,5 +17,12 @@ func TestRun(t *testing.T) {
 	}
 	if want := "the sum is 500000500000\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
+
+// Without a broker it says so, and waits for none.
+func TestNoBroker(t *testing.T) {
+	if err := run(t.Context(), "127.0.0.1:1", io.Discard); err == nil || !strings.Contains(err.Error(), "no broker at 127.0.0.1:1") {
+		t.Error(err)
 	}
 }

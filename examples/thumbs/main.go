@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/task"
@@ -63,7 +64,7 @@ func run(ctx context.Context, broker string, out io.Writer, photos []Photo) erro
 	go func() { workerC <- w.Run(working) }()
 	defer func() { drain(); <-workerC }()
 
-	c, err := client.Dial(broker)
+	c, err := dial(ctx, broker)
 	if err != nil {
 		return err
 	}
@@ -138,4 +139,19 @@ func write(path string, picture image.Image) error {
 		return err
 	}
 	return os.Rename(file.Name(), path)
+}
+
+// dial is a client of a broker that is there: without the Ping, everything else would wait for one.
+func dial(ctx context.Context, broker string) (*client.Client, error) {
+	c, err := client.Dial(broker) // empty is $WEFT_BROKER, else 127.0.0.1:9338
+	if err != nil {
+		return nil, err
+	}
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := c.Ping(short); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("%w (weft dev starts one)", err)
+	}
+	return c, nil
 }

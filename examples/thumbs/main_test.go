@@ -3,6 +3,7 @@ package main
 import (
 	"image"
 	"image/png"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,5 +37,12 @@ func TestRun(t *testing.T) {
 	small, err := read(strings.TrimSuffix(path, ".png") + ".thumb.png")
 	if err != nil || small.Bounds().Dx() != 64 || small.Bounds().Dy() != 32 {
 		t.Errorf("%v, %v", small, err)
+	}
+}
+
+// Without a broker it says so, and waits for none.
+func TestNoBroker(t *testing.T) {
+	if err := run(t.Context(), "127.0.0.1:1", io.Discard, nil); err == nil || !strings.Contains(err.Error(), "no broker at 127.0.0.1:1") {
+		t.Error(err)
 	}
 }

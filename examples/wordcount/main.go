@@ -4,7 +4,7 @@
 //	    for path, words in zip(paths, pool.map(count, paths)):
 //	        print(path, words)
 //
-// Here the map has a name: run again after a crash, it does not count again what was counted. A large file's count is
+// Here the map has a name, made of its inputs: run again after a crash, it does not count again what was counted. A large file's count is
 // saved now and then, so that another attempt, on another worker, goes on from there. The worker reads the files: it
 // has to see the same ones as the client, as this program's own does.
 //
@@ -14,10 +14,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/weftq/weft/pkg/client"
 	"github.com/weftq/weft/pkg/task"
@@ -28,10 +30,24 @@ import (
 var count = task.Define[string, int]("wordcount")
 
 func main() {
-	if err := run(context.Background(), "", os.Stdout, "wordcount", os.Args[1:]); err != nil {
+	if err := run(context.Background(), "", os.Stdout, nameOf(os.Args[1:]), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// nameOf is the map's name: of these files as they are. Other inputs are another map, and a map of the same name would
+// refuse them.
+func nameOf(paths []string) string {
+	hash := sha256.New()
+	for _, path := range paths {
+		var size, changed int64
+		if info, err := os.Stat(path); err == nil {
+			size, changed = info.Size(), info.ModTime().UnixNano()
+		}
+		fmt.Fprintf(hash, "%q %d %d\n", path, size, changed)
+	}
+	return fmt.Sprintf("wordcount/%x", hash.Sum(nil))
 }
 
 // run is a worker and the client that has it work.
@@ -46,7 +62,7 @@ func run(ctx context.Context, broker string, out io.Writer, name string, paths [
 	go func() { workerC <- w.Run(working) }()
 	defer func() { drain(); <-workerC }()
 
-	c, err := client.Dial(broker)
+	c, err := dial(ctx, broker)
 	if err != nil {
 		return err
 	}
@@ -118,4 +134,19 @@ func countWords(ctx context.Context, path string) (int, error) {
 			saved = s.Offset
 		}
 	}
+}
+
+// dial is a client of a broker that is there: without the Ping, everything else would wait for one.
+func dial(ctx context.Context, broker string) (*client.Client, error) {
+	c, err := client.Dial(broker) // empty is $WEFT_BROKER, else 127.0.0.1:9338
+	if err != nil {
+		return nil, err
+	}
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := c.Ping(short); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("%w (weft dev starts one)", err)
+	}
+	return c, nil
 }

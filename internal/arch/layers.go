@@ -11,7 +11,7 @@ type layer struct {
 
 // layers, from the top.
 var layers = []layer{
-	{trees: []string{"./cmd/broker", "./cmd/client", "./cmd/weft", "./cmd/worker"}},
+	{trees: []string{".", "./cmd/broker", "./cmd/client", "./cmd/weft", "./cmd/worker"}},
 	{trees: []string{"./internal/cli"}},
 	{trees: []string{"./internal/procs"}},
 	{trees: []string{"./examples", "./internal/brokertest", "./internal/docs", "./internal/e2e", "./internal/sim", "./pkg/wefttest"}},

@@ -37,7 +37,7 @@ type GoMod struct {
 // within reports whether path is one of roots or lies below one of them.
 func within(path string, roots ...string) bool {
 	return slices.ContainsFunc(roots, func(root string) bool {
-		return path == root || strings.HasPrefix(path, root+"/")
+		return path == root || root != "." && strings.HasPrefix(path, root+"/") // "." is the root package alone
 	})
 }
 

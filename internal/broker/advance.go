@@ -74,10 +74,15 @@ func readAdvance(a *queue.Advance, m news) (bytes int, err *pure.Refusal) {
 	if len(m.GetPartials()) > queue.PartialsMax {
 		return 0, invalid("partials", "must have at most 1000 items")
 	}
+	size := 0
 	for i, p := range m.GetPartials() {
 		one, err := payload(fmt.Sprintf("partials[%d]", i), p)
 		if err != nil {
 			return 0, err
+		}
+		if size += len(one.Data); size > queue.PartialsBytesMax {
+			return 0, pure.Refuse(pure.PartialsFull, "partials: have more bytes than a task's partial results may",
+				"task_id", queue.FormatID(a.ID), "limit", queue.PartialsBytesMax)
 		}
 		a.Partials = append(a.Partials, one)
 		bytes += len(one.Data) + partialBytes
@@ -85,17 +90,19 @@ func readAdvance(a *queue.Advance, m news) (bytes int, err *pure.Refusal) {
 	return bytes, nil
 }
 
-// advancesOf takes the advances of a worker's frame, which has so many bytes of results already.
+// advancesOf takes the advances of a worker's frame, which has so many bytes of results already. One that breaks a rule
+// of its own is refused by itself: it is one attempt's fault, and the stream is all of the worker's attempts.
 func advancesOf(cmd *shard.WorkerFrame, list []*weftv1.AttemptAdvance, total int) *pure.Refusal {
 	if len(list) > frameReportsMax {
 		return badFrame("advances", "must have at most 1000 items")
 	}
-	for i, m := range list {
+	for _, m := range list {
 		id, _ := queue.ParseID(m.GetTaskId()) // what is none is no task's
 		a := queue.Advance{ID: id, Token: m.GetToken(), Sequence: m.GetSequence(), Offset: m.GetPartialsOffset()}
 		bytes, refusal := readAdvance(&a, m)
 		if refusal != nil {
-			return within(fmt.Sprintf("advances[%d].", i), refusal)
+			cmd.Advances = append(cmd.Advances, queue.Advance{ID: id, Token: a.Token, Sequence: a.Sequence, Refused: refusal})
+			continue
 		}
 		if total += bytes; total > taskBytesMax {
 			return badFrame("advances", "must have at most 4 MiB of payloads, with the reports")

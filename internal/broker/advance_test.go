@@ -84,12 +84,12 @@ func TestAdvancesOfAFrame(t *testing.T) {
 		_, refusal := readAdvance(&want, &weftv1.AdvanceTaskRequest{
 			Progress: m.GetProgress(), Checkpoint: m.GetCheckpoint(), Partials: m.GetPartials(),
 		})
-		if (refusal == nil) != (f.refusal == nil) {
-			t.Fatalf("seed %d: refused with %v, and as a request with %v", seed, f.refusal, refusal)
+		if f.refusal != nil || len(f.cmd.Advances) != 1 {
+			t.Fatalf("seed %d: %v, %v", seed, f.refusal, f.cmd.Advances)
 		}
-		if refusal != nil {
-			if f.refusal.Reason != refusal.Reason || f.refusal.Message != "advances[0]."+refusal.Message {
-				t.Fatalf("seed %d: %v, and as a request %v", seed, f.refusal, refusal)
+		if got := f.cmd.Advances[0].Refused; refusal != nil {
+			if got == nil || got.Reason != refusal.Reason || got.Message != refusal.Message {
+				t.Fatalf("seed %d: %v, and as a request %v", seed, got, refusal)
 			}
 			continue
 		}
@@ -117,22 +117,6 @@ func TestAdvancesThatAreTooLarge(t *testing.T) {
 		field  string
 	}{
 		"many": {&weftv1.WorkRequest{Advances: many(frameReportsMax+1, &weftv1.AttemptAdvance{})}, pure.BadFrame, "advances"},
-		"many partials": {
-			&weftv1.WorkRequest{Advances: []*weftv1.AttemptAdvance{{}, {Partials: empty(queue.PartialsMax + 1)}}},
-			pure.InvalidField, "advances[1].partials",
-		},
-		"a large partial": {
-			&weftv1.WorkRequest{Advances: []*weftv1.AttemptAdvance{{Partials: texts("", long+"x")}}},
-			pure.PayloadTooLarge, "advances[0].partials[1]",
-		},
-		"a large checkpoint": {
-			&weftv1.WorkRequest{Advances: []*weftv1.AttemptAdvance{{Checkpoint: &weftv1.Checkpoint{State: text(long + "x")}}}},
-			pure.PayloadTooLarge, "advances[0].checkpoint.state",
-		},
-		"a long message": {
-			&weftv1.WorkRequest{Advances: []*weftv1.AttemptAdvance{{Progress: &weftv1.Progress{Message: long[:noteBytesMax+1]}}}},
-			pure.InvalidField, "advances[0].progress.message",
-		},
 		"all together": {
 			&weftv1.WorkRequest{Advances: many(8, &weftv1.AttemptAdvance{Partials: texts(long)})}, pure.BadFrame, "advances",
 		},
@@ -382,12 +366,28 @@ func TestInterruptOfACall(t *testing.T) {
 	if i := c.seen.GetInterrupt(); i.GetTaskId() != a.GetTaskId() || i.GetMessage() != "the disk is full" || i.GetIndex() != 0 {
 		t.Errorf("%v", i)
 	}
-	c.send(&weftv1.ExecuteRequest{InterruptTaken: true, Heartbeat: 1})
+	first := c.seen.GetInterrupt().GetNumber()
+	c.send(&weftv1.ExecuteRequest{InterruptTaken: first, Heartbeat: 1})
 	c.beat(1)
 	c = h.attach(&weftv1.ExecuteAttach{CallId: "c"})
 	c.beat(1)
 	if c.seen.GetInterrupt() != nil {
 		t.Errorf("%v", c.seen)
+	}
+	// What is said of the first once more does not take the second.
+	if _, err := h.tasks.InterruptSubmitter(h.ctx(), &weftv1.InterruptSubmitterRequest{
+		TaskId: a.GetTaskId(), Token: a.GetToken(), Message: "and the network",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.until("a second interrupt", interrupted)
+	second := c.seen.GetInterrupt().GetNumber()
+	c.send(&weftv1.ExecuteRequest{InterruptTaken: first, Heartbeat: 2})
+	c.beat(2)
+	c = h.attach(&weftv1.ExecuteAttach{CallId: "c"})
+	c.until("the second interrupt", interrupted)
+	if i := c.seen.GetInterrupt(); first == 0 || second == first || i.GetNumber() != second || i.GetMessage() != "and the network" {
+		t.Errorf("%v after %d", i, first)
 	}
 }
 
@@ -469,7 +469,7 @@ func TestWatchPartialsAndProgress(t *testing.T) {
 // A stream's frames name the command of an interrupt that was taken.
 func TestInterruptTakenIsRead(t *testing.T) {
 	cmd := &shard.CallFrame{}
-	if refusal := executeRest(cmd, &weftv1.ExecuteRequest{InterruptTaken: true}); refusal != nil || !cmd.Interrupted {
+	if refusal := executeRest(cmd, &weftv1.ExecuteRequest{InterruptTaken: 7}); refusal != nil || cmd.InterruptTaken != 7 {
 		t.Errorf("%v, %+v", refusal, cmd)
 	}
 }

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -105,18 +104,6 @@ func reasonEnum(r pure.Reason) weftv1.ErrorReason {
 
 func invalid(field, rule string) *pure.Refusal {
 	return pure.Refuse(pure.InvalidField, field+": "+rule, "field", field, "rule", rule)
-}
-
-// within names the message of which a refusal names a field.
-func within(message string, r *pure.Refusal) *pure.Refusal {
-	out := *r
-	out.Message, out.Meta = message+r.Message, slices.Clone(r.Meta)
-	for i := 0; i+1 < len(out.Meta); i += 2 {
-		if out.Meta[i] == "field" {
-			out.Meta[i+1] = message + out.Meta[i+1]
-		}
-	}
-	return &out
 }
 
 func badFrame(field, rule string) *pure.Refusal {

@@ -74,7 +74,7 @@ func attachCommand(first *weftv1.ExecuteRequest) (*shard.CallAttach, *pure.Refus
 		return nil, badFrame("attach", "is required in the first frame")
 	}
 	if len(first.GetTasks())+len(first.GetAcknowledged())+len(first.GetCancels()) > 0 || first.GetFinish() || first.GetHeartbeat() != 0 ||
-		first.GetInterruptTaken() {
+		first.GetInterruptTaken() != 0 {
 		return nil, badFrame("attach", "must stand alone in the first frame")
 	}
 	namespace, err := namespaceOr("attach.namespace", a.GetNamespace())

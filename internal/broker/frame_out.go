@@ -86,6 +86,7 @@ func appendExecute(b []byte, effect any) []byte {
 		b = wire.Uint(b, 1, e.Index)
 		b = appendTaskID(b, 2, e.Task)
 		b = wire.String(b, 3, e.Message)
+		b = wire.Uint(b, 4, e.Number)
 		return wire.Shut(b, at)
 	case *shard.Attached:
 		b, at = wire.Open(b, 1)
@@ -183,6 +184,7 @@ func appendWork(b []byte, effect any) []byte {
 		if e.Reason != "" {
 			b = wire.Uint(b, 3, uint64(reasonEnum(e.Reason)))
 		}
+		b = wire.String(b, 4, e.Message)
 		return wire.Shut(b, at)
 	case *shard.Welcome:
 		b, at = wire.Open(b, 1)
@@ -242,7 +244,7 @@ func executeRest(cmd *shard.CallFrame, req *weftv1.ExecuteRequest) *pure.Refusal
 	if req.GetAttach() != nil {
 		return badFrame("attach", "is for the first frame")
 	}
-	cmd.Finish, cmd.Interrupted = req.GetFinish(), req.GetInterruptTaken()
+	cmd.Finish, cmd.InterruptTaken = req.GetFinish(), req.GetInterruptTaken()
 	if len(req.GetCancels()) > frameCancelMax {
 		return badFrame("cancels", "must have at most 1000 items")
 	}

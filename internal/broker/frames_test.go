@@ -35,7 +35,7 @@ func TestBadFirstFramesOfCalls(t *testing.T) {
 		"tasks alone":   {&weftv1.ExecuteRequest{Tasks: many(1, taskAt(0, "x"))}, pure.BadFrame, "attach"},
 		"attach, tasks": {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c"}, Tasks: many(1, taskAt(0, "x"))}, pure.BadFrame, "attach"},
 		"attach, beat":  {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c"}, Heartbeat: 1}, pure.BadFrame, "attach"},
-		"attach, taken": {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c"}, InterruptTaken: true}, pure.BadFrame, "attach"},
+		"attach, taken": {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c"}, InterruptTaken: 1}, pure.BadFrame, "attach"},
 		"no call":       {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{}}, pure.InvalidField, "attach.call_id"},
 		"call's name":   {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "a b"}}, pure.InvalidField, "attach.call_id"},
 		"namespace":     {&weftv1.ExecuteRequest{Attach: &weftv1.ExecuteAttach{CallId: "c", Namespace: "a b"}}, pure.InvalidField, "attach.namespace"},

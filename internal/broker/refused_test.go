@@ -189,7 +189,7 @@ func TestResultsThatAreTooLarge(t *testing.T) {
 	w.send(&weftv1.WorkRequest{Reports: []*weftv1.AttemptReport{success(a, strings.Repeat("y", payloadBytesMax+1)), success(b, "y")}})
 	w.until("answers", func(r *weftv1.WorkResponse) bool { return len(r.GetAcceptedTokens()) == 2 })
 	got, err := h.tasks.GetTask(h.ctx(), &weftv1.GetTaskRequest{TaskId: a.GetTaskId()})
-	if o := got.GetTask().GetOutcome(); err != nil || o.GetState() != weftv1.TaskState_TASK_STATE_FAILED || o.GetError().GetReason() != "result_too_large" {
+	if o := got.GetTask().GetOutcome(); err != nil || o.GetState() != weftv1.TaskState_TASK_STATE_FAILED || o.GetError().GetReason() != "payload" {
 		t.Errorf("%v, %v", o, err)
 	}
 }

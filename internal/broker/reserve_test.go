@@ -268,3 +268,28 @@ func TestReserveLargeTasks(t *testing.T) {
 		got += len(r.GetTasks())
 	}
 }
+
+// A task that is given back was not tried: like a drain, that is charged to none of its attempts.
+func TestReleaseIsFree(t *testing.T) {
+	h := newHarness(t)
+	submitted, err := h.tasks.SubmitTask(h.ctx(), &weftv1.SubmitTaskRequest{Task: &weftv1.TaskSpec{
+		Kind: "k", Work: &weftv1.TaskSpec_Payload{Payload: text("x")}, Retry: &weftv1.RetryPolicy{AttemptsMax: 2},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := submitted.GetTaskId()
+	for range 5 {
+		if _, err := h.tasks.ReleaseTask(h.ctx(), &weftv1.ReleaseTaskRequest{TaskId: id, Token: h.reserveOne("k").GetToken()}); err != nil {
+			t.Fatal(err)
+		}
+		h.state(id, weftv1.TaskState_TASK_STATE_READY)
+	}
+	a := h.reserveOne("k")
+	if _, err := h.tasks.FailTask(h.ctx(), &weftv1.FailTaskRequest{
+		TaskId: id, Token: a.GetToken(), Error: &weftv1.TaskError{Reason: "error"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	h.state(id, weftv1.TaskState_TASK_STATE_SCHEDULED) // the first of two tries
+}

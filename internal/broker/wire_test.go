@@ -69,7 +69,7 @@ func TestExecuteFramesByHand(t *testing.T) {
 	f := &executeFrame{}
 	for seed := range uint64(5000) {
 		d := dice{rand.New(rand.NewPCG(seed, 1))}
-		req := &weftv1.ExecuteRequest{Heartbeat: d.Uint64N(2), Finish: d.one(4), InterruptTaken: d.one(4)}
+		req := &weftv1.ExecuteRequest{Heartbeat: d.Uint64N(2), Finish: d.one(4), InterruptTaken: d.Uint64N(3)}
 		for range d.IntN(4) {
 			req.Tasks = append(req.Tasks, &weftv1.ExecuteTask{Index: d.Uint64N(4), Spec: d.spec()})
 		}
@@ -256,8 +256,8 @@ func TestOtherResponsesByHand(t *testing.T) {
 			UnacknowledgedTasksMax: queue.CallTasksMax, UnacknowledgedBytesMax: queue.CallBytesMax,
 		}}},
 		{&shard.Beat{Number: 1 << 50}, &weftv1.ExecuteResponse{Heartbeat: 1 << 50}},
-		{&queue.Interrupted{Interrupt: queue.Interrupt{Task: 35, Index: 4, Message: "stop"}}, &weftv1.ExecuteResponse{
-			Interrupt: &weftv1.ExecuteInterrupt{Index: 4, TaskId: "tz", Message: "stop"},
+		{&queue.Interrupted{Interrupt: queue.Interrupt{Number: 300, Task: 35, Index: 4, Message: "stop"}}, &weftv1.ExecuteResponse{
+			Interrupt: &weftv1.ExecuteInterrupt{Index: 4, TaskId: "tz", Message: "stop", Number: 300},
 		}},
 		{&queue.Interrupted{}, &weftv1.ExecuteResponse{Interrupt: &weftv1.ExecuteInterrupt{TaskId: "t0"}}},
 	} {
@@ -273,7 +273,7 @@ func TestOtherResponsesByHand(t *testing.T) {
 		&queue.Stop{Token: 5, Reason: queue.EndKilled, Grace: 0},
 		&weftv1.OutputRequest{Token: 6, Stream: weftv1.OutputStream_OUTPUT_STREAM_STDERR, Offset: 7, BytesMax: 8, Stop: true, Reader: 9},
 		&queue.AdvanceAnswered{Token: 7, Sequence: 1 << 40},
-		&queue.AdvanceAnswered{Token: 8, Sequence: 2, Reason: pure.PartialsGap},
+		&queue.AdvanceAnswered{Token: 8, Sequence: 2, Reason: pure.PartialsGap, Message: "one is missing"},
 		&shard.Beat{Number: 3},
 	} {
 		w.add(e)
@@ -291,7 +291,7 @@ func TestOtherResponsesByHand(t *testing.T) {
 			Token: 6, Stream: weftv1.OutputStream_OUTPUT_STREAM_STDERR, Offset: 7, BytesMax: 8, Stop: true, Reader: 9,
 		}},
 		Advances: []*weftv1.AdvanceAnswer{
-			{Token: 7, Sequence: 1 << 40}, {Token: 8, Sequence: 2, Reason: weftv1.ErrorReason_ERROR_REASON_PARTIALS_GAP},
+			{Token: 7, Sequence: 1 << 40}, {Token: 8, Sequence: 2, Reason: weftv1.ErrorReason_ERROR_REASON_PARTIALS_GAP, Message: "one is missing"},
 		},
 		Heartbeat: 3,
 	})

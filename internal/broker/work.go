@@ -202,7 +202,7 @@ func workReport(m *weftv1.AttemptReport) (r queue.Report, err *pure.Refusal) {
 	r.Spooled = r.Spooled || m.GetSpooled()
 	if err != nil && err.Reason == pure.PayloadTooLarge {
 		r.Result, r.Spooled, r.End = queue.Payload{}, false, queue.EndError
-		r.Error = &queue.Error{Reason: "result_too_large", Message: err.Message, Permanent: true}
+		r.Error = &queue.Error{Reason: "payload", Message: err.Message, Permanent: true}
 		err = nil
 	}
 	return r, err

@@ -212,7 +212,7 @@ func (p *putting) all(ctx context.Context, data iter.Seq[string]) error {
 const refusedSaid = 10
 
 // tell prints the names of what was put, and names what was not, where it is one of several.
-func (p *putting) tell(ctx context.Context, specs []client.Spec, out []client.Submitted, err error) error {
+func (p *putting) tell(ctx context.Context, specs []client.Spec, out []client.Enqueued, err error) error {
 	if n := len(out); err != nil && n > 0 && out[n-1].Err != nil {
 		out = out[:n-1] // it waited when the end came
 	}

@@ -32,6 +32,8 @@ func (a *App) submitCommand() *cobra.Command {
 		Short: "Submit a task and print its name, without waiting for it",
 		Long: "Submit a task and print its name, without waiting for it. The task goes on by itself; its outcome\n" +
 			"stays for 24 h, a failure for 7 days. With --kind it is a task for a handler in place of a command.\n\n" +
+			"The command gets no standard input: unlike run, submit leaves its own alone, so that a script's loop over its\n" +
+			"input can submit. What the command is to read goes into its arguments, or into --payload of a --kind.\n\n" +
 			"With --wait it waits for the end, as the command wait does: a handler's result is printed, and the exit\n" +
 			"code is the command's, as with run. The name goes to standard error then, -o json is of the ended task, and an\n" +
 			"interrupt leaves the task.",
@@ -46,7 +48,7 @@ func (a *App) submitCommand() *cobra.Command {
 			}
 			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				var joined bool
-				taskID, err := c.Submit(ctx, spec, client.Joined(&joined))
+				taskID, err := c.Enqueue(ctx, spec, client.Joined(&joined))
 				if err != nil {
 					return err
 				}

@@ -34,7 +34,7 @@ func followCall(ctx context.Context, c *client.Client, name string, noTask error
 		case client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_CALL_NOT_FOUND) && last.Counts != nil:
 			return last, fmt.Errorf("call %s ended while the connection was lost: how is not known any more", name)
 		case client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_CALL_NOT_FOUND) && !errors.Is(noTask, errNoTask):
-			return last, fmt.Errorf("there is no such call, and: %w", noTask)
+			return last, fmt.Errorf("%s: there is no such task and no such call", name) // the broker's words have its own spelling
 		case err != nil:
 			return last, err
 		}

@@ -64,7 +64,7 @@ func tasks(ctx context.Context, addr string) error {
 }
 
 func singles(ctx context.Context, c *client.Client) error {
-	id, err := c.Submit(ctx, client.Spec{Kind: "count", Payload: task.Text("a b")}, client.RequestID("mine"))
+	id, err := c.Enqueue(ctx, client.Spec{Kind: "count", Payload: task.Text("a b")}, client.RequestID("mine"))
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func singles(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	fmt.Println(ended.GetOutcome().GetPayload().GetText())
-	batch, err := c.SubmitAll(ctx, []client.Spec{{Kind: "count"}, {Kind: "count", Queue: "nowhere"}})
+	batch, err := c.EnqueueAll(ctx, []client.Spec{{Kind: "count"}, {Kind: "count", Queue: "nowhere"}})
 	if err != nil {
 		return err // of the whole batch
 	}
@@ -101,7 +101,7 @@ func dependents(ctx context.Context, c *client.Client) error {
 }
 
 func explained(ctx context.Context, c *client.Client) error {
-	id, err := c.Submit(ctx, client.Spec{Kind: "train", WorkerLabels: map[string]string{"gpu": "a100"}})
+	id, err := c.Enqueue(ctx, client.Spec{Kind: "train", WorkerLabels: map[string]string{"gpu": "a100"}})
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 		os.Exit(workerMain())
 	case roleQueue:
 		os.Exit(queueMain())
+	case roleMap:
+		os.Exit(mapMain())
 	}
 	// Whatever loses its parent becomes this process's child: so no descendant can hide.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

@@ -207,12 +207,12 @@ func (n *never) failed(ctx context.Context, call *client.Call, i int) func() err
 // attached is a task of no call, waited for by its name.
 func (n *never) attached(ctx context.Context, c *client.Client, i int) func() error {
 	text := fmt.Sprintf("1ms/a%d", i)
-	id, err := c.Submit(ctx, client.Spec{Kind: "sleep", Payload: task.Text(text)})
+	id, err := c.Enqueue(ctx, client.Spec{Kind: "sleep", Payload: task.Text(text)})
 	return func() error {
 		if err != nil {
 			return err
 		}
-		f := client.Attach(c, task.DefineWith("sleep", task.TextCodec(), task.TextCodec()), id)
+		f := client.Attach(ctx, c, task.DefineWith("sleep", task.TextCodec(), task.TextCodec()), id)
 		if out, err := f.Wait(ctx); !lostTooOften(err) && (err != nil || out != text) {
 			return fmt.Errorf("result %q, %w", out, err)
 		}
@@ -262,12 +262,17 @@ func (n *never) partials(ctx context.Context, f *client.Future[int], s stepsOf) 
 	return nil
 }
 
-// progress never goes back beyond the steps that another attempt repeats from its checkpoint.
+// progress never goes back within an attempt, and never to an earlier attempt.
 func (n *never) progress(ctx context.Context, f *client.Future[int], s stepsOf) error {
+	var last client.Progress
 	for p, err := range f.Progress(ctx) {
 		if err != nil || p.Done < 1 || p.Done > int64(s.Steps) || p.Total != int64(s.Steps) {
 			return fmt.Errorf("progress %+v, %w", p, err)
 		}
+		if p.Attempt == 0 || p.Attempt < last.Attempt || p.Attempt == last.Attempt && p.Done < last.Done {
+			return fmt.Errorf("progress %+v after %+v", p, last)
+		}
+		last = p
 	}
 	return nil
 }

@@ -71,15 +71,15 @@ type CallCancel struct {
 
 // CallFrame is what a call's stream says. A frame of a stream that another one took over is void.
 type CallFrame struct {
-	Call         uint64
-	Stream       *Outbox `json:"-"`
-	Acknowledged pure.Ranges
-	Tasks        []queue.NewTask
-	Refused      []queue.Rejected // tasks that broke a rule at the edge
-	Cancels      []CallCancel
-	Finish       bool
-	Interrupted  bool // it has taken its interrupt
-	Heartbeat    uint64
+	Call           uint64
+	Stream         *Outbox `json:"-"`
+	Acknowledged   pure.Ranges
+	Tasks          []queue.NewTask
+	Refused        []queue.Rejected // tasks that broke a rule at the edge
+	Cancels        []CallCancel
+	Finish         bool
+	InterruptTaken uint64 // the number of the one that it has taken; 0 is none
+	Heartbeat      uint64
 }
 
 func (c *CallFrame) run(m *Machine, step *pure.Step) (any, error) {
@@ -104,8 +104,8 @@ func (c *CallFrame) run(m *Machine, step *pure.Step) (any, error) {
 		m.queue.Detach(c.Call)
 		return nil, nil
 	}
-	if c.Interrupted {
-		m.queue.TakeInterrupt(step, c.Call)
+	if c.InterruptTaken != 0 {
+		m.queue.TakeInterrupt(step, c.Call, c.InterruptTaken)
 	}
 	if c.Finish {
 		m.queue.Finish(step, c.Call)

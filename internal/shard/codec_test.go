@@ -222,7 +222,7 @@ func drawInterrupt(t *rapid.T) *queue.Interrupt {
 	if drawBool(t) {
 		return nil
 	}
-	return &queue.Interrupt{Task: drawID(t), Index: drawID(t), Message: drawText(t)}
+	return &queue.Interrupt{Number: drawID(t), Task: drawID(t), Index: drawID(t), Message: drawText(t)}
 }
 
 func drawError(t *rapid.T) *queue.Error {

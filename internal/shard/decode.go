@@ -221,7 +221,7 @@ func toInterrupt(m *journalv1.Interrupt) *queue.Interrupt {
 	if m == nil {
 		return nil
 	}
-	return &queue.Interrupt{Task: m.Task, Index: m.Index, Message: m.Message}
+	return &queue.Interrupt{Number: m.Number, Task: m.Task, Index: m.Index, Message: m.Message}
 }
 
 func toOptions(m *journalv1.Options) *queue.Options {

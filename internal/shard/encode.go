@@ -203,7 +203,7 @@ func interruptMessage(i *queue.Interrupt) *journalv1.Interrupt {
 	if i == nil {
 		return nil
 	}
-	return &journalv1.Interrupt{Task: i.Task, Index: i.Index, Message: i.Message}
+	return &journalv1.Interrupt{Task: i.Task, Index: i.Index, Message: i.Message, Number: i.Number}
 }
 
 func payloadMessage(p queue.Payload) *journalv1.Payload {

@@ -77,7 +77,8 @@ func (s *script) interrupt(d *datadriven.TestData) {
 }
 
 func (s *script) takeInterrupt(d *datadriven.TestData) {
-	s.callFrame(words{d}.first(), &CallFrame{Interrupted: true})
+	w := words{d}
+	s.callFrame(w.first(), &CallFrame{InterruptTaken: w.number("number", 0)})
 }
 
 // bytes writes how large all tasks are.

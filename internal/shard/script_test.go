@@ -242,7 +242,7 @@ func tellText(item any) string {
 	case *queue.Advanced:
 		return fmt.Sprintf("%d advances%s%s", e.Index, progressText(e.Progress), partialsText(int(e.Offset), e.Partials))
 	case *queue.Interrupted:
-		return fmt.Sprintf("interrupted by %d, task %s: %s", e.Index, queue.FormatID(e.Task), e.Message)
+		return fmt.Sprintf("interrupt %d by %d, task %s: %s", e.Number, e.Index, queue.FormatID(e.Task), e.Message)
 	case *queue.Answered:
 		return fmt.Sprintf("report of token %d accepted %v", e.Token, e.Accepted)
 	case *queue.Stop:

@@ -16,6 +16,7 @@ type received struct {
 	// Of the connection:
 	interrupt string            // told and not taken yet
 	told      string            // the last one
+	number    uint64            // of that
 	taking    map[uint64]string // by the heartbeat that confirms it
 }
 
@@ -55,13 +56,13 @@ func (c *caller) interrupted(e *queue.Interrupted) {
 	case c.got.told == e.Message:
 		c.s.fail("%s: it is interrupted twice by %s", c.name, e.Message)
 	}
-	c.got.interrupt, c.got.told = e.Message, e.Message
+	c.got.interrupt, c.got.told, c.got.number = e.Message, e.Message, e.Number
 }
 
 // take says that an interrupt was taken.
 func (c *caller) take(f *shard.CallFrame) {
 	if c.got.interrupt != "" && (c.s.calm || c.s.one(4)) {
-		f.Interrupted = true
+		f.InterruptTaken = c.got.number
 		c.got.taken[c.got.interrupt] = true
 		c.got.taking[c.beat+1] = c.got.interrupt
 		c.got.interrupt = ""

@@ -304,8 +304,8 @@ func brief(cmd shard.Command) string {
 	case *shard.CallAttach:
 		return fmt.Sprintf(" %s session %x acknowledged %v", c.Call, c.Session[:4], c.Acknowledged)
 	case *shard.CallFrame:
-		return fmt.Sprintf(" call %d tasks %d acknowledged %v cancels %v finish %v interrupted %v beat %d",
-			c.Call, len(c.Tasks), c.Acknowledged, c.Cancels, c.Finish, c.Interrupted, c.Heartbeat)
+		return fmt.Sprintf(" call %d tasks %d acknowledged %v cancels %v finish %v taken %d beat %d",
+			c.Call, len(c.Tasks), c.Acknowledged, c.Cancels, c.Finish, c.InterruptTaken, c.Heartbeat)
 	case *shard.AdvanceTask:
 		return advanceText(&c.Advance)
 	case *shard.InterruptSubmitter:

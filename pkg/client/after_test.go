@@ -99,7 +99,7 @@ func TestAfterRefusals(t *testing.T) {
 	if _, err := other.Submit(testContext(t), Spec{Kind: "k", After: After(f)}); !errors.Is(err, errOtherCall) {
 		t.Errorf("a future of another call: %v", err)
 	}
-	if _, err := c.Submit(testContext(t), Spec{Kind: "k", After: After(f)}); !errors.Is(err, errOtherCall) {
+	if _, err := c.Enqueue(testContext(t), Spec{Kind: "k", After: After(f)}); !errors.Is(err, errOtherCall) {
 		t.Errorf("a future for a task of no call: %v", err)
 	}
 	dependent := submitAfter(t, one, 0, f)

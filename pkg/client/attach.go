@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"iter"
 	"sync"
 	"time"
 
@@ -14,51 +13,54 @@ import (
 // attached is what a future has that follows a task from beside its call.
 type attached struct {
 	client *Client
+	ofCall bool // it is told of by a callFollower, which has no partial results
 	mu     sync.Mutex
 }
 
 // Attach is the future of a task that was submitted elsewhere, by the broker's name for it: to wait for it from
-// another process, or after a restart. It follows the task until it ends, or the client is closed. That the task is
-// not there, is of another namespace ([ErrTaskNotFound]) or of another kind is told by the future. The name of a task
-// is what [Client.Submit] returns (with [NewSpec] for a task of a kind), and what commands print. Nothing is acknowledged by it.
-func Attach[In, Out any](c *Client, kind task.Kind[In, Out], taskID string) *Future[Out] {
-	return &Future[Out]{SpecFuture: c.attach(taskID, kind.Name()), decode: decodeWith(kind)}
+// another process, or after a restart. It follows the task, on a stream of its own, until that ends, ctx ends, or the
+// client is closed; what ended it otherwise is the future's error. That the task is not there, is of another namespace
+// ([ErrTaskNotFound]) or of another kind is told by the future as well. The name of a task is what [Client.Enqueue] and
+// [SpecFuture.ID] return, and what commands print. Nothing is acknowledged by it.
+func Attach[In, Out any](ctx context.Context, c *Client, kind task.Kind[In, Out], taskID string) *Future[Out] {
+	if err := checkKind(kind); err != nil {
+		f := c.newAttached(taskID)
+		f.endAttached(nil, err)
+		return &Future[Out]{SpecFuture: f, decode: decodeWith(kind)}
+	}
+	return &Future[Out]{SpecFuture: c.attach(ctx, taskID, kind.Name()), decode: decodeWith(kind)}
 }
 
 // AttachTask is [Attach] for a task of any kind, or a command.
-func (c *Client) AttachTask(taskID string) *SpecFuture { return c.attach(taskID, "") }
+func (c *Client) AttachTask(ctx context.Context, taskID string) *SpecFuture {
+	return c.attach(ctx, taskID, "")
+}
 
-// AttachCall gives the futures of the tasks of a call that the broker has, in the order of their submission, from
-// another process than the call's. What the call's client has acknowledged is gone. An error is the last thing given.
-func AttachCall[In, Out any](ctx context.Context, c *Client, kind task.Kind[In, Out], callID string) iter.Seq2[*Future[Out], error] {
-	return func(yield func(*Future[Out], error) bool) {
-		for t, err := range c.List(ctx, Filter{CallID: callID}) {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if !yield(Attach(c, kind, t.GetId()), nil) {
-				return
-			}
-		}
-	}
+func (c *Client) newAttached(taskID string) *SpecFuture {
+	return &SpecFuture{taskID: taskID, attached: &attached{client: c}}
 }
 
 // attach begins to follow a task.
-func (c *Client) attach(taskID, kind string) *SpecFuture {
-	ctx, cancel := context.WithCancel(c.ctx)
-	f := &SpecFuture{taskID: taskID, attached: &attached{client: c}}
+func (c *Client) attach(ctx context.Context, taskID, kind string) *SpecFuture {
+	f := c.newAttached(taskID)
 	if !c.begin() {
-		cancel()
 		f.endAttached(nil, ErrClosed)
 		return f
 	}
 	go func() {
 		defer c.background.Done()
+		ctx, cancel := c.within(ctx)
 		defer cancel()
 		f.follow(ctx, kind)
 	}()
 	return f
+}
+
+// within is a context that ends with the client too.
+func (c *Client) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.ctx, func() { cancel(ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 // follow watches the task to its end. It has to be of a kind, unless that is empty.
@@ -72,29 +74,41 @@ func (f *SpecFuture) follow(ctx context.Context, kind string) {
 		case e.Partial != nil:
 			f.attached.mu.Lock()
 			x := f.more()
-			_, err := x.takePartials(uint32(len(x.partials)), []*weftv1.Payload{e.Partial})
+			x.takePartials(uint32(len(x.partials)), []*weftv1.Payload{e.Partial})
 			f.attached.mu.Unlock()
-			if err != nil {
-				f.endAttached(nil, err)
-				return
-			}
 		case kind != "" && e.Task.GetSpec().GetKind() != kind:
-			f.endAttached(nil, fmt.Errorf("client: task %s is of kind %q, not %q", f.taskID, e.Task.GetSpec().GetKind(), kind))
+			f.endAttached(nil, otherKind(e.Task, kind))
 			return
 		case e.Task != nil:
-			if p := e.Task.GetProgress(); p != nil {
-				f.attached.mu.Lock()
-				f.more().takeProgress(p)
-				f.attached.mu.Unlock()
-			}
-			if e.Task.GetOutcome() != nil {
-				outcome, err := OutcomeFromProto(e.Task.GetOutcome())
-				f.endAttached(outcome, err)
+			if f.takeTask(e.Task) {
 				return
 			}
 		}
 	}
 	f.endAttached(nil, ErrClosed)
+}
+
+// otherKind says that a task is of another kind.
+func otherKind(t *weftv1.Task, kind string) error {
+	return fmt.Errorf("client: task %s is of kind %q, not %q", t.GetId(), t.GetSpec().GetKind(), kind)
+}
+
+// takeTask takes the news of a task, and reports whether it was the last.
+func (f *SpecFuture) takeTask(t *weftv1.Task) (ended bool) {
+	f.takeProgressOf(t)
+	if t.GetOutcome() == nil {
+		return false
+	}
+	f.endAttached(OutcomeFromProto(t.GetOutcome()))
+	return true
+}
+
+func (f *SpecFuture) takeProgressOf(t *weftv1.Task) {
+	if p := t.GetProgress(); p != nil {
+		f.attached.mu.Lock()
+		f.more().takeProgress(p, t.GetAttempt().GetToken())
+		f.attached.mu.Unlock()
+	}
 }
 
 // endAttached ends the future, once.

@@ -17,7 +17,7 @@ type beats struct {
 // beat is a heartbeat under way.
 type beat struct {
 	number uint64
-	sentAt time.Time
+	sentAt time.Duration // by the watchdog's clock
 }
 
 // flush waits for the answer to a heartbeat.
@@ -37,7 +37,7 @@ func (b *beats) wanted(last bool) bool {
 }
 
 // send returns the next heartbeat's number. The moment is taken before it is sent.
-func (b *beats) send(now time.Time, last bool) uint64 {
+func (b *beats) send(now time.Duration, last bool) uint64 {
 	b.last++
 	b.due = false
 	b.open = append(b.open, beat{b.last, now})
@@ -52,7 +52,7 @@ func (b *beats) send(now time.Time, last bool) uint64 {
 }
 
 // answer takes an answered heartbeat and returns when it was sent, if it was one of this stream.
-func (b *beats) answer(number uint64) (sentAt time.Time, ok bool) {
+func (b *beats) answer(number uint64) (sentAt time.Duration, ok bool) {
 	for len(b.open) > 0 && b.open[0].number <= number {
 		sentAt, ok = b.open[0].sentAt, true
 		b.open = slices.Delete(b.open, 0, 1)

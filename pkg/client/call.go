@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"regexp"
 	"sync"
 	"time"
 
@@ -52,7 +54,8 @@ type Call struct {
 	resolved    []*SpecFuture // ended since the sink was told
 	idleC       chan struct{} // closed when every task has ended; nil while nobody waits for it
 
-	interruptTaken bool   // to be told
+	interruptTaken uint64 // its number, to be told; 0 is none
+	interruptHad   uint64 // the number of the last one that was heard
 	withdrawn      uint64 // tasks below this index that had not begun are to be cancelled, until the broker knows
 	withdrawnBeat  uint64 // a heartbeat behind that, 0 before it was sent
 }
@@ -81,9 +84,9 @@ func (e *early) take(m *weftv1.ExecuteAdvance) {
 		e.advances[m.GetIndex()] = x
 	}
 	if p := m.GetProgress(); p != nil {
-		x.takeProgress(p)
+		x.takeProgress(p, m.GetToken())
 	}
-	_, _ = x.takePartials(m.GetPartialsOffset(), m.GetPartials()) // what cannot be read is told by the next one
+	x.takePartials(m.GetPartialsOffset(), m.GetPartials())
 }
 
 // callConfig is what the options say.
@@ -94,6 +97,20 @@ type callConfig struct {
 	rejectFull  bool
 	onUpdate    func(Update)
 	sink        func([]*SpecFuture) // futures that have ended, a frame's at a time
+}
+
+// check finds options that make no sense.
+func (c *callConfig) check() error { return checkCallName(c.id) }
+
+// callName is what a call may be named.
+var callName = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,256}$`)
+
+// checkCallName refuses what the broker would.
+func checkCallName(name string) error {
+	if !callName.MatchString(name) {
+		return fmt.Errorf("client: Name(%q): 1 to 256 bytes of A-Z a-z 0-9 . _ / -", name)
+	}
+	return nil
 }
 
 // CallOption changes a call.
@@ -107,7 +124,7 @@ func (f callOptionFunc) applyCall(c *callConfig) { f(c) }
 type NameOption struct{ name string }
 
 func (o NameOption) applyCall(c *callConfig) { c.id, c.named = o.name, true }
-func (o NameOption) applyMap(c *mapConfig)   { c.name = o.name }
+func (o NameOption) applyMap(c *mapConfig)   { c.name = &o.name }
 
 // Name gives the call a name of 1 to 256 bytes of [A-Za-z0-9._/-] by which it is met again: a call of
 // that name attaches to the tasks that are there, and an equal task at the same index is not doubled.
@@ -150,9 +167,12 @@ func (c *Client) NewCall(opts ...CallOption) *Call {
 		o.applyCall(&call.config)
 	}
 	call.ctx, call.cancel = context.WithCancelCause(c.ctx)
-	if !c.join(call) {
-		call.cancel(ErrClosed)
-		call.end(ErrClosed)
+	err := call.config.check()
+	if err == nil && !c.join(call) {
+		err = ErrClosed
+	}
+	if err != nil {
+		call.end(err)
 		close(call.gone)
 		return call
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -152,6 +153,34 @@ func TestUpdates(t *testing.T) {
 	}
 	f.Cancel(0)
 	wantSuccess(t, f)
+}
+
+// A program that is slow to take an update is not a broker that is silent.
+func TestSlowUpdateIsNoSilence(t *testing.T) {
+	taken := make(chan struct{})
+	b := &fakeBroker{execute: scripted(func(n int, s *fakeStream) error {
+		if s.attach(&weftv1.ExecuteAttached{SessionTtl: durationpb.New(testTTL)}); n > 1 {
+			return s.drain()
+		}
+		s.untilTasks(1)
+		s.accept(0, 0)
+		s.send(&weftv1.ExecuteResponse{Updates: []*weftv1.ExecuteUpdate{{TaskId: taskName(0), Attempts: 1}}})
+		<-taken
+		s.until(func() bool { return s.recv().GetHeartbeat() != 0 })
+		s.succeed(0)
+		return s.drain()
+	})}
+	slow := time.NewTimer(2 * testTTL)
+	call := b.start(t, WithSessionTTL(testTTL)).NewCall(OnUpdate(func(Update) {
+		<-slow.C
+		close(taken)
+	}))
+	f := submit(t, call, 1)[0]
+	<-taken
+	wantSuccess(t, f)
+	if n := b.streams.Load(); n != 1 {
+		t.Fatalf("%d streams", n)
+	}
 }
 
 // Output comes once and in order, over cuts, repetitions, gaps and a second attempt.

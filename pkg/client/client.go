@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -75,11 +74,12 @@ func Dial(addr string, opts ...Option) (*Client, error) {
 	for _, o := range opts {
 		o.apply(&cfg)
 	}
-	if cfg.sessionTTL < minTTL || cfg.sessionTTL > maxTTL {
-		return nil, fmt.Errorf("client: session TTL %v is not between %v and %v", cfg.sessionTTL, minTTL, maxTTL)
+	addr = WithPort(cmp.Or(addr, os.Getenv(EnvBroker), DefaultBroker))
+	if err := cmp.Or(checkAddr(addr, len(cfg.grpc) > 0), cfg.check()); err != nil {
+		return nil, err
 	}
 	c := &Client{
-		addr:       WithPort(cmp.Or(addr, os.Getenv(EnvBroker), DefaultBroker)),
+		addr:       addr,
 		namespace:  cfg.namespace,
 		name:       cfg.name,
 		sessionTTL: cfg.sessionTTL,
@@ -96,14 +96,6 @@ func Dial(addr string, opts ...Option) (*Client, error) {
 	}
 	c.conn = conn
 	return c, nil
-}
-
-// WithPort adds the broker's usual port to a host that has none.
-func WithPort(addr string) string {
-	if strings.Contains(addr, ":") {
-		return addr
-	}
-	return addr + DefaultBroker[strings.LastIndexByte(DefaultBroker, ':'):]
 }
 
 // dialOptions are ours, then the program's, which are stronger.

@@ -186,7 +186,7 @@ func TestSubmitAfterTheEnd(t *testing.T) {
 	if _, err := client.Submit(ctx, c, square, 1, client.With(client.Spec{Kind: "other"})); err == nil {
 		t.Error("two kinds")
 	}
-	if _, err := client.Attach(c, square, "t1").Wait(ctx); !errors.Is(err, client.ErrClosed) {
+	if _, err := client.Attach(ctx, c, square, "t1").Wait(ctx); !errors.Is(err, client.ErrClosed) {
 		t.Errorf("attached: %v", err)
 	}
 }

@@ -10,7 +10,7 @@
 // A [Client] is a connection. [Submit] gives a task of a kind and returns its [Future]; [Map] has a task for each of
 // a sequence of inputs; [AsCompleted] and [Wait] wait for several. What belongs together is a [Pool], or a [Call]: a
 // group of tasks on one stream, which comes back by itself when it is cut. [Attach] is the future of a task of another
-// program. A [Queue] has the operations of Python's queue.Queue. Single tasks and workers have methods on the client.
+// program, [AttachCall] those of a call. [Client.Enqueue] submits a task that nobody here waits for. A [Queue] has the operations of Python's queue.Queue. Single tasks and workers have methods on the client.
 //
 // Tasks without a type are a [Spec]: commands, say, and what is put into queues. Their futures are [SpecFuture], their
 // maps [MapSpecs].

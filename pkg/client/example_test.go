@@ -105,7 +105,7 @@ func ExampleMapSpecs() {
 }
 
 // A task of its own can be waited for by whoever has its name, from any process.
-func ExampleClient_Submit() {
+func ExampleClient_Enqueue() {
 	addr, stop := start()
 	defer stop()
 	ctx := context.Background()
@@ -116,7 +116,7 @@ func ExampleClient_Submit() {
 	}
 	defer c.Close()
 
-	taskID, err := c.Submit(ctx, client.Spec{
+	taskID, err := c.Enqueue(ctx, client.Spec{
 		Kind: "upper", Payload: task.Text("later"), RunAt: time.Now().Add(20 * time.Millisecond),
 		Retry: client.Retry{Attempts: 3}, Timeout: time.Minute,
 	})
@@ -169,7 +169,7 @@ func ExampleHasReason() {
 	}
 	defer c.Close()
 
-	_, err = c.Submit(context.Background(), client.Spec{Queue: "orders", Kind: "upper"})
+	_, err = c.Enqueue(context.Background(), client.Spec{Queue: "orders", Kind: "upper"})
 	if client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_QUEUE_NOT_FOUND) {
 		_, err = c.CreateQueue(context.Background(), &weftv1.Queue{Name: "orders"})
 		fmt.Println("created:", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
 // futureState is where a future is on its way.
@@ -59,12 +61,46 @@ var signalled = func() *signal {
 // Index is the task's place in its call.
 func (f *SpecFuture) Index() uint64 { return f.index }
 
-// TaskID is the broker's name for the task: known once the task has ended, or has begun in a call with
-// [OnUpdate]; empty before.
+// TaskID is the broker's name for the task as far as it is known here: once the task has ended, has begun in a call with
+// [OnUpdate], or [SpecFuture.ID] was called; empty before.
 func (f *SpecFuture) TaskID() string {
 	f.mu().Lock()
 	defer f.mu().Unlock()
 	return f.taskID
+}
+
+// ID returns the broker's name for the task once the broker has it, durably: what another process needs for [Attach].
+// Where [SpecFuture.TaskID] does not know it yet the broker is asked. The error is ctx's, or what ended the future
+// without the broker's having had the task: its refusal, the end of its call.
+func (f *SpecFuture) ID(ctx context.Context) (string, error) {
+	if f.call == nil {
+		return f.taskID, nil
+	}
+	if _, err := f.news(ctx, func(*more) bool { return f.taskID != "" || f.state >= futureAccepted }); err != nil {
+		return "", err
+	}
+	if id := f.TaskID(); id != "" {
+		return id, nil
+	}
+	if f.ended() {
+		return "", f.Err() // it has an error: what succeeds has a name
+	}
+	for e, err := range f.call.client.watch(ctx, &weftv1.WatchTaskRequest{CallId: f.call.ID(), CallIndex: f.index}) {
+		id := e.Task.GetId()
+		f.call.mu.Lock()
+		if f.taskID == "" && f.state < futureResolved {
+			f.taskID = id
+		}
+		known := f.taskID
+		f.call.mu.Unlock()
+		if known != "" || err != nil {
+			if known != "" { // it may have ended meanwhile, and be gone
+				err = nil
+			}
+			return known, err
+		}
+	}
+	return "", f.Err()
 }
 
 // Done returns a channel that is closed when the future has ended.

@@ -21,9 +21,26 @@ type GetOption interface{ applyGet(*getConfig) }
 // getConfig is what the options say.
 type getConfig struct {
 	bound  Bound
-	lease  time.Duration // given; 0 is one that is renewed
+	lease  *time.Duration // given; nil is one that is renewed
 	kinds  []string
 	labels map[string]string
+}
+
+// Bounds of a get.
+const (
+	leaseMax = 24 * time.Hour
+	batchGet = 1000
+)
+
+// check finds options that make no sense, for so many tasks.
+func (c *getConfig) check(n int) error {
+	switch {
+	case n < 1 || n > batchGet:
+		return fmt.Errorf("client: get %d tasks: from 1 to %d", n, batchGet)
+	case c.lease != nil && (*c.lease < minTTL || *c.lease > leaseMax):
+		return fmt.Errorf("client: WithLease(%v): from %v to %v", *c.lease, minTTL, leaseMax)
+	}
+	return c.bound.check()
 }
 
 type getOptionFunc func(*getConfig)
@@ -34,7 +51,7 @@ func (f getOptionFunc) applyGet(c *getConfig) { f(c) }
 // background off: once the time is over somebody else gets the task, unless [Held.Renew] was called. Without it the lease is renewed until the task is done, failed or released, and ends with the
 // client.
 func WithLease(d time.Duration) GetOption {
-	return getOptionFunc(func(c *getConfig) { c.lease = d })
+	return getOptionFunc(func(c *getConfig) { c.lease = &d })
 }
 
 // Kinds gets only tasks of these kinds.
@@ -69,18 +86,15 @@ func (q *Queue) GetBatch(ctx context.Context, n int, opts ...GetOption) ([]*Held
 	for _, o := range opts {
 		o.applyGet(&cfg)
 	}
-	if err := cfg.bound.check(); err != nil {
+	if err := cfg.check(n); err != nil {
 		return nil, err
-	}
-	if n < 1 {
-		return nil, fmt.Errorf("client: get %d tasks: at least 1", n)
 	}
 	request := &weftv1.ReserveTasksRequest{
 		Namespace: q.client.namespace, Queue: q.name, Kinds: cfg.kinds, TasksMax: uint32(n), Labels: cfg.labels, //nolint:gosec // the broker checks it
 		Lease: durationpb.New(leaseDefault), RequestId: rand.Text(),
 	}
-	if cfg.lease != 0 {
-		request.Lease = durationpb.New(cfg.lease)
+	if cfg.lease != nil {
+		request.Lease = durationpb.New(*cfg.lease)
 	}
 	at, bounded := cfg.bound.deadline(ctx)
 	for {
@@ -95,7 +109,7 @@ func (q *Queue) GetBatch(ctx context.Context, n int, opts ...GetOption) ([]*Held
 		case err != nil:
 			return nil, err
 		case len(response.GetTasks()) > 0:
-			return q.client.hold(response, begun, cfg.lease == 0)
+			return q.client.hold(response, begun, cfg.lease == nil)
 		case last:
 			return nil, ErrEmpty
 		}

@@ -76,10 +76,10 @@ func TestHeldEndsWithItsClient(t *testing.T) {
 }
 
 // The tasks of a batch that nobody takes twice, the joined ones and the filters.
-func TestSubmitAllExplainRetryList(t *testing.T) {
+func TestEnqueueAllExplainRetryList(t *testing.T) {
 	mine, _ := newQueue(t)
 	ctx := t.Context()
-	out, err := mine.SubmitAll(ctx, []client.Spec{
+	out, err := mine.EnqueueAll(ctx, []client.Spec{
 		{Queue: "q", Kind: "a", Labels: map[string]string{"x": "1"}, UniqueKey: "u"},
 		{Queue: "nowhere", Kind: "a"},
 		{Queue: "q", Kind: "a", Labels: map[string]string{"x": "1"}, UniqueKey: "u"},
@@ -90,7 +90,7 @@ func TestSubmitAllExplainRetryList(t *testing.T) {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	var joined bool
-	id, err := mine.Submit(ctx, client.Spec{Queue: "q", Kind: "a", UniqueKey: "u"}, client.Joined(&joined), client.RequestID("mine"))
+	id, err := mine.Enqueue(ctx, client.Spec{Queue: "q", Kind: "a", UniqueKey: "u"}, client.Joined(&joined), client.RequestID("mine"))
 	if err != nil || !joined || id != out[0].TaskID {
 		t.Errorf("%s, %v, %v", id, joined, err)
 	}

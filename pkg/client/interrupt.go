@@ -15,6 +15,8 @@ type Interrupt struct {
 	Index uint64
 	// Message says why.
 	Message string
+
+	number uint64 // what the broker calls it
 }
 
 // Error implements error.
@@ -75,7 +77,7 @@ func (s *interrupts) listen(call *Call, fn func(*Interrupt)) (forget func()) {
 		if call == nil || call == of {
 			delete(s.waiting, of)
 			fn(i)
-			of.interruptHeard()
+			of.interruptHeard(i)
 		}
 	}
 	return func() {
@@ -97,7 +99,7 @@ func (s *interrupts) tell(call *Call, i *Interrupt) {
 		}
 	}
 	if heard {
-		call.interruptHeard()
+		call.interruptHeard(i)
 		return
 	}
 	if s.waiting == nil {
@@ -113,10 +115,22 @@ func (s *interrupts) forget(call *Call) {
 	delete(s.waiting, call)
 }
 
+// interrupted tells an interrupt. One that was heard is told again by a broker that does not know that yet.
+func (c *Call) interrupted(i *Interrupt) {
+	c.mu.Lock()
+	heard := c.interruptHad == i.number
+	c.mu.Unlock()
+	if heard {
+		c.interruptHeard(i)
+		return
+	}
+	c.client.interrupts.tell(c, i)
+}
+
 // interruptHeard has the broker know that its interrupt was taken.
-func (c *Call) interruptHeard() {
+func (c *Call) interruptHeard(i *Interrupt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.interruptTaken = true
+	c.interruptTaken, c.interruptHad = i.number, i.number
 	c.wake()
 }

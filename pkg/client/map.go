@@ -19,7 +19,7 @@ type SpecResult struct {
 	// Outcome is how the task ended; nil when Err is not the task's own.
 	Outcome *Outcome
 	// Err is nil for a success; a *task.Error for a task that did not succeed; an [*Error] for one that was
-	// refused; else what ended the whole map, and then it is the last result.
+	// refused; else what ended the whole map, and then it is the last result and Spec is none.
 	Err error
 }
 
@@ -36,11 +36,12 @@ const namedRetention = 24 * time.Hour
 
 // mapConfig is what the options say.
 type mapConfig struct {
-	name      string
+	name      *string // nil is none
 	inFlight  int
 	unordered bool
 	begun     func(*Call)
-	template  Spec // of a typed map's tasks
+	template  Spec // what inputs leave out
+	typed     bool // so that all tasks are alike but for their payload
 }
 
 // MapOption changes a [MapSpecs].
@@ -52,7 +53,7 @@ func (f mapOptionFunc) applyMap(c *mapConfig) { f(c) }
 
 // InFlight bounds the tasks that are submitted and have not ended: default 1,000, at least 1.
 func InFlight(n int) MapOption {
-	return mapOptionFunc(func(c *mapConfig) { c.inFlight = max(n, 1) })
+	return mapOptionFunc(func(c *mapConfig) { c.inFlight = n })
 }
 
 // Unordered gives each result as soon as it is there; the default is the order of the inputs.
@@ -65,7 +66,7 @@ func MapCall(fn func(*Call)) MapOption {
 	return mapOptionFunc(func(c *mapConfig) { c.begun = fn })
 }
 
-// MapSpecs submits a task for each input and gives their results. Memory is bounded for any number of
+// MapSpecs submits a task for each input and gives their results. [With] says what the inputs leave out. Memory is bounded for any number of
 // inputs: by InFlight, by four times as many results (at least 1,000) that wait for the one that is due,
 // and by the call's window in bytes. An outcome is acknowledged once the loop's body is done with it.
 //
@@ -73,18 +74,30 @@ func MapCall(fn func(*Call)) MapOption {
 // sequence ends as soon as that goes on. Breaking the loop, or the end of ctx, cancels what has not
 // ended and returns once the broker knows it, after 2 s at most; with a [Name] the tasks go on instead,
 // and the same inputs under the same name meet them again. An error of the whole map (ctx's, the
-// broker's, an [*Interrupt] by one of the tasks) is the last result.
+// broker's, an [*Interrupt] by one of the tasks, an option's) is the last result; so is the refusal of one task that
+// every other one would meet with: by a state or a disk that is full, for the queue that With says. A sequence that
+// panics makes the loop panic, with an [*InputsPanic].
 func MapSpecs(ctx context.Context, c *Client, inputs iter.Seq[Spec], opts ...MapOption) iter.Seq[SpecResult] {
-	cfg := mapConfig{inFlight: inFlightDefault}
-	for _, o := range opts {
-		o.applyMap(&cfg)
+	if inputs == nil {
+		panic("client: MapSpecs of no inputs: the sequence is nil")
 	}
-	return mapSpecs(ctx, c, inputs, cfg)
+	cfg := newMapConfig(opts)
+	specs := inputs
+	if cfg.templated() {
+		specs = func(yield func(Spec) bool) {
+			inputs(func(spec Spec) bool { return yield(cfg.template.with(&spec)) })
+		}
+	}
+	return mapSpecs(ctx, c, specs, cfg)
 }
 
 // mapSpecs is MapSpecs with its options read.
 func mapSpecs(ctx context.Context, c *Client, inputs iter.Seq[Spec], cfg mapConfig) iter.Seq[SpecResult] {
 	return func(yield func(SpecResult) bool) {
+		if err := cfg.check(); err != nil {
+			yield(SpecResult{Err: err})
+			return
+		}
 		m := newMapping(ctx, c, cfg)
 		defer m.close()
 		go m.feed(inputs)
@@ -109,6 +122,8 @@ type mapping struct {
 	total    uint64
 	fed      bool // all inputs were submitted
 	err      error
+	broken   *brokenInputs // nil while the sequence behaves
+	left     bool          // the loop is over, and waits for the feeder no more
 
 	fedC     chan struct{} // closed when the feeder is gone
 	inInputs atomic.Bool   // the feeder is in the sequence, where nothing can reach it
@@ -129,8 +144,8 @@ func newMapping(ctx context.Context, c *Client, cfg mapConfig) *mapping {
 	}
 	m.ctx, m.cancel = context.WithCancelCause(ctx)
 	opts := []CallOption{ExplicitAck(), sinkTo(m.take)}
-	if cfg.name != "" {
-		opts = append(opts, Name(cfg.name))
+	if cfg.name != nil {
+		opts = append(opts, Name(*cfg.name))
 	}
 	m.call = c.NewCall(opts...)
 	m.forget = c.interrupts.listen(m.call, func(i *Interrupt) { m.cancel(i) })
@@ -161,8 +176,10 @@ func (m *mapping) take(ended []*SpecFuture) {
 // feed submits the inputs.
 func (m *mapping) feed(inputs iter.Seq[Spec]) {
 	defer close(m.fedC)
-	err := m.enterInputs()
-	if err == nil {
+	var err error
+	returned := false
+	defer func() { m.fedUp(err, returned, recover()) }()
+	if err = m.enterInputs(); err == nil {
 		inputs(func(spec Spec) bool {
 			m.inInputs.Store(false)
 			if err = m.submit(spec); err == nil {
@@ -170,12 +187,8 @@ func (m *mapping) feed(inputs iter.Seq[Spec]) {
 			}
 			return err == nil
 		})
-		m.inInputs.Store(false)
 	}
-	m.mu.Lock()
-	m.fed, m.err = true, err
-	m.mu.Unlock()
-	sign(m.changedC)
+	returned = true
 }
 
 // enterInputs says that the feeder is in the sequence, unless the loop has ended. The order matters: either
@@ -192,10 +205,10 @@ func (m *mapping) enterInputs() error {
 
 // submit submits one input once there is room.
 func (m *mapping) submit(spec Spec) error {
-	if m.cfg.name != "" && spec.Retention == 0 {
+	if m.cfg.name != nil && spec.Retention == 0 {
 		spec.Retention = namedRetention
 	}
-	if m.cfg.name != "" && spec.FailedRetention == 0 {
+	if m.cfg.name != nil && spec.FailedRetention == 0 {
 		spec.FailedRetention = namedRetention
 	}
 	if err := m.reserve(); err != nil {
@@ -253,8 +266,11 @@ func (m *mapping) deliver(yield func(SpecResult) bool) {
 		m.mu.Lock()
 		ready, m.ready = m.ready, ready[:0]
 		end := m.fed && uint64(len(m.pending)+len(ready))+m.due == m.total
-		err := m.err
+		err, broken := m.err, m.broken
 		m.mu.Unlock()
+		if broken != nil {
+			broken.raise()
+		}
 		if !m.give(ready, yield) {
 			return
 		}
@@ -302,7 +318,10 @@ func (m *mapping) give(ready []*SpecFuture, yield func(SpecResult) bool) bool {
 // giveOne gives one result to the loop and acknowledges it afterwards.
 func (m *mapping) giveOne(f *SpecFuture, yield func(SpecResult) bool) bool {
 	r := SpecResult{Index: f.index, Spec: *f.spec, TaskID: f.taskID}
-	r.Outcome, r.Err = f.Outcome()
+	if r.Outcome, r.Err = f.Outcome(); r.Err != nil && m.hitsAll(f.spec, r.Err) {
+		yield(SpecResult{Index: f.index, Err: r.Err})
+		return false
+	}
 	if r.Err == nil {
 		r.Err = r.Outcome.Err()
 	}
@@ -319,10 +338,8 @@ func (m *mapping) giveOne(f *SpecFuture, yield func(SpecResult) bool) bool {
 func (m *mapping) close() {
 	m.forget()
 	m.cancel(nil)
-	if !m.inInputs.Load() {
-		<-m.fedC
-	}
-	if !m.done && m.cfg.name == "" {
+	m.awaitFeeder()
+	if !m.done && m.cfg.name == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), breakWait)
 		defer cancel()
 		m.call.Finish()

@@ -2,11 +2,15 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 )
@@ -45,13 +49,37 @@ func newConfig() config {
 	}
 }
 
+// namespaceName is what a namespace may be named; empty is "default".
+var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._/-]{0,256}$`)
+
+// clientNameMax is the longest name of a client, in bytes.
+const clientNameMax = 256
+
+// check finds options that make no sense.
+func (c *config) check() error {
+	switch {
+	case !namespaceName.MatchString(c.namespace):
+		return fmt.Errorf("client: the namespace %q: at most 256 bytes of A-Z a-z 0-9 . _ / -", c.namespace)
+	case len(c.name) > clientNameMax || !utf8.ValidString(c.name):
+		return fmt.Errorf("client: the name %q: at most %d bytes of UTF-8", c.name, clientNameMax)
+	case strings.ContainsFunc(c.key, func(r rune) bool { return r < ' ' || r > '~' }):
+		return errors.New("client: the key has bytes that are not printable ASCII") // and is nobody's to read
+	case c.sessionTTL < minTTL || c.sessionTTL > maxTTL:
+		return fmt.Errorf("client: the session TTL %v is not from %v to %v", c.sessionTTL, minTTL, maxTTL)
+	case c.logger == nil:
+		return errors.New("client: WithLogger(nil): by default nothing is logged")
+	}
+	return nil
+}
+
 // processName is the default name: program, process and host.
 func processName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return fmt.Sprintf("%s.%d@%s", filepath.Base(os.Args[0]), os.Getpid(), host)
+	name := fmt.Sprintf("%s.%d@%s", filepath.Base(os.Args[0]), os.Getpid(), host)
+	return strings.ToValidUTF8(name[:min(len(name), clientNameMax)], "")
 }
 
 // Option changes a client.
@@ -61,7 +89,7 @@ type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
 
-// WithNamespace sets the namespace. Default WEFT_NAMESPACE, else "default".
+// WithNamespace sets the namespace, at most 256 bytes of [A-Za-z0-9._/-]. Default WEFT_NAMESPACE, else "default".
 func WithNamespace(namespace string) Option {
 	return optionFunc(func(c *config) { c.namespace = namespace })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -42,41 +43,50 @@ func (q *Queue) Name() string { return q.name }
 
 // Put adds a task and returns the broker's name for it. While the queue is full it waits for room, in turn, until
 // ctx ends or the time of [Within] is over: then the error is [ErrFull], and nothing was added. A queue that
-// is closed, or is being closed meanwhile, is [ErrQueueClosed]. The kind is [DataKind] unless the spec has one.
-func (q *Queue) Put(ctx context.Context, spec Spec, opts ...SubmitOption) (taskID string, err error) {
-	cfg := submitConfig{requestID: rand.Text()}
+// is closed, or is being closed meanwhile, is [ErrQueueClosed]. The kind is [DataKind] unless the spec has one; its Queue is this one's name, or empty.
+func (q *Queue) Put(ctx context.Context, spec Spec, opts ...EnqueueOption) (taskID string, err error) {
+	cfg := enqueueConfig{requestID: rand.Text()}
 	for _, o := range opts {
-		o.applySubmit(&cfg)
+		o.applyEnqueue(&cfg)
 	}
-	return q.client.submitOne(ctx, q.spec(spec), &cfg)
+	if spec, err = q.spec(spec); err != nil {
+		return "", err
+	}
+	return q.client.submitOne(ctx, spec, &cfg)
 }
 
 // TryPut is Put that does not wait for room: [ErrFull] at once.
-func (q *Queue) TryPut(ctx context.Context, spec Spec, opts ...SubmitOption) (taskID string, err error) {
+func (q *Queue) TryPut(ctx context.Context, spec Spec, opts ...EnqueueOption) (taskID string, err error) {
 	return q.Put(ctx, spec, append(opts, Within(0))...)
 }
 
-// spec is a task of the queue.
-func (q *Queue) spec(spec Spec) Spec {
+// spec is a task of the queue. One of another queue was meant for that.
+func (q *Queue) spec(spec Spec) (Spec, error) {
+	if spec.Queue != "" && spec.Queue != q.name {
+		return spec, fmt.Errorf("client: a task with Queue %q is put into the queue %q: leave it empty", spec.Queue, q.name)
+	}
 	spec.Queue = q.name
 	if spec.Kind == "" && spec.Command == nil {
 		spec.Kind = DataKind
 	}
-	return spec
+	return spec, nil
 }
 
 // PutBatch puts tasks, a thousand in a request, each on its own merits, and in order as long as the queue has
 // room; those that find none wait for it one after the other, as with Put. An error is one of all that follow.
-func (q *Queue) PutBatch(ctx context.Context, specs []Spec, bounds ...Bound) ([]Submitted, error) {
-	var cfg submitConfig
+func (q *Queue) PutBatch(ctx context.Context, specs []Spec, bounds ...Bound) ([]Enqueued, error) {
+	var cfg enqueueConfig
 	for _, b := range bounds {
 		cfg.bound = b
 	}
 	all := make([]Spec, len(specs))
 	for i := range specs {
-		all[i] = q.spec(specs[i])
+		var err error
+		if all[i], err = q.spec(specs[i]); err != nil {
+			return nil, err
+		}
 	}
-	out := make([]Submitted, 0, len(all))
+	out := make([]Enqueued, 0, len(all))
 	for len(out) < len(all) {
 		batch := all[len(out):]
 		batch = batch[:batchSize(batch)]

@@ -1,8 +1,6 @@
 package client
 
 import (
-	"log/slog"
-
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
@@ -28,7 +26,7 @@ type Update struct {
 func (c *Call) receive(in *inFrame, watch *watchdog) (over bool) {
 	updates, over := c.take(in, watch)
 	if i := in.interrupt; i != nil {
-		c.client.interrupts.tell(c, &Interrupt{TaskID: i.GetTaskId(), Index: i.GetIndex(), Message: i.GetMessage()})
+		c.interrupted(&Interrupt{TaskID: i.GetTaskId(), Index: i.GetIndex(), Message: i.GetMessage(), number: i.GetNumber()})
 	}
 	for _, u := range updates {
 		c.config.onUpdate(u)
@@ -96,8 +94,8 @@ func (c *Call) accept(f *SpecFuture) {
 		delete(c.early.advances, f.index)
 		f.more().takeOver(x)
 		for _, p := range x.partials {
-			f.size += p.Len()
-			c.window.grow(p.Len())
+			f.size += p.payload.Len()
+			c.window.grow(p.payload.Len())
 		}
 	}
 	if o, ok := c.early.outcomes[f.index]; ok {
@@ -164,12 +162,9 @@ func (c *Call) takeAdvance(m *weftv1.ExecuteAdvance) {
 	f.taskID = m.GetTaskId()
 	x := f.more()
 	if p := m.GetProgress(); p != nil {
-		x.takeProgress(p)
+		x.takeProgress(p, m.GetToken())
 	}
-	bytes, err := x.takePartials(m.GetPartialsOffset(), m.GetPartials())
-	if err != nil {
-		c.client.logger.Warn("a partial result that cannot be read", slog.String("task", f.taskID), slog.Any("error", err))
-	}
+	bytes := x.takePartials(m.GetPartialsOffset(), m.GetPartials())
 	f.size += bytes
 	c.window.grow(bytes)
 }

@@ -25,12 +25,12 @@ const ackCountMax = 512
 
 // sendFrames sends what is queued until the stream ends. While one frame is on its way to the transport
 // the next one gathers.
-func (c *Call) sendFrames(ctx context.Context, stream grpc.ClientStream, interval time.Duration) {
-	tick := time.NewTicker(interval)
+func (c *Call) sendFrames(ctx context.Context, stream grpc.ClientStream, watch *watchdog) {
+	tick := time.NewTicker(watch.interval())
 	defer tick.Stop()
 	var frame outFrame
 	for {
-		if !c.nextFrame(ctx, tick.C, &frame) {
+		if !c.nextFrame(ctx, tick.C, watch, &frame) {
 			return
 		}
 		if stream.SendMsg(&frame) != nil {
@@ -40,7 +40,7 @@ func (c *Call) sendFrames(ctx context.Context, stream grpc.ClientStream, interva
 }
 
 // nextFrame waits for something to send and writes it into the frame; false is the end of the stream.
-func (c *Call) nextFrame(ctx context.Context, tickC <-chan time.Time, frame *outFrame) bool {
+func (c *Call) nextFrame(ctx context.Context, tickC <-chan time.Time, watch *watchdog, frame *outFrame) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -48,7 +48,7 @@ func (c *Call) nextFrame(ctx context.Context, tickC <-chan time.Time, frame *out
 			return false
 		}
 		if c.hasWork() {
-			c.writeFrame(frame)
+			c.writeFrame(frame, watch.now())
 			return true
 		}
 		c.asleep = true
@@ -80,7 +80,7 @@ func (c *Call) wake() {
 
 // hasWork reports whether a frame is worth sending.
 func (c *Call) hasWork() bool {
-	return c.queue.len() > 0 || len(c.cancels) > 0 || c.acksDue() || c.interruptTaken ||
+	return c.queue.len() > 0 || len(c.cancels) > 0 || c.acksDue() || c.interruptTaken != 0 ||
 		c.beats.wanted(true) || (c.finish && !c.finished && len(c.refill) == 0 && len(c.held) == 0) ||
 		(c.complete() && c.lastBeat == 0)
 }
@@ -96,7 +96,7 @@ func (c *Call) acksDue() bool {
 
 // writeFrame fills a frame with what waits. Acknowledgements always go along, so that the room that
 // they make is there before the tasks that take it.
-func (c *Call) writeFrame(frame *outFrame) {
+func (c *Call) writeFrame(frame *outFrame, now time.Duration) {
 	if len(c.refill) > 0 && (c.ackCount > 0 || c.beats.due) {
 		c.refillQueue()
 	}
@@ -106,10 +106,10 @@ func (c *Call) writeFrame(frame *outFrame) {
 	b = c.writeTasks(b, tasks)
 	b = c.writeAcks(b, min(len(c.ackC.rs), frameRangesMax)) // tasks that never run are among them now
 	b = c.writeCancels(b, cancels)
-	if c.interruptTaken {
-		c.interruptTaken = false
+	if c.interruptTaken != 0 {
 		b = protowire.AppendTag(b, requestInterruptTaken, protowire.VarintType)
-		b = protowire.AppendVarint(b, 1)
+		b = protowire.AppendVarint(b, c.interruptTaken)
+		c.interruptTaken = 0
 	}
 	last := c.queue.len() == 0 && len(c.refill) == 0 && len(c.held) == 0 && len(c.cancels) == 0 && c.ackC.empty()
 	if c.finish && !c.finished && last {
@@ -118,7 +118,7 @@ func (c *Call) writeFrame(frame *outFrame) {
 		b = protowire.AppendVarint(b, 1)
 	}
 	if c.beats.wanted(last) || c.complete() {
-		beat := c.beats.send(time.Now(), last)
+		beat := c.beats.send(now, last)
 		b = protowire.AppendTag(b, requestHeartbeat, protowire.VarintType)
 		b = protowire.AppendVarint(b, beat)
 		if c.complete() && c.lastBeat == 0 {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"math"
+	"reflect"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -26,10 +27,13 @@ type Spec struct {
 	Command *weftv1.Command
 	// RunAt holds the task back until then; zero is at once.
 	RunAt time.Time
-	// Timeout stops an attempt that takes longer; zero is without limit, at most 30 days.
+	// Timeout stops an attempt that takes longer; zero is without limit, at most 30 days. Its handler's context ends, and a
+	// handler that does not heed that keeps its slot, but not its task: 30 s after the grace the broker ends the attempt,
+	// as timed out, and takes no result of it any more. [Client.Explain] says when that will be.
 	Timeout time.Duration
 	// Grace lies between asking an attempt to stop and killing it: zero is the broker's default of 10 s,
-	// at most 1 h, KillNow none.
+	// at most 1 h, KillNow none. Commands are killed after it, handlers cannot be: the broker waits 30 s more for their
+	// worker's word, and then ends the attempt without it.
 	Grace time.Duration
 	// Retry says whether to try again; the zero Retry is one attempt, as in concurrent.futures.
 	Retry Retry
@@ -81,6 +85,28 @@ type Retry struct {
 	// Jitter is a share from 0 to 1; zero is 0.2, for none give less than 0.001.
 	Jitter float64
 }
+
+// with has what another spec sets over what this one sets.
+func (s *Spec) with(over *Spec) Spec {
+	if s.empty() {
+		return *over
+	}
+	out := *s
+	out.input = over.input
+	to, from := reflect.ValueOf(&out).Elem(), reflect.ValueOf(over).Elem()
+	for i := range from.NumField() {
+		if field := from.Field(i); to.Field(i).CanSet() && !field.IsZero() {
+			to.Field(i).Set(field)
+		}
+	}
+	return out
+}
+
+// empty reports whether nothing is set.
+func (s *Spec) empty() bool { return reflect.ValueOf(s).Elem().IsZero() }
+
+// hasWork reports whether it says what is to be done.
+func (s *Spec) hasWork() bool { return s.Kind != "" || s.Command != nil || s.Payload.Len() > 0 }
 
 // proto returns the spec as a message.
 func (s *Spec) proto() *weftv1.TaskSpec {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -91,7 +90,9 @@ func (c *Call) serve(b *backoff) error {
 		return c.lost(ctx, conn, receiveError(stream, err))
 	}
 	var in inFrame
-	if err := stream.RecvMsg(&in); err != nil {
+	err = stream.RecvMsg(&in)
+	watch.pause()
+	if err != nil {
 		return c.lost(ctx, conn, err)
 	}
 	if err := c.resume(in.attached, watch); err != nil {
@@ -226,7 +227,7 @@ func (c *Call) exchange(
 	ctx context.Context, cancel context.CancelCauseFunc, stream grpc.ClientStream, in *inFrame, watch *watchdog,
 ) error {
 	var sender sync.WaitGroup
-	sender.Go(func() { c.sendFrames(ctx, stream, watch.interval()) })
+	sender.Go(func() { c.sendFrames(ctx, stream, watch) })
 	defer sender.Wait()
 	defer cancel(nil)
 	defer func() {
@@ -238,7 +239,10 @@ func (c *Call) exchange(
 		if c.receive(in, watch) {
 			return errDone
 		}
-		if err := stream.RecvMsg(in); err != nil {
+		watch.resume()
+		err := stream.RecvMsg(in)
+		watch.pause()
+		if err != nil {
 			if errors.Is(err, io.EOF) && c.ended() {
 				return errDone
 			}
@@ -254,46 +258,3 @@ func (c *Call) ended() bool {
 	defer c.mu.Unlock()
 	return c.complete()
 }
-
-// silenceShare of the TTL without an answer is a dead stream, and beatShare lies between heartbeats.
-const (
-	silenceShare = 0.75
-	beatShare    = 3
-)
-
-// watchdog ends a stream whose broker is silent.
-type watchdog struct {
-	ttl   time.Duration
-	timer *time.Timer
-}
-
-// newWatchdog begins to watch a stream that is about to attach.
-func newWatchdog(ttl time.Duration, bite func()) *watchdog {
-	w := &watchdog{ttl: ttl}
-	w.timer = time.AfterFunc(w.limit(), bite)
-	return w
-}
-
-// limit is how long the answer to a heartbeat may take, counted from its sending.
-func (w *watchdog) limit() time.Duration {
-	return time.Duration(silenceShare * float64(w.ttl))
-}
-
-// interval lies between two heartbeats.
-func (w *watchdog) interval() time.Duration { return w.ttl / beatShare }
-
-// attached takes over the session's TTL.
-func (w *watchdog) attached(ttl time.Duration) {
-	if ttl > 0 {
-		w.ttl = ttl
-	}
-	w.timer.Reset(w.limit())
-}
-
-// answered moves the limit to behind the heartbeat that was sent then.
-func (w *watchdog) answered(sentAt time.Time) {
-	w.timer.Reset(time.Until(sentAt.Add(w.limit())))
-}
-
-// stop ends the watch.
-func (w *watchdog) stop() { w.timer.Stop() }

@@ -34,10 +34,24 @@ func (c *Call) hasEnded() bool {
 // TaskOption changes tasks of [Submit], and of [Map].
 type TaskOption struct{ spec Spec }
 
-func (o TaskOption) applyMap(c *mapConfig) { c.template = o.spec }
+func (o TaskOption) applyMap(c *mapConfig) { c.template = c.template.with(&o.spec) }
 
-// With says everything of a task but its kind and its input: its queue, retries, timeout, priority.
+// With says everything of a task but its kind and its input: its queue, retries, timeout, priority. Of several the
+// later ones go on where the earlier ones ended: a field that they set, a map or a slice as a whole, takes over. For
+// [MapSpecs] it says what the inputs leave out.
 func With(spec Spec) TaskOption { return TaskOption{spec} }
+
+// mergeTasks is what all the options say.
+func mergeTasks(opts []TaskOption) (Spec, error) {
+	var spec Spec
+	for i := range opts {
+		spec = spec.with(&opts[i].spec)
+	}
+	if spec.hasWork() {
+		return spec, errTypedSpec
+	}
+	return spec, nil
+}
 
 // Submit gives a task of a kind to a call and returns its future. It returns before the broker has the task, and
 // blocks while the call's window is full. An error is ctx's, the one that ended the call ([ErrClosed],
@@ -53,21 +67,32 @@ func Submit[In, Out any](
 	return submitTyped(ctx, s, spec, decodeWith(kind))
 }
 
-// NewSpec is a task of a kind, for what takes specs: [Client.Submit], [Queue.Put], [MapSpecs].
+// NewSpec is a task of a kind, for what takes specs: [Client.Enqueue], [Queue.Put], [MapSpecs].
 func NewSpec[In, Out any](kind task.Kind[In, Out], in In, opts ...TaskOption) (spec Spec, err error) {
-	for _, o := range opts {
-		spec = o.spec
+	if spec, err = mergeTasks(opts); err != nil {
+		return spec, err
 	}
 	return fillSpec(spec, kind, in)
 }
 
-// errTypedSpec refuses options that say what the kind says.
-var errTypedSpec = errors.New("client: With sets neither Kind, Payload nor Command of a task that has a kind")
+// errTypedSpec refuses options that say what the kind, or an input, says.
+var errTypedSpec = errors.New("client: With sets neither Kind, Payload nor Command")
+
+// errZeroKind refuses a kind of no name and no codecs.
+var errZeroKind = errors.New("client: the kind is task.Kind's zero value: make it by task.Define")
+
+// checkKind refuses a kind that cannot be used.
+func checkKind[In, Out any](kind task.Kind[In, Out]) error {
+	if kind.Name() == "" {
+		return errZeroKind
+	}
+	return nil
+}
 
 // fillSpec puts kind and input into a template.
 func fillSpec[In, Out any](spec Spec, kind task.Kind[In, Out], in In) (Spec, error) {
-	if spec.Kind != "" || spec.Command != nil || spec.Payload.Len() > 0 {
-		return spec, errTypedSpec
+	if err := checkKind(kind); err != nil {
+		return spec, err
 	}
 	var err error
 	spec.Kind = kind.Name()
@@ -90,12 +115,9 @@ func decodeWith[In, Out any](kind task.Kind[In, Out]) func(*Outcome) (Out, error
 func SubmitCommand(
 	ctx context.Context, s Submitter, command *weftv1.Command, opts ...TaskOption,
 ) (*Future[*weftv1.CommandResult], error) {
-	var spec Spec
-	for _, o := range opts {
-		spec = o.spec
-	}
-	if spec.Kind != "" || spec.Command != nil || spec.Payload.Len() > 0 {
-		return nil, errTypedSpec
+	spec, err := mergeTasks(opts)
+	if err != nil {
+		return nil, err
 	}
 	spec.Command = command
 	return submitTyped(ctx, s, spec, func(o *Outcome) (*weftv1.CommandResult, error) { return o.Command, o.Err() })

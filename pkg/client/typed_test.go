@@ -205,7 +205,8 @@ func TestCheckpointsAndPartials(t *testing.T) {
 	if n, err := f.Wait(ctx); n != 10 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
-	if o, _ := f.Outcome(); o.Attempts != 4 {
+	o, _ := f.Outcome()
+	if o.Attempts != 4 {
 		t.Errorf("%d attempts", o.Attempts)
 	}
 	last := client.Progress{}
@@ -215,25 +216,25 @@ func TestCheckpointsAndPartials(t *testing.T) {
 		}
 		last = p
 	}
-	if last != (client.Progress{Done: 10, Total: 10}) {
+	if last != (client.Progress{Done: 10, Total: 10, Attempt: o.Token}) {
 		t.Errorf("at the end %+v", last)
 	}
 }
 
 func TestAttach(t *testing.T) {
 	ctx, c := typed(t)
-	id, err := c.Submit(ctx, client.Spec{
+	id, err := c.Enqueue(ctx, client.Spec{
 		Kind: "steps", Payload: task.Text("4"), Retry: client.Retry{Attempts: 3, Backoff: time.Millisecond},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := client.Attach(c, count, id)
+	f := client.Attach(ctx, c, count, id)
 	if n, err := f.Wait(ctx); n != 4 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
 	partials := 0
-	for _, err := range client.Partials[string](ctx, client.Attach(c, count, id)) {
+	for _, err := range client.Partials[string](ctx, client.Attach(ctx, c, count, id)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,8 +243,44 @@ func TestAttach(t *testing.T) {
 	if partials != 4 {
 		t.Errorf("%d partial results", partials)
 	}
-	if _, err := client.Attach(c, count, "t9zzz").Wait(ctx); !errors.Is(err, client.ErrTaskNotFound) {
+	if _, err := client.Attach(ctx, c, count, "t9zzz").Wait(ctx); !errors.Is(err, client.ErrTaskNotFound) {
 		t.Errorf("%v", err)
+	}
+}
+
+// The futures of another program's call, by its name; and its tasks' names, by its futures.
+func TestAttachCall(t *testing.T) {
+	ctx, c := typed(t)
+	other, err := client.Dial(c.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	call := c.NewCall(client.Name("squares"), client.ExplicitAck())
+	defer call.Close()
+	const n = 100
+	own := make([]*client.Future[int], n)
+	for i := range own {
+		own[i] = submit(t, call, square, i)
+	}
+	last, err := own[n-1].ID(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := 0
+	for f, err := range client.AttachCall(ctx, other, square, "squares") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := f.Wait(ctx); err != nil || out != i*i {
+			t.Errorf("task %d: %d, %v", i, out, err)
+		}
+		if i++; i == n && f.TaskID() != last {
+			t.Errorf("the last one is %s, not %s", last, f.TaskID())
+		}
+	}
+	if i != n {
+		t.Errorf("%d futures", i)
 	}
 }
 
@@ -274,11 +311,11 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("%v", last)
 	}
 	// A task of its own has nobody to interrupt.
-	id, err := c.Submit(ctx, client.Spec{Kind: "alarm", Payload: task.Text(`"?"`)})
+	id, err := c.Enqueue(ctx, client.Spec{Kind: "alarm", Payload: task.Text(`"?"`)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Attach(c, alarm, id).Wait(ctx); err == nil || !strings.Contains(err.Error(), "nobody to interrupt") {
+	if _, err := client.Attach(ctx, c, alarm, id).Wait(ctx); err == nil || !strings.Contains(err.Error(), "nobody to interrupt") {
 		t.Errorf("%v", err)
 	}
 }

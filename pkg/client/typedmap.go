@@ -34,16 +34,18 @@ type badInput struct {
 // Map submits a task of a kind for each input and gives their results, in the order of the inputs unless
 // [Unordered]. What [MapSpecs] says of memory, of names and of breaking the loop holds here too: memory is flat for any
 // number of inputs, and breaking the loop cancels the rest unless the map has a [Name]. An input that cannot be encoded
-// is a result with its error; the others go on.
+// is a result with its error; the others go on. The refusal of a task for what all of them have in common (the queue, an
+// option of [With]) ends the map.
 func Map[In, Out any](
 	ctx context.Context, c *Client, kind task.Kind[In, Out], inputs iter.Seq[In], opts ...MapOption,
 ) iter.Seq[Result[In, Out]] {
 	if inputs == nil {
 		panic("client: Map of no inputs: the sequence is nil")
 	}
-	cfg := mapConfig{inFlight: inFlightDefault}
-	for _, o := range opts {
-		o.applyMap(&cfg)
+	cfg := newMapConfig(opts)
+	cfg.typed = true
+	if err := checkKind(kind); err != nil {
+		return func(yield func(Result[In, Out]) bool) { yield(Result[In, Out]{Err: err}) }
 	}
 	specs := func(yield func(Spec) bool) {
 		for in := range inputs {

@@ -35,20 +35,22 @@ type Advance struct {
 	Checkpoint *Checkpoint
 	Partials   []Payload
 	Offset     uint32 // the place of the first of them
+
+	Refused *pure.Refusal // by whoever read it: it changes nothing, and is answered all the same
 }
 
 // AdvanceAttempts takes news of attempts that a session holds. Those that have a sequence are answered.
 func (c *Core) AdvanceAttempts(step *pure.Step, id session.ID, advances []Advance) {
 	for i := range advances {
 		a := &advances[i]
-		var reason pure.Reason
+		answer := AdvanceAnswered{Session: id, Token: a.Token, Sequence: a.Sequence}
 		if t := c.tasks[a.ID]; t == nil || t.Session != id || t.heldBy(a.Token) != nil {
-			reason = pure.LeaseLost
+			answer.Reason = pure.LeaseLost
 		} else if refusal := c.advance(step, t, a); refusal != nil {
-			reason = refusal.Reason
+			answer.Reason, answer.Message = refusal.Reason, refusal.Message
 		}
 		if a.Sequence != 0 {
-			step.Tell(&AdvanceAnswered{Session: id, Token: a.Token, Sequence: a.Sequence, Reason: reason})
+			step.Tell(&answer)
 		}
 	}
 }
@@ -70,6 +72,9 @@ func (c *Core) AdvanceAttempt(step *pure.Step, namespace string, a *Advance) err
 
 // advance takes all of an attempt's news, or none of them.
 func (c *Core) advance(step *pure.Step, t *task, a *Advance) *pure.Refusal {
+	if a.Refused != nil {
+		return a.Refused
+	}
 	offset := uint32(len(t.Partials))
 	fresh, refusal := t.newPartials(a)
 	if refusal != nil {
@@ -170,6 +175,7 @@ func (c *Core) applyAdvanced(rec *TaskAdvanced) {
 
 // Interrupt is what waits for a call's client: a task wants it to stop.
 type Interrupt struct {
+	Number  uint64 // by which its client says that it has taken it
 	Task    uint64
 	Index   uint64
 	Message string
@@ -191,7 +197,9 @@ func (c *Core) Interrupt(step *pure.Step, namespace string, id, token uint64, me
 	case k.Interrupt != nil:
 		return nil
 	}
-	c.emit(step, &CallInterrupted{ID: k.ID, Interrupt: &Interrupt{Task: t.ID, Index: t.Index, Message: message}})
+	c.emit(step, &CallInterrupted{ID: k.ID, Interrupt: &Interrupt{
+		Number: step.Next(), Task: t.ID, Index: t.Index, Message: message,
+	}})
 	c.tellInterrupt(step, k)
 	return nil
 }
@@ -202,9 +210,10 @@ func (c *Core) tellInterrupt(step *pure.Step, k *call) {
 	}
 }
 
-// TakeInterrupt says that a call's client was interrupted.
-func (c *Core) TakeInterrupt(step *pure.Step, id uint64) {
-	if k := c.calls[id]; k != nil && k.Interrupt != nil {
+// TakeInterrupt says that a call's client was interrupted. It names the interrupt: what is said late, or twice, must not
+// be taken for the word on the next one.
+func (c *Core) TakeInterrupt(step *pure.Step, id, number uint64) {
+	if k := c.calls[id]; k != nil && k.Interrupt != nil && k.Interrupt.Number == number {
 		c.emit(step, &CallInterrupted{ID: id})
 	}
 }

@@ -43,7 +43,7 @@ func (k *call) dump() string {
 		line.WriteString(fmt.Sprintf(" %d", t.ID))
 	}
 	if i := k.Interrupt; i != nil {
-		line.WriteString(fmt.Sprintf(" interrupt by %d at %d %q", i.Task, i.Index, i.Message))
+		line.WriteString(fmt.Sprintf(" interrupt %d by %d at %d %q", i.Number, i.Task, i.Index, i.Message))
 	}
 	return line.String()
 }

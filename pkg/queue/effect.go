@@ -42,6 +42,7 @@ type (
 		Token    uint64
 		Sequence uint64
 		Reason   pure.Reason // empty if it counts
+		Message  string      // for people, where the reason alone does not say it
 	}
 
 	// Accepted tells a call's client that tasks are durable.

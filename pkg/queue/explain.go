@@ -34,12 +34,12 @@ func (c *Core) explain(t *task, wall pure.Wall, lease pure.Lease) Explanation {
 	case t.State.Final():
 		return explainFinal(t)
 	case t.State == Running:
-		return Explanation{Reason: "running", Message: fmt.Sprintf("The task runs: attempt %d, on %s, for %v.",
-			t.Attempts, c.holder(t), span(wall, t.StartedAt))}
+		return c.explainRunning(t, wall, lease)
 	case t.State == Cancelling:
 		return Explanation{
-			Reason:  "cancelling",
-			Message: fmt.Sprintf("The task is told to stop, on %s: its worker has not said yet that it did.", c.holder(t)),
+			Reason: "cancelling",
+			Message: fmt.Sprintf("The task is told to stop%s, on %s: its worker has not said yet that it did%s.",
+				told(t, wall, lease, t.CancelGrace), c.holder(t), latest(t, wall, lease)),
 		}
 	case t.State == Scheduled:
 		return explainScheduled(t, wall)
@@ -47,6 +47,40 @@ func (c *Core) explain(t *task, wall pure.Wall, lease pure.Lease) Explanation {
 		return c.explainBlocked(t)
 	}
 	return c.explainReady(t, lease)
+}
+
+// explainRunning says of a task beyond its timeout that its worker was to stop it.
+func (c *Core) explainRunning(t *task, wall pure.Wall, lease pure.Lease) Explanation {
+	text := fmt.Sprintf("The task runs: attempt %d, on %s, for %v", t.Attempts, c.holder(t), span(wall, t.StartedAt))
+	e := Explanation{Reason: "running", Message: text + "."}
+	if t.timeoutAt == 0 || lease < t.timeoutAt.Add(-t.Options.Grace-reportMargin) {
+		return e
+	}
+	e.Message = fmt.Sprintf("%s. It has outlived its timeout of %v and is told to stop%s: its worker has not said yet that it did%s.",
+		text, t.Options.Timeout, told(t, wall, lease, t.Options.Grace), latest(t, wall, lease))
+	e.Advice = "a handler has to heed its context; a command is killed after its grace"
+	return e
+}
+
+// told says since when a task is told to stop, latest when the broker ends it at the latest. Both are told by the time
+// at which the broker's patience is over; nothing of a task that waits for its worker's word alone.
+func told(t *task, wall pure.Wall, lease pure.Lease, grace time.Duration) string {
+	if t.timeoutAt == 0 {
+		return ""
+	}
+	return " since " + moment(wall, lease, t.timeoutAt.Add(-grace-reportMargin))
+}
+
+func latest(t *task, wall pure.Wall, lease pure.Lease) string {
+	if t.timeoutAt == 0 {
+		return ""
+	}
+	return ", and the broker ends the attempt at " + moment(wall, lease, t.timeoutAt) + " at the latest"
+}
+
+// moment writes a time of the lease clock for people.
+func moment(wall pure.Wall, lease, at pure.Lease) string {
+	return time.Unix(0, int64(wall.Add(time.Duration(at-lease)))).UTC().Format(time.RFC3339)
 }
 
 func explainFinal(t *task) Explanation {

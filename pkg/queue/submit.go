@@ -80,7 +80,7 @@ func (c *Core) enqueueOne(step *pure.Step, k *call, n *NewTask, from *queue) *pu
 	case k.waiting[n.Index] != nil && k.waiting[n.Index].sameWork(n):
 		return waits // it is on its way
 	case k.waiting[n.Index] != nil:
-		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
+		return otherTask(k, n)
 	case k.Finished:
 		return callFinished(k.Name)
 	case k.open+len(k.waiting) >= CallTasksMax:
@@ -144,7 +144,7 @@ func (c *Core) again(step *pure.Step, k *call, n *NewTask) *pure.Refusal {
 	case t == nil:
 		return nil
 	case !c.sameInCall(k, t, n):
-		return pure.Refuse(pure.RequestMismatch, "the call has another task at this index", "index", n.Index)
+		return otherTask(k, n)
 	case missed:
 		k.retold.Add(n.Index, n.Index)
 		c.resumeAdvanced(step, t)
@@ -184,6 +184,12 @@ func (c *Core) sameInCall(k *call, t *task, n *NewTask) bool {
 }
 
 // callFinished is the refusal of tasks by a call that is over; the core may have forgotten it already.
+// otherTask refuses a task at the index of another one.
+func otherTask(k *call, n *NewTask) *pure.Refusal {
+	message := fmt.Sprintf("the call %s has another task at index %d: submit what it was given there before, or give the call another name", k.Name, n.Index)
+	return pure.Refuse(pure.RequestMismatch, message, "index", n.Index)
+}
+
 func callFinished(callName string) *pure.Refusal {
 	return pure.Refuse(pure.CallFinished, "the call was finished or cancelled and takes no more tasks", "call_id", callName)
 }

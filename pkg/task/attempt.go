@@ -33,6 +33,7 @@ type Runtime interface {
 	Saved() (state Payload, ok bool)
 	Emit(partial Payload) error
 	Flush(ctx context.Context) error
+	Err() error
 	Interrupt(ctx context.Context, message string) error
 	Output() io.Writer
 }
@@ -87,17 +88,15 @@ func (a *Attempt) Progress(done, total int64, message ...string) {
 
 // Save leaves a checkpoint, which a later attempt of the task is given: after an error, a drain, a worker that
 // was lost. The last one counts. It is on its way when Save returns, and durable a moment later; [Attempt.Flush]
-// waits for that. v is encoded as by [PayloadOf]; an error is that of the encoding, a checkpoint of more than
-// 512 KiB, or the broker's refusal of an earlier one.
+// waits for that. v is encoded as by [PayloadOf]; an error is that of the encoding, a [*LimitError] for a checkpoint of
+// more than 512 KiB, or an [*Error]: the broker's refusal of an earlier one.
 func (a *Attempt) Save(v any) error {
 	p, err := PayloadOf(v)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = CheckSize("the checkpoint", p)
+	}
+	if err != nil || a.Runtime == nil {
 		return err
-	case p.Len() > PayloadBytesMax:
-		return tooLarge("the checkpoint", p.Len())
-	case a.Runtime == nil:
-		return nil
 	}
 	return a.Runtime.Save(p)
 }
@@ -120,21 +119,25 @@ func (a *Attempt) Load(v any) (found bool, err error) {
 // them a task, of 512 KiB each and 1 MiB together; what is more belongs into a queue. An attempt that begins anew emits from the
 // beginning again, one that has loaded a checkpoint from there on, and what the task has already is passed over:
 // so each partial result counts once, if the handler emits the same ones each time. v is encoded as by
-// [PayloadOf].
+// [PayloadOf]; an error is as with [Attempt.Save]. What is emitted is on its way, not durable: an attempt that succeeds
+// waits for that before it ends, and if the broker refuses a partial result it fails, with [ReasonPayload].
 func (a *Attempt) Emit(v any) error {
 	p, err := PayloadOf(v)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = CheckSize("the partial result", p)
+	}
+	if err != nil || a.Runtime == nil {
 		return err
-	case p.Len() > PayloadBytesMax:
-		return tooLarge("the partial result", p.Len())
-	case a.Runtime == nil:
-		return nil
 	}
 	return a.Runtime.Emit(p)
 }
 
-// Flush waits until everything that was saved and emitted is durable at the broker.
+// Flush waits until everything that was saved and emitted is durable at the broker, or ctx is done. It returns early
+// only if that cannot be any more: with [ErrLeaseLost] once the task is no longer this attempt's, or with the broker's
+// refusal. An attempt that is told to stop (cancelled, drained, beyond its timeout) can still flush what it leaves to
+// the next one, within its grace; but the handler's own context is done then, so give it another:
+//
+//	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 func (a *Attempt) Flush(ctx context.Context) error {
 	if a.Runtime == nil {
 		return nil
@@ -144,6 +147,18 @@ func (a *Attempt) Flush(ctx context.Context) error {
 
 // ErrNoSubmitter refuses [Attempt.Interrupt] for a task that nobody waits for in a call.
 var ErrNoSubmitter = errors.New("task: the task belongs to no call, so there is nobody to interrupt")
+
+// Err is why the attempt has to stop: [ErrCancelled], [ErrTimeout], [ErrDrained] or [ErrLeaseLost]; nil while it may go
+// on, and outside of a worker. It asks the clock whether the lease is over, as the Err method of the handler's own
+// context does. Contexts that are derived from that one (context.WithTimeout and the like) do not: they learn of it when
+// its Done channel closes, which is when a timer fires, and after the process or the machine stood still that may be up
+// to a quarter of a second late. So before what must not happen twice, ask task.Current(ctx).Err().
+func (a *Attempt) Err() error {
+	if a.Runtime == nil {
+		return nil
+	}
+	return a.Runtime.Err()
+}
 
 // Interrupt interrupts the program that submitted the task, as Python's interrupt_main() does: its context ends.
 // It returns once that is durable. The message, of at most 1,024 bytes, says why.

@@ -2,8 +2,10 @@ package task
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 
 	"google.golang.org/protobuf/proto"
@@ -28,7 +30,8 @@ func (c codec[T]) Encode(v T) (Payload, error) { return c.encode(v) }
 func (c codec[T]) Decode(p Payload) (T, error) { return c.decode(p) }
 
 // JSONCodec is JSON by encoding/json, as text that people can read in listings. An empty payload is the zero
-// value.
+// value. Fields that the type does not have are passed over, and those that are missing are zero: programs of two versions
+// understand one another, and so do two types that have nothing to do with each other. [StrictJSON] refuses the former.
 func JSONCodec[T any]() Codec[T] {
 	return codec[T]{
 		encode: func(v T) (Payload, error) { return JSON(v) },
@@ -37,6 +40,32 @@ func JSONCodec[T any]() Codec[T] {
 				err = p.Decode(&v)
 			}
 			return v, err
+		},
+	}
+}
+
+// StrictJSON is [JSONCodec], but what is read must have no field that the type does not have, and nothing behind the
+// value: a value of another type under the same kind is an error, with [ReasonPayload] for a handler's input, instead of
+// a silent zero. With it a field can only be added once every reader has it: readers go first in a rolling upgrade.
+func StrictJSON[T any]() Codec[T] {
+	return codec[T]{
+		encode: func(v T) (Payload, error) { return JSON(v) },
+		decode: func(p Payload) (v T, err error) {
+			if p.Len() == 0 {
+				return v, nil
+			}
+			d := json.NewDecoder(bytes.NewReader(p.data))
+			d.DisallowUnknownFields()
+			if err = d.Decode(&v); err == nil {
+				if _, end := d.Token(); !errors.Is(end, io.EOF) {
+					err = errors.New("there is more behind the value")
+				}
+			}
+			if err != nil {
+				var zero T
+				return zero, fmt.Errorf("task: decode JSON into %T: %w", v, err)
+			}
+			return v, nil
 		},
 	}
 }

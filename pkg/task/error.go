@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,7 +20,7 @@ const (
 	ReasonNotFound   = "not_found"   // the worker has no such program
 	ReasonWorkerLost = "worker_lost" // the worker vanished
 	ReasonCancelled  = "cancelled"   // the task was cancelled
-	ReasonPayload    = "payload"     // an input or a result that does not fit its kind
+	ReasonPayload    = "payload"     // an input, a result or a partial result that does not fit its kind, or the limits
 
 	ReasonDependencyFailed = "dependency_failed" // a task that it was after did not succeed
 )
@@ -44,17 +45,40 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// tooLarge refuses a payload.
-func tooLarge(what string, size int) error {
-	return fmt.Errorf("task: %s has %d bytes, %d are possible", what, size, PayloadBytesMax)
+// LimitError refuses what is larger than the API takes. It is found before anything is sent, and nothing has changed.
+// As a handler's error it is an [Error] with [ReasonPayload] that is permanent.
+type LimitError struct {
+	What  string // such as "the checkpoint"
+	Unit  string // that is counted: "bytes", "partial results"
+	Have  int
+	Limit int
+}
+
+// Error implements error.
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("task: %s has %d %s, %d are possible", e.What, e.Have, e.Unit, e.Limit)
+}
+
+// CheckSize refuses a payload of more than [PayloadBytesMax], with a [*LimitError] that says what it is.
+func CheckSize(what string, p Payload) error {
+	if p.Len() <= PayloadBytesMax {
+		return nil
+	}
+	return &LimitError{What: what, Unit: "bytes", Have: p.Len(), Limit: PayloadBytesMax}
 }
 
 // Error implements error.
 func (e *Error) Error() string {
-	if e.Message == "" {
-		return "task: " + e.Reason
+	text := "task"
+	for _, part := range []string{e.Reason, e.Message} {
+		if part != "" {
+			text += ": " + part
+		}
 	}
-	return fmt.Sprintf("task: %s: %s", e.Reason, e.Message)
+	if text == "task" {
+		text = "task: failed"
+	}
+	return text
 }
 
 // Permanent marks an error of a handler as one that trying again will not help. Permanent(nil) is nil.
@@ -69,19 +93,32 @@ type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
 
-// ErrorFrom turns what a handler returned into an Error; nil stays nil.
+// ErrorFrom turns what a handler returned into an Error; nil stays nil. Of an *Error that others wrap, the reason, the
+// stack and whether it is permanent stay, and the message is the text of them all.
 func ErrorFrom(err error) *Error {
 	if err == nil {
 		return nil
 	}
 	out := &Error{Reason: ReasonError, Message: err.Error()}
-	if te, ok := errors.AsType[*Error](err); ok {
+	switch te, ok := errors.AsType[*Error](err); {
+	case ok:
 		*out = *te
+		out.Reason = cmp.Or(te.Reason, ReasonError)
+		if text := err.Error(); text != te.Error() {
+			out.Message = strings.Replace(text, te.Error(), cmp.Or(te.Message, out.Reason), 1)
+		}
+	case isLimit(err):
+		out.Reason, out.Permanent = ReasonPayload, true
 	}
 	if _, ok := errors.AsType[*permanentError](err); ok {
 		out.Permanent = true
 	}
 	return out
+}
+
+func isLimit(err error) bool {
+	_, ok := errors.AsType[*LimitError](err)
+	return ok
 }
 
 // Proto returns the error as a message, nil for nil.

@@ -26,15 +26,39 @@ func ExampleJSON() {
 	// 640
 }
 
-// A handler's own reason arrives at the client as it is.
+// Plain JSON passes over what a type does not have; strict JSON does not.
+func ExampleStrictJSON() {
+	type Photo struct{ Path string }
+	type Invoice struct{ Number int }
+	resize := task.Define[Photo, task.Payload]
+	wrong, err := task.JSON(Invoice{Number: 7})
+	if err != nil {
+		panic(err)
+	}
+
+	photo, err := resize("resize").DecodeInput(wrong)
+	fmt.Printf("%+v %v\n", photo, err)
+
+	strict := task.DefineWith("resize", task.StrictJSON[Photo](), task.RawCodec())
+	_, err = strict.DecodeInput(wrong)
+	fmt.Println(err)
+	// Output:
+	// {Path:} <nil>
+	// task: payload: the input of a task of kind resize: task: decode JSON into task_test.Photo: json: unknown field "Number"
+}
+
+// A handler's own reason arrives at the client as it is, and with it what was wrapped around.
 func ExampleError() {
 	inHandler := fmt.Errorf("charge the card: %w", &task.Error{Reason: "no_funds", Message: "balance is 3"})
 
 	atClient := error(task.ErrorFrom(inHandler))
 	if failed, ok := errors.AsType[*task.Error](atClient); ok {
 		fmt.Println(failed.Reason)
+		fmt.Println(failed.Message)
 	}
-	// Output: no_funds
+	// Output:
+	// no_funds
+	// charge the card: balance is 3
 }
 
 // An error that trying again will not help is not tried again, whatever the retry policy says.

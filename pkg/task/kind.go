@@ -11,7 +11,7 @@ const CommandKind = "command"
 var kindName = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,256}$`)
 
 // Kind is a sort of work with the types of its input and its result: what clients and workers share. Both
-// programs define it, best in a package that both import.
+// programs define it, best in a package that both import. The zero Kind is none: everything that takes one refuses it.
 type Kind[In, Out any] struct {
 	name string
 	in   Codec[In]
@@ -20,6 +20,12 @@ type Kind[In, Out any] struct {
 
 // Define is a kind whose input and result travel as JSON. It panics if the name is not 1 to 256 bytes of
 // [A-Za-z0-9._/-], or is [CommandKind].
+//
+// Nothing but the name says that two programs mean the same types: fields that one side does not know are passed over,
+// so that a rolling upgrade may add some, and a mistaken type is read as zeros without a word. Where that would be worse
+// than an upgrade in order (readers before writers), define the kind with [StrictJSON]:
+//
+//	var Thumb = task.DefineWith("thumb", task.StrictJSON[Photo](), task.StrictJSON[Size]())
 func Define[In, Out any](name string) Kind[In, Out] {
 	return DefineWith(name, JSONCodec[In](), JSONCodec[Out]())
 }
@@ -58,6 +64,9 @@ func (k Kind[In, Out]) EncodeInput(in In) (Payload, error) {
 
 // DecodeInput reads an input.
 func (k Kind[In, Out]) DecodeInput(p Payload) (in In, err error) {
+	if k.name == "" {
+		return in, errUndefined
+	}
 	if in, err = k.in.Decode(p); err != nil {
 		err = &Error{
 			Reason:    ReasonPayload,
@@ -70,6 +79,9 @@ func (k Kind[In, Out]) DecodeInput(p Payload) (in In, err error) {
 
 // EncodeOutput makes a result a payload.
 func (k Kind[In, Out]) EncodeOutput(out Out) (Payload, error) {
+	if k.name == "" {
+		return Payload{}, errUndefined
+	}
 	p, err := k.out.Encode(out)
 	if err != nil {
 		return Payload{}, &Error{
@@ -82,8 +94,11 @@ func (k Kind[In, Out]) EncodeOutput(out Out) (Payload, error) {
 }
 
 // DecodeOutput reads a result.
-func (k Kind[In, Out]) DecodeOutput(p Payload) (Out, error) {
-	out, err := k.out.Decode(p)
+func (k Kind[In, Out]) DecodeOutput(p Payload) (out Out, err error) {
+	if k.name == "" {
+		return out, errUndefined
+	}
+	out, err = k.out.Decode(p)
 	if err != nil {
 		err = fmt.Errorf("task: the result of a task of kind %s: %w", k.name, err)
 	}

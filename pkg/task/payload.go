@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"unicode/utf8"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -34,7 +35,7 @@ func JSON(v any) (Payload, error) {
 	return Payload{data: data, text: true}, nil
 }
 
-// Bytes returns the payload's bytes, which the caller must not change.
+// Bytes returns the payload's bytes, which the caller must not change: they may be shared with a string.
 func (p Payload) Bytes() []byte { return p.data }
 
 // Len returns the payload's size in bytes.
@@ -60,7 +61,8 @@ func (p Payload) Proto() *weftv1.Payload {
 	case len(p.data) == 0:
 		return nil
 	case p.text:
-		return &weftv1.Payload{Value: &weftv1.Payload_Text{Text: string(p.data)}}
+		// The same bytes: nobody changes a payload's, as nobody can those of a string.
+		return &weftv1.Payload{Value: &weftv1.Payload_Text{Text: unsafe.String(unsafe.SliceData(p.data), len(p.data))}}
 	default:
 		return &weftv1.Payload{Value: &weftv1.Payload_Data{Data: p.data}}
 	}
@@ -70,7 +72,8 @@ func (p Payload) Proto() *weftv1.Payload {
 func PayloadFromProto(m *weftv1.Payload) (Payload, error) {
 	switch v := m.GetValue().(type) {
 	case *weftv1.Payload_Text:
-		return Text(v.Text), nil
+		data := unsafe.Slice(unsafe.StringData(v.Text), len(v.Text)) // likewise
+		return Payload{data: data, text: utf8.ValidString(v.Text)}, nil
 	case *weftv1.Payload_Json:
 		data, err := protojson.Marshal(v.Json)
 		if err != nil {

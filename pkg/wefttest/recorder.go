@@ -23,6 +23,8 @@ type Recorder struct {
 	Interrupts []string
 	// Written is its output.
 	Written bytes.Buffer
+	// Stop is what the attempt's Err method returns: why it has to stop, nil while it may go on.
+	Stop error
 
 	mu sync.Mutex
 }
@@ -73,6 +75,9 @@ func (r recording) Emit(partial task.Payload) error {
 
 // Flush implements task.Runtime: everything is here at once.
 func (recording) Flush(ctx context.Context) error { return context.Cause(ctx) }
+
+// Err implements task.Runtime.
+func (r recording) Err() error { return r.Stop }
 
 // Interrupt implements task.Runtime.
 func (r recording) Interrupt(_ context.Context, message string) error {

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +21,7 @@ type advance struct {
 	sequence uint64 // of the last message that wants an answer
 	inFlight bool   // it has none yet
 	err      error  // the broker refused one
+	refused  bool   // one that had partial results
 	answered chan struct{}
 
 	progress *weftv1.Progress
@@ -103,10 +103,11 @@ func (v *advance) bytes() int {
 }
 
 // answer takes the broker's answer.
-func (v *advance) answer(sequence uint64, reason weftv1.ErrorReason) {
-	if reason != weftv1.ErrorReason_ERROR_REASON_UNSPECIFIED && v.err == nil {
-		v.err = refusedAdvance(reason)
+func (v *advance) answer(m *weftv1.AdvanceAnswer) {
+	if m.GetReason() != weftv1.ErrorReason_ERROR_REASON_UNSPECIFIED && v.err == nil {
+		v.err, v.refused = refusedAdvance(m), v.partialsSent > 0
 	}
+	sequence := m.GetSequence()
 	if sequence != v.sequence || !v.inFlight {
 		return
 	}
@@ -128,12 +129,15 @@ func (v *advance) tellAnswered() {
 	}
 }
 
-func refusedAdvance(reason weftv1.ErrorReason) error {
-	if reason == weftv1.ErrorReason_ERROR_REASON_LEASE_LOST {
+func refusedAdvance(m *weftv1.AdvanceAnswer) error {
+	if m.GetReason() == weftv1.ErrorReason_ERROR_REASON_LEASE_LOST {
 		return task.ErrLeaseLost
 	}
-	return fmt.Errorf("worker: the broker refused a checkpoint or partial results: %s",
-		strings.TrimPrefix(reason.String(), "ERROR_REASON_"))
+	text := "the broker refused a checkpoint or partial results: " + strings.TrimPrefix(m.GetReason().String(), "ERROR_REASON_")
+	if m.GetMessage() != "" {
+		text += ": " + m.GetMessage()
+	}
+	return &task.Error{Reason: task.ReasonPayload, Message: text, Permanent: true}
 }
 
 // restart has everything sent again that was not answered, on a new stream.
@@ -159,9 +163,11 @@ func (v *advance) emit(p task.Payload) error {
 	}
 	switch {
 	case v.next >= task.PartialsMax:
-		return fmt.Errorf("task: %d partial results are possible", task.PartialsMax)
+		return &task.LimitError{What: "the task", Unit: "partial results", Have: int(v.next) + 1, Limit: task.PartialsMax}
 	case v.partialsBytes+p.Len() > task.PartialsBytesMax:
-		return fmt.Errorf("task: partial results of %d bytes are possible", task.PartialsBytesMax)
+		return &task.LimitError{
+			What: "the list of the task's partial results", Unit: "bytes", Have: v.partialsBytes + p.Len(), Limit: task.PartialsBytesMax,
+		}
 	}
 	m := p.Proto()
 	if m == nil {
@@ -192,7 +198,7 @@ func (w *Worker) answerAdvances(answers []*weftv1.AdvanceAnswer) {
 	w.mu.Lock()
 	for _, m := range answers {
 		if a := w.attempts[m.GetToken()]; a != nil {
-			a.advance.answer(m.GetSequence(), m.GetReason())
+			a.advance.answer(m)
 			if a.advance.unsent(false) {
 				w.tellAdvance(a)
 			}

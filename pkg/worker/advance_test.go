@@ -139,6 +139,7 @@ func TestPartialsKeepTheirPlacesOverReconnects(t *testing.T) {
 		wantWords(t, s.news(1), "") // all of it was answered
 		do(t, a.Emit("f"))
 		wantWords(t, s.news(1), "#4 emit:5:f")
+		s.answerAll()
 		g.end()
 		s.accepted(1)
 	})
@@ -209,24 +210,83 @@ func (s *fakeStream) before(token uint64) (list []*weftv1.AttemptAdvance) {
 	return nil
 }
 
-// The end waits for no answer: what there is goes before the report, and again with the report on a new stream.
+// The end waits for no answer to a checkpoint: what there is goes before the report, and again with the report on a new
+// stream.
 func TestWhatIsPendingGoesBeforeTheReport(t *testing.T) {
 	attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, b *fakeBroker, g *gate, s *fakeStream, a *attempt) {
-		do(t, a.Emit("a"), a.Save("s"))
-		first := words(s.news(1)) // in one frame or two
-		do(t, a.Emit("b"), a.Save("u"), a.Emit("c"))
+		do(t, a.Save("s"))
+		first := words(s.news(1))
+		do(t, a.Save("t"), a.Save("u"))
 		g.end()
-		if got := words(s.before(1)); !strings.HasPrefix(got, first) || !strings.HasSuffix(got, "save:u@2 emit:1:b,c") {
+		if got := words(s.before(1)); !strings.HasPrefix(got, first) || !strings.HasSuffix(got, "save:u@0") {
 			t.Errorf("got %q", got)
 		}
 		s.drop(errDropped)
 		s = b.welcome(t)
 		s.report(1)
-		if got := words(s.before(1)); !strings.HasSuffix(got, "save:u@2 emit:0:a,b,c") {
+		if got := words(s.before(1)); !strings.HasSuffix(got, "save:u@0") {
 			t.Errorf("on the new stream: %q", got)
 		}
 		s.accepted(1)
 		wantWords(t, s.news(1), words(s.before(1)))
+	})
+}
+
+// A success waits until its partial results are durable, whatever happens to the streams, and even if it is told to stop.
+func TestASuccessWaitsForItsPartials(t *testing.T) {
+	attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, b *fakeBroker, g *gate, s *fakeStream, a *attempt) {
+		do(t, a.Emit("a"))
+		s.cancel(1, killed, time.Hour)
+		g.end()
+		if list := s.before(1); list != nil {
+			t.Errorf("it ended before the answer to %q", words(list))
+		}
+		s.drop(errDropped)
+		s = b.welcome(t)
+		wantWords(t, s.news(1), "#2 emit:0:a")
+		s.answer(1, 2, durable)
+		if r := s.accepted(1); r.GetEnd() != succeeded {
+			t.Errorf("%v", r)
+		}
+	})
+}
+
+// A partial result that is refused at the very end fails the attempt: its success would hide that it is missing.
+func TestARefusedLastPartialFailsTheAttempt(t *testing.T) {
+	for name, refuse := range map[string]func(g *gate, answer func()){
+		"before the end": func(g *gate, answer func()) { answer(); g.end() },
+		"after the end":  func(g *gate, answer func()) { g.end(); answer() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
+				do(t, a.Emit("a"))
+				s.news(1)
+				refuse(g, func() {
+					s.send(&weftv1.WorkResponse{Advances: []*weftv1.AdvanceAnswer{
+						{Token: 1, Sequence: 1, Reason: partialsFull, Message: "there are 1000"},
+					}})
+					synctest.Wait()
+				})
+				r := s.accepted(1)
+				const want = "the broker refused a checkpoint or partial results: PARTIALS_FULL: there are 1000"
+				if e := r.GetError(); r.GetEnd() != failed || e.GetReason() != task.ReasonPayload || e.GetMessage() != want || !e.GetPermanent() {
+					t.Errorf("%v", r)
+				}
+			})
+		})
+	}
+}
+
+// A worker that is to end at once does not wait for answers that do not come.
+func TestStopDoesNotWaitForPartials(t *testing.T) {
+	attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
+		do(t, a.Emit("a"))
+		s.news(1)
+		g.end()
+		a.worker.Stop()
+		if r := s.accepted(1); r.GetEnd() != succeeded {
+			t.Errorf("%v", r)
+		}
 	})
 }
 
@@ -333,21 +393,53 @@ func TestFlushOfAnAttemptThatIsLost(t *testing.T) {
 	}
 }
 
+// An attempt that is told to stop can still leave something to the next one, while it has its lease.
 func TestFlushOfAnAttemptThatIsStopped(t *testing.T) {
 	attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
 		do(t, a.Save("s"))
 		s.news(1)
 		s.cancel(1, killed, time.Hour)
 		synctest.Wait()
-		if err := a.Flush(t.Context()); !errors.Is(err, task.ErrCancelled) {
-			t.Errorf("Flush: %v", err)
+		flushed := make(chan error, 1)
+		go func() { flushed <- a.Flush(t.Context()) }()
+		synctest.Wait()
+		select {
+		case err := <-flushed:
+			t.Errorf("it returned before the answer: %v", err)
+		default:
 		}
-		do(t, a.Save("u")) // it goes before the report
+		s.answer(1, 1, durable)
+		do(t, <-flushed)
+		if err := a.Err(); !errors.Is(err, task.ErrCancelled) {
+			t.Errorf("Err: %v", err)
+		}
+
+		do(t, a.Save("u"))
+		if err := a.Flush(&a.ctx); !errors.Is(err, task.ErrCancelled) {
+			t.Errorf("Flush with the context that is done: %v", err)
+		}
 		g.leave <- context.Canceled
 		if r := s.accepted(1); r.GetEnd() != killed {
 			t.Errorf("got %v", r)
 		}
 		wantWords(t, s.before(1), "#1 save:s@0; #2 save:u@0")
+	})
+}
+
+// Once the lease is over nothing can be acknowledged, also if the attempt was told to stop for another reason before.
+func TestFlushBeyondTheLease(t *testing.T) {
+	attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
+		do(t, a.Save("s"))
+		s.news(1)
+		s.cancel(1, killed, time.Hour)
+		synctest.Wait()
+		s.mute()
+		flushed := make(chan error, 1)
+		go func() { flushed <- a.Flush(t.Context()) }()
+		if err := <-flushed; !errors.Is(err, task.ErrLeaseLost) {
+			t.Errorf("Flush: %v", err)
+		}
+		g.end()
 	})
 }
 
@@ -367,7 +459,7 @@ func TestRefusedAdvances(t *testing.T) {
 		s.drop(errDropped)
 		s = b.welcome(t)
 		g.end()
-		if r := s.accepted(1); r.GetEnd() != succeeded {
+		if r := s.accepted(1); r.GetEnd() != failed {
 			t.Errorf("got %v", r)
 		}
 		wantWords(t, s.news(1), "done:1/2:")

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/weftq/weft/pkg/task"
@@ -20,12 +21,15 @@ type attempt struct {
 	begun      time.Time       // when it arrived
 	called     bool            // its task is one of a call
 	ctx        attemptContext
+	told       atomic.Bool // it has saved or emitted something
 
 	// Guarded by Worker.mu.
 
 	stopGrace time.Duration // the shortest asked for, while stopping
 	stopping  bool
 	late      bool                  // its local grace is over
+	lost      bool                  // it is another's, or nobody's: nothing that it says counts
+	sealed    bool                  // its handler has returned: no output begins any more
 	process   *command.Process      // of a command that runs
 	output    *keptOutput           // of a command, or of a handler that has some or is asked for it
 	report    *weftv1.AttemptReport // once it has ended

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -37,7 +38,14 @@ func (floodBroker) Work(rpc weftv1.WorkerService_WorkServer) error {
 		return err
 	}
 	token := uint64(0)
-	payload := make([]byte, payloadBytes)
+	kind, payload := "noop", &weftv1.Payload{Value: &weftv1.Payload_Data{Data: make([]byte, payloadBytes)}}
+	if slices.Contains(first.GetHello().GetKinds(), benchKind.Name()) {
+		in, err := benchKind.EncodeInput(benchInput{Text: strings.Repeat("x", payloadBytes-len(`{"at":0,"text":""}`))})
+		if err != nil {
+			return err
+		}
+		kind, payload = benchKind.Name(), in.Proto()
+	}
 	respond := func(frame *weftv1.WorkResponse, credits uint32) error {
 		for range credits {
 			token++
@@ -45,8 +53,8 @@ func (floodBroker) Work(rpc weftv1.WorkerService_WorkServer) error {
 				TaskId:  taskID(token),
 				Token:   token,
 				Queue:   "default",
-				Kind:    "noop",
-				Work:    &weftv1.Assignment_Payload{Payload: &weftv1.Payload{Value: &weftv1.Payload_Data{Data: payload}}},
+				Kind:    kind,
+				Work:    &weftv1.Assignment_Payload{Payload: payload},
 				Grace:   durationpb.New(10 * time.Second),
 				Attempt: 1,
 			})
@@ -131,21 +139,52 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
+// benchInput is what tasks of BenchmarkTyped carry, as JSON.
+type benchInput struct {
+	At   int64  `json:"at"`
+	Text string `json:"text"`
+}
+
+// benchOutput is what comes back.
+type benchOutput struct {
+	At int64 `json:"at"`
+}
+
+var benchKind = task.Define[benchInput, benchOutput]("typed")
+
 // BenchmarkNoop runs tasks that do nothing, on slots of one worker over loopback TCP.
 func BenchmarkNoop(b *testing.B) {
+	benchmark(b, func(w *Worker, done func()) {
+		w.handle("noop", func(context.Context, task.Payload) (task.Payload, error) {
+			done()
+			return task.Payload{}, nil
+		})
+	})
+}
+
+// BenchmarkTyped is the same by the typed API.
+func BenchmarkTyped(b *testing.B) {
+	benchmark(b, func(w *Worker, done func()) {
+		Handle(w, benchKind, func(_ context.Context, in benchInput) (benchOutput, error) {
+			done()
+			return benchOutput{in.At}, nil
+		})
+	})
+}
+
+func benchmark(b *testing.B, handle func(w *Worker, done func())) {
 	for _, slots := range []int{1, 8, 100, 1000} {
 		b.Run(fmt.Sprintf("slots=%d", slots), func(b *testing.B) {
 			w, err := New(Config{Broker: startFlood(b), Slots: slots})
 			if err != nil {
 				b.Fatal(err)
 			}
-			var done atomic.Int64
+			var ended atomic.Int64
 			ctx, cancel := context.WithCancel(b.Context())
-			w.handle("noop", func(context.Context, task.Payload) (task.Payload, error) {
-				if done.Add(1) == int64(b.N) {
+			handle(w, func() {
+				if ended.Add(1) == int64(b.N) {
 					cancel()
 				}
-				return task.Payload{}, nil
 			})
 			b.ResetTimer()
 			cpu := cpuTime(b)

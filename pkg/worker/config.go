@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,9 +23,14 @@ const (
 	// DrainTimeoutDefault is the default of Config.DrainTimeout.
 	DrainTimeoutDefault = 30 * time.Second
 
-	weightMax = 100
-	slotsMax  = 100_000
+	weightMax    = 100
+	slotsMax     = 100_000
+	queuesMax    = 100
+	nameBytesMax = 256
 )
+
+// nameRule is the API's for names.
+var nameRule = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,256}$`)
 
 // Config is what a worker is made of. Everything has a default.
 type Config struct {
@@ -38,9 +46,9 @@ type Config struct {
 	// then as dead as its keepalive allows: with Broker the worker dials again instead.
 	Conn *grpc.ClientConn
 
-	// Namespace to serve. Empty is WEFT_NAMESPACE, else "default".
+	// Namespace to serve, at most 256 bytes of [A-Za-z0-9._/-]. Empty is WEFT_NAMESPACE, else "default".
 	Namespace string
-	// Queues to serve, 1 to 100. Default "default".
+	// Queues to serve, 1 to 100, named as namespaces are. Default "default".
 	Queues []string
 	// QueueWeights are shares of queues that have tasks at a time, 1 to 100: of one with weight 3 and one with weight
 	// 1, the first gives three of four tasks. Default 1 each.
@@ -56,7 +64,8 @@ type Config struct {
 	// to others: 1 s to 1 h, default 10 s.
 	SessionTTL time.Duration
 	// DrainTimeout is how long running attempts may go on once Run's context is done. Default 30 s;
-	// negative is not at all.
+	// negative is not at all. Then they are told to stop; commands are killed after their grace, and a handler that does
+	// not heed its context is waited for up to 30 s beyond that, as the log says.
 	DrainTimeout time.Duration
 
 	// Output says how much of commands' output is kept.
@@ -124,14 +133,52 @@ func brokerAddr(addr string) string {
 	return addr
 }
 
+// checkAddr refuses what can be no broker's address. A target with a scheme is for gRPC to judge, but for that of a URL.
+func checkAddr(addr string) error {
+	scheme, _, isURL := strings.Cut(addr, "://")
+	switch {
+	case isURL && (scheme == "http" || scheme == "https"):
+		return fmt.Errorf("worker: the broker %q: an address is host:port, without %s://", addr, scheme)
+	case isURL, strings.HasPrefix(addr, "unix:"), strings.HasPrefix(addr, "unix-abstract:"):
+		return nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("worker: the broker %q: an address is host:port: %w", addr, err)
+	}
+	if host == "" || strings.ContainsAny(host, " \t\r\n") {
+		return fmt.Errorf("worker: the broker %q: there is no host %q", addr, host)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("worker: the broker %q: the port %q; 1 to 65535 are possible", addr, port)
+	}
+	return nil
+}
+
 func (c Config) validate() error {
 	switch {
 	case c.Broker != "" && c.Conn != nil:
 		return errors.New("worker: Broker or Conn, one of them")
+	case !nameRule.MatchString(c.Namespace) && c.Namespace != "":
+		return fmt.Errorf("worker: the namespace %q; a name has 1 to 256 bytes of A-Z a-z 0-9 . _ / -", c.Namespace)
+	case len(c.Queues) > queuesMax:
+		return fmt.Errorf("worker: %d queues; 1 to %d are possible", len(c.Queues), queuesMax)
+	case len(c.Name) > nameBytesMax:
+		return fmt.Errorf("worker: a name of %d bytes; %d are possible", len(c.Name), nameBytesMax)
 	case c.Slots < 1 || c.Slots > slotsMax:
 		return fmt.Errorf("worker: %d slots; 1 to %d are possible", c.Slots, slotsMax)
 	case c.SessionTTL < time.Second || c.SessionTTL > time.Hour:
 		return fmt.Errorf("worker: a session TTL of %v; 1 s to 1 h is possible", c.SessionTTL)
+	}
+	if c.Conn == nil {
+		if err := checkAddr(c.Broker); err != nil {
+			return err
+		}
+	}
+	for _, name := range c.Queues {
+		if !nameRule.MatchString(name) {
+			return fmt.Errorf("worker: the queue %q; a name has 1 to 256 bytes of A-Z a-z 0-9 . _ / -", name)
+		}
 	}
 	for name, weight := range c.QueueWeights {
 		if !slices.Contains(c.Queues, name) {

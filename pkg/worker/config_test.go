@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -34,5 +36,32 @@ func TestWhereTheBrokerIs(t *testing.T) {
 	}
 	if _, err := New(Config{Conn: conn, Broker: "here"}); err == nil {
 		t.Error("two brokers are accepted")
+	}
+}
+
+// What cannot work is refused at once, by an error that says what and why.
+func TestConfigsThatCannotWork(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		`the broker "http://here:1": an address is host:port, without http://`: {Broker: "http://here:1"},
+		`the broker "::1": an address is host:port`:                            {Broker: "::1"},
+		`the broker ":9338": there is no host ""`:                              {Broker: ":9338"},
+		`the broker "he re:1": there is no host "he re"`:                       {Broker: "he re:1"},
+		`the port "x"; 1 to 65535 are possible`:                                {Broker: "here:x"},
+		`the port "0"; 1 to 65535 are possible`:                                {Broker: "here:0"},
+		`the port "65536"; 1 to 65535`:                                         {Broker: "here:65536"},
+		`the namespace "a b"; a name has 1 to 256 bytes`:                       {Namespace: "a b"},
+		`the queue ""; a name has`:                                             {Queues: []string{"a", ""}},
+		`the queue "ä"; a name has`:                                            {Queues: []string{"ä"}},
+		`101 queues; 1 to 100`:                                                 {Queues: slices.Repeat([]string{"q"}, 101)},
+		`a name of 257 bytes; 256`:                                             {Name: strings.Repeat("n", 257)},
+	} {
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	for _, good := range []string{"here", "[::1]:2", "1.2.3.4:5", "dns:///here", "unix:/tmp/x", "passthrough:///x"} {
+		if _, err := New(Config{Broker: good}); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
 	}
 }

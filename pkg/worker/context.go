@@ -76,10 +76,8 @@ func (c *attemptContext) Done() <-chan struct{} { return c.real().Done() }
 // Err implements context.Context. It does not rely on timers alone: a process that was stopped for longer than its
 // lease, and goes on, finds its context done before any timer has fired.
 func (c *attemptContext) Err() error {
-	if c.leaseEnd != nil {
-		if end := c.leaseEnd.Load(); end != 0 && int64(bootTime()) >= end {
-			c.cancel(task.ErrLeaseLost)
-		}
+	if c.leaseEnd != nil && leaseOver(c.leaseEnd) {
+		c.cancel(task.ErrLeaseLost)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

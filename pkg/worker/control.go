@@ -24,7 +24,7 @@ func (a *attempt) usable() error {
 		return a.advance.err
 	case a.report != nil:
 		return errOver
-	case a.worker.attempts[a.Token] != a:
+	case a.lost || a.worker.attempts[a.Token] != a:
 		return task.ErrLeaseLost
 	}
 	return nil
@@ -69,6 +69,7 @@ func (c control) Save(state task.Payload) error {
 	if err := a.usable(); err != nil {
 		return err
 	}
+	a.told.Store(true)
 	v := &a.advance
 	v.state, v.stateAt, v.hasState, v.own = state, v.next, true, true
 	v.checkpoint = &weftv1.Checkpoint{State: state.Proto(), PartialsCount: v.next}
@@ -99,6 +100,7 @@ func (c control) Emit(partial task.Payload) error {
 	if err := a.usable(); err != nil {
 		return err
 	}
+	a.told.Store(true)
 	if err := a.advance.emit(partial); err != nil {
 		return err
 	}
@@ -109,8 +111,11 @@ func (c control) Emit(partial task.Payload) error {
 	return nil
 }
 
-// Flush implements task.Runtime.
-func (c control) Flush(ctx context.Context) error {
+// Flush implements task.Runtime. An attempt that is told to stop may still be acknowledged, one that is lost is not.
+func (c control) Flush(ctx context.Context) error { return c.flush(ctx, nil) }
+
+// flush is Flush, which is given up as well when cut is closed.
+func (c control) flush(ctx context.Context, cut <-chan struct{}) error {
 	a, w := c.a, c.a.worker
 	for {
 		w.mu.Lock()
@@ -126,12 +131,20 @@ func (c control) Flush(ctx context.Context) error {
 		}
 		select {
 		case <-answered:
+		case <-cut:
+			return errOver
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-a.ctx.Done():
-			return context.Cause(&a.ctx)
 		}
 	}
+}
+
+// Err implements task.Runtime.
+func (c control) Err() error {
+	if c.a.ctx.Err() == nil {
+		return nil
+	}
+	return c.a.ctx.stopped()
 }
 
 // Interrupt implements task.Runtime.
@@ -188,7 +201,7 @@ func (w *Worker) expectOutput(token uint64) {
 
 // handlerOutput makes a place for a handler's output, if it runs; the caller holds w.mu.
 func (w *Worker) handlerOutput(a *attempt) *keptOutput {
-	if a.output == nil && a.report == nil && a.command == nil && w.attempts[a.Token] == a {
+	if a.output == nil && !a.sealed && a.report == nil && a.command == nil && w.attempts[a.Token] == a {
 		a.output = w.outputs.expectSink(a.Token)
 	}
 	return a.output

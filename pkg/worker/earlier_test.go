@@ -68,6 +68,7 @@ func TestPartialsOfEarlierAttempts(t *testing.T) {
 				if got = strings.TrimPrefix(got, "#1 "); got != test.want {
 					t.Errorf("got %q", got)
 				}
+				s.answerAll()
 				g.end()
 				s.accepted(1)
 			})
@@ -90,6 +91,7 @@ func TestLoadAfterSave(t *testing.T) {
 		do(t, a.Emit("c"), a.Emit("d"))
 		s = b.welcome(t)
 		wantWords(t, s.news(1), "#1 save:own@2 emit:0:a,b,c,c,d")
+		s.answerAll()
 		g.end()
 		s.accepted(1)
 	})
@@ -117,13 +119,14 @@ func TestLimitsOfAdvances(t *testing.T) {
 			for range task.PartialsMax {
 				do(t, a.Emit("x"))
 			}
-			if err := a.Emit("x"); err == nil || !strings.Contains(err.Error(), "1000 partial results are possible") {
+			if err := a.Emit("x"); err == nil || !strings.Contains(err.Error(), "the task has 1001 partial results, 1000 are possible") {
 				t.Errorf("one more: %v", err)
 			}
 			list := s.news(1)
 			if len(list) == 0 || list[0].GetPartialsOffset() != 998 {
 				t.Errorf("got %q", words(list))
 			}
+			s.answerAll()
 			g.end()
 			s.accepted(1)
 		})
@@ -131,10 +134,11 @@ func TestLimitsOfAdvances(t *testing.T) {
 	t.Run("bytes", func(t *testing.T) {
 		attempting(t, later(1, task.PartialsBytesMax-10, nil), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
 			do(t, a.Emit("the task has it"))
-			if err := a.Emit("01234567890"); err == nil || !strings.Contains(err.Error(), "1048576 bytes are possible") {
+			if err := a.Emit("01234567890"); err == nil || !strings.Contains(err.Error(), "1048577 bytes, 1048576 are possible") {
 				t.Errorf("11 bytes: %v", err)
 			}
 			do(t, a.Emit("0123456789"), a.Emit("")) // the refused one took no place
+			s.answerAll()
 			g.end()
 			s.accepted(1)
 			if list := s.before(1); list[0].GetPartialsOffset() != 1 {
@@ -145,7 +149,8 @@ func TestLimitsOfAdvances(t *testing.T) {
 	t.Run("one", func(t *testing.T) {
 		attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
 			large := make([]byte, task.PayloadBytesMax+1)
-			if err := a.Emit(large); err == nil || err.Error() != "task: the partial result has 524289 bytes, 524288 are possible" {
+			var limit *task.LimitError
+			if err := a.Emit(large); !errors.As(err, &limit) || limit.Limit != task.PayloadBytesMax || err.Error() != "task: the partial result has 524289 bytes, 524288 are possible" {
 				t.Errorf("Emit: %v", err)
 			}
 			if err := a.Save(large); err == nil || err.Error() != "task: the checkpoint has 524289 bytes, 524288 are possible" {
@@ -156,6 +161,7 @@ func TestLimitsOfAdvances(t *testing.T) {
 			}
 			wantWords(t, s.news(1), "")
 			do(t, a.Emit(large[1:]), a.Save(large[1:]))
+			s.answerAll()
 			g.end()
 			s.accepted(1)
 		})
@@ -181,6 +187,7 @@ func TestAnAttemptThatGoesOnAfterItsEnd(t *testing.T) {
 		})
 		run(t, w)
 		s := b.welcome(t)
+		s.answerAll()
 		s.assign(payloadTask(1, "hasty", ""))
 		a := <-attempts
 		s.report(1)

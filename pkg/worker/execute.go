@@ -45,7 +45,37 @@ func runHandler(a *attempt, handler Handler, end *ending) {
 		}
 	}()
 	result, err := handler(&a.ctx, a.payload)
+	end.err = nil // it has returned: what follows is no Goexit of its own
+	if err == nil {
+		err = a.settle()
+	}
 	end.result, end.err = result, task.ErrorFrom(err)
+}
+
+// settle waits, at the end of a handler that succeeded, until its partial results are durable: one that is refused would
+// be missing in a success otherwise. Nobody waits for a checkpoint alone, which a task that has succeeded does not need.
+func (a *attempt) settle() error {
+	if !a.told.Load() {
+		return nil
+	}
+	w, v := a.worker, &a.advance
+	w.mu.Lock()
+	unsettled := len(v.partials) > 0 || v.err != nil
+	w.mu.Unlock()
+	if !unsettled {
+		return nil
+	}
+	// When this is given up, what is left goes with the report, or the attempt is lost.
+	given := control{a}.flush(context.Background(), w.stopNow)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case v.refused:
+		return v.err
+	case given != nil:
+		w.log.Warn("an attempt succeeded, and its last news may not be durable", "task", a.TaskID, "token", a.Token, "error", given)
+	}
+	return nil
 }
 
 // runCommand runs a command and notes in end what became of it.
@@ -108,6 +138,10 @@ func (w *Worker) stop(a *attempt, cause error, grace time.Duration) {
 		a.stopGrace = grace
 	}
 	a.stopping = true
+	if errors.Is(cause, task.ErrLeaseLost) {
+		a.lost = true
+		a.advance.tellAnswered() // who flushes learns of it
+	}
 	process := a.process
 	w.mu.Unlock()
 	a.ctx.cancel(cause)

@@ -184,6 +184,7 @@ type fakeStream struct {
 	mu       sync.Mutex
 	change   chan struct{}
 	muted    bool
+	durable  bool                  // advances are answered as they come
 	frames   []*weftv1.WorkRequest // all of them, but for their output
 	reports  []*weftv1.AttemptReport
 	chunks   []*weftv1.OutputChunk
@@ -207,6 +208,9 @@ func (s *fakeStream) receive() {
 		s.goodbye = s.goodbye || frame.GetGoodbye()
 		frame.Output = nil
 		s.frames = append(s.frames, frame)
+		if s.durable {
+			s.answerFrame(frame)
+		}
 		if frame.GetHeartbeat() != 0 {
 			s.beats++
 			if !s.muted {
@@ -221,6 +225,23 @@ func (s *fakeStream) receive() {
 		if frame.GetGoodbye() {
 			s.end <- nil
 		}
+	}
+}
+
+// answerFrame says that the advances of a frame are durable.
+func (s *fakeStream) answerFrame(frame *weftv1.WorkRequest) {
+	for _, m := range frame.GetAdvances() {
+		s.send(&weftv1.WorkResponse{Advances: []*weftv1.AdvanceAnswer{{Token: m.GetToken(), Sequence: m.GetSequence()}}})
+	}
+}
+
+// answerAll says that all advances are durable, those that came and those that will.
+func (s *fakeStream) answerAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.durable = true
+	for _, frame := range s.frames {
+		s.answerFrame(frame)
 	}
 }
 

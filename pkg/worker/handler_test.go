@@ -58,10 +58,10 @@ func TestHandlers(t *testing.T) {
 	}{
 		{kind: "upper", end: succeeded, text: "HI"},
 		{kind: "empty", end: succeeded},
-		{kind: "large", end: failed, reason: "error", text: "the result has 524289 bytes, 524288 are possible", perm: true},
+		{kind: "large", end: failed, reason: "payload", text: "the result has 524289 bytes, 524288 are possible", perm: true},
 		{kind: "error", end: failed, reason: "error", text: "no luck \uFFFD"},
 		{kind: "permanent", end: failed, reason: "error", text: "never", perm: true},
-		{kind: "typed", end: failed, reason: "quota", text: "inner"},
+		{kind: "typed", end: failed, reason: "quota", text: "outer: inner"},
 		{kind: "panic", end: failed, reason: "panic", text: "boom"},
 		{kind: "goexit", end: failed, reason: "panic", text: "the handler ended its goroutine (runtime.Goexit)"},
 		{kind: "none", end: failed, reason: "refused", text: `the worker has no handler for kind "none"`, perm: true},

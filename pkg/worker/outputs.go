@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,13 @@ type source interface {
 	Release()
 }
 
+// sink is a source that a handler writes to.
+type sink interface {
+	source
+	io.Writer
+	End() (total int64)
+}
+
 // outputs keeps commands' and handlers' output for those who read it: from the assignment until nobody can ask for it
 // any more, or a limit is reached.
 type outputs struct {
@@ -36,7 +44,7 @@ type keptOutput struct {
 	token    uint64
 	begun    chan struct{} // closed when source is set, or will never be
 	source   source        // nil before, and if a command was never started
-	sink     *command.Sink // the source of a handler's
+	sink     sink          // the source of a handler's
 	bytes    int64
 	ended    bool // the attempt has
 	partial  bool // the report does not have all of it

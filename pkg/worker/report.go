@@ -9,11 +9,15 @@ import (
 )
 
 // makeReport says how an attempt ended. What stopped it counts only if it did not succeed; but a timeout
-// counts always, and a drain always for a command: who exits with 0 on SIGTERM has not done its work.
+// counts always, and a drain always for a command: who exits with 0 on SIGTERM has not done its work. Beyond its lease
+// an attempt has no result: another may have the task, and if none has, this one gives it back.
 func makeReport(a *attempt, end *ending) *weftv1.AttemptReport {
 	r := &weftv1.AttemptReport{TaskId: a.TaskID, Token: a.Token}
 	cause := a.ctx.stopped()
 	switch {
+	case errors.Is(cause, task.ErrLeaseLost):
+		r.End = weftv1.AttemptEnd_ATTEMPT_END_RELEASED
+		return r
 	case errors.Is(cause, task.ErrTimeout):
 		r.End = weftv1.AttemptEnd_ATTEMPT_END_TIMEOUT
 		r.Error = timeoutError(end.err).Proto()
@@ -22,7 +26,7 @@ func makeReport(a *attempt, end *ending) *weftv1.AttemptReport {
 	case errors.Is(cause, task.ErrCancelled):
 		r.End = weftv1.AttemptEnd_ATTEMPT_END_KILLED
 		r.Error = cancelledError(end.err).Proto()
-	case cause != nil: // drained, or lost after all was said
+	case cause != nil: // drained
 		r.End = weftv1.AttemptEnd_ATTEMPT_END_RELEASED
 		return r
 	default:
@@ -42,7 +46,7 @@ func setOutput(r *weftv1.AttemptReport, end *ending) {
 	case size > task.PayloadBytesMax:
 		r.End = weftv1.AttemptEnd_ATTEMPT_END_ERROR
 		r.Error = &weftv1.TaskError{
-			Reason:    task.ReasonError,
+			Reason:    task.ReasonPayload,
 			Message:   fmt.Sprintf("the result has %d bytes, %d are possible", size, task.PayloadBytesMax),
 			Permanent: true,
 		}

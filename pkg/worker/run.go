@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weftq/weft/pkg/task"
@@ -85,7 +87,8 @@ func (w *Worker) drain() error {
 	running := w.running
 	w.mu.Unlock()
 	w.wakeSender()
-	w.log.Info("draining", "running", running)
+	w.log.Info("draining: no more tasks are taken, and what runs may end", "running", running,
+		"tasks", names(w.runningAttempts()), "told_to_stop_in", max(w.cfg.DrainTimeout, 0))
 
 	if !w.await(w.isIdle, max(w.cfg.DrainTimeout, 0), w.stopNow) {
 		if err := w.stopAll(); err != nil {
@@ -98,16 +101,22 @@ func (w *Worker) drain() error {
 // stopAll stops what still runs: with each task's own grace, or with none once Stop was called.
 func (w *Worker) stopAll() error {
 	longest := time.Duration(0)
-	for _, a := range w.runningAttempts() {
+	stopped := w.runningAttempts()
+	for _, a := range stopped {
 		longest = max(longest, a.grace)
 		w.stop(a, task.ErrDrained, a.grace)
 	}
+	w.log.Warn("draining: attempts are told to stop, and their tasks will run again elsewhere",
+		"tasks", names(stopped), "killed_in", longest+stopMargin)
 	if w.await(w.isIdle, longest+stopMargin, w.stopNow) {
 		return nil
 	}
-	for _, a := range w.runningAttempts() {
+	stopped = w.runningAttempts()
+	for _, a := range stopped {
 		w.stop(a, task.ErrDrained, 0)
 	}
+	w.log.Warn("draining: attempts do not heed that they are to stop; commands are killed, handlers are waited for a last time",
+		"tasks", names(stopped), "given_up_in", stopMargin)
 	if w.await(w.isIdle, stopMargin, nil) {
 		return nil
 	}
@@ -153,8 +162,13 @@ func (w *Worker) sayGoodbye(ended <-chan struct{}) {
 // close gives everything back. Handlers that go on are left alone.
 func (w *Worker) close() {
 	w.mu.Lock()
+	w.closed = true
 	w.session.stopGrace()
 	idle := w.running == 0
+	for _, a := range w.attempts {
+		a.lost = true
+		a.advance.tellAnswered() // nobody acknowledges anything any more
+	}
 	w.mu.Unlock()
 	w.outputs.close()
 	if w.runner != nil {
@@ -221,4 +235,20 @@ func (w *Worker) runningAttempts() []*attempt {
 		}
 	}
 	return running
+}
+
+// namesMax is how many attempts a line of the log names.
+const namesMax = 10
+
+// names are those of attempts, for the log: the task and its kind, the oldest first.
+func names(attempts []*attempt) []string {
+	slices.SortFunc(attempts, func(a, b *attempt) int { return cmp.Compare(a.Token, b.Token) })
+	var list []string
+	for i, a := range attempts {
+		if i == namesMax {
+			return append(list, fmt.Sprintf("and %d more", len(attempts)-namesMax))
+		}
+		list = append(list, a.TaskID+" ("+a.Kind+")")
+	}
+	return list
 }

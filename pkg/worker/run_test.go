@@ -1,9 +1,14 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -196,4 +201,57 @@ func TestAConnectionOfTheUsers(t *testing.T) {
 	if state := conn.GetState(); state == connectivity.Shutdown {
 		t.Error("the worker closed it")
 	}
+}
+
+// logBuffer is a log that may be read while it is written.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// A worker that drains says at once what it waits for, and what comes next.
+func TestDrainSaysWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBroker(t)
+		log := &logBuffer{}
+		cfg := b.config()
+		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+		g, w, s := gated(t, cfg, b, false)
+		asg := payloadTask(1, "gate", "")
+		asg.Grace = durationpb.New(time.Second)
+		s.assign(asg)
+		g.enter(t)
+		w.cancel()
+		for _, test := range []struct {
+			want string
+			wait time.Duration
+		}{
+			{"what runs may end\" running=1 tasks=\"[" + taskID(1) + " (gate)]\" told_to_stop_in=30s", 0},
+			{"are told to stop, and their tasks will run again elsewhere\" tasks=\"[" + taskID(1) + " (gate)]\" killed_in=16s", DrainTimeoutDefault},
+			{"do not heed that they are to stop; commands are killed, handlers are waited for a last time\" tasks=\"[" + taskID(1) + " (gate)]\" given_up_in=15s", 16 * time.Second},
+		} {
+			pass(test.wait)
+			synctest.Wait()
+			if !strings.Contains(log.String(), test.want) {
+				t.Errorf("%q is not in %s", test.want, log.String())
+			}
+		}
+		g.leave <- nil
+		s.accepted(1)
+		if err := w.wait(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/weftq/weft/pkg/task"
@@ -132,4 +133,51 @@ func (w *Worker) takeLate(now time.Time) (late []*attempt, forgotten bool) {
 		s.grace = time.AfterFunc(next.Sub(now), w.checkGraces)
 	}
 	return late, !s.introduced
+}
+
+// leaseLookEvery lies between two looks at the lease while attempts run. Go's timers do not count the time that the
+// machine sleeps: it is found out by looking.
+const leaseLookEvery = 250 * time.Millisecond
+
+// leaseOver reports whether the broker may have given the attempts to others by now.
+func (w *Worker) leaseOver() bool { return leaseOver(&w.leaseEnd) }
+
+func leaseOver(leaseEnd *atomic.Int64) bool {
+	end := leaseEnd.Load()
+	return end != 0 && int64(bootTime()) >= end
+}
+
+// watchLease has the contexts of attempts end with the lease, also those that are derived from them and do not look at
+// it themselves: by a timer that goes on while attempts run. After a stop of the process it fires as soon as that goes on.
+// The caller holds w.mu.
+func (w *Worker) watchLease() {
+	if !w.watching && !w.closed && w.running > 0 {
+		w.watching = true
+		w.lookLater()
+	}
+}
+
+// lookLater sets the timer; the caller holds w.mu.
+func (w *Worker) lookLater() {
+	wait := leaseLookEvery
+	if left := time.Duration(w.leaseEnd.Load()) - bootTime(); left > 0 && left < wait {
+		wait = left
+	}
+	time.AfterFunc(wait, w.lookAtLease)
+}
+
+// lookAtLease stops what runs once the lease is over.
+func (w *Worker) lookAtLease() {
+	over := w.leaseOver()
+	if over {
+		w.checkGraces() // without a stream, that forgets them
+		for _, a := range w.runningAttempts() {
+			w.stop(a, task.ErrLeaseLost, 0)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.watching = w.running > 0 && !w.closed; w.watching {
+		w.lookLater()
+	}
 }

@@ -176,3 +176,35 @@ func TestOutputAfterTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// slowSink is one whose end has to wait for a writer at a slow disk.
+type slowSink struct {
+	sink
+	wait <-chan struct{}
+}
+
+func (s slowSink) End() int64 {
+	<-s.wait
+	return s.sink.End()
+}
+
+// The end of a handler waits for who is just writing its output, and the worker does not.
+func TestTheWorkerDoesNotWaitForAWriter(t *testing.T) {
+	attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, _ *fakeBroker, g *gate, s *fakeStream, a *attempt) {
+		_, _ = io.WriteString(a.Output(), "x")
+		written := make(chan struct{})
+		a.output.sink = slowSink{a.output.sink, written}
+		g.leave <- nil
+		s.assign(payloadTask(2, "gate", ""))
+		g.enter(t)
+		g.leave <- nil
+		s.accepted(2)
+		if a.Output() != io.Writer(a.output.sink) {
+			t.Error("there is a second output")
+		}
+		close(written)
+		if r := s.accepted(1); !r.GetSpooled() {
+			t.Errorf("%v", r)
+		}
+	})
+}

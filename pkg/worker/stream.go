@@ -182,6 +182,7 @@ func (s *stream) answered(beat uint64) {
 	s.w.renewed(sent)
 	ttl := s.w.session.ttl
 	s.w.mu.Unlock()
+	s.w.wakeSender() // what waited for that
 	s.silence.Reset(time.Until(sent.wall.Add(silenceMax(ttl))))
 }
 
@@ -236,8 +237,9 @@ func (s *stream) sendAll(beat bool, beats <-chan time.Time) error {
 // next makes the next frame, nil if there is nothing to tell.
 func (s *stream) next(beat bool) *weftv1.WorkRequest {
 	frame := &weftv1.WorkRequest{}
+	over := s.w.leaseOver()
 	s.w.mu.Lock()
-	some := s.w.outbox.take(frame)
+	some := !over && s.w.outbox.take(frame) // beyond the lease nothing is said of attempts, until a heartbeat is answered
 	if s.w.draining && !s.saidDraining {
 		frame.Draining, s.saidDraining, some = true, true, true
 	}

@@ -38,11 +38,13 @@ type Worker struct {
 	session  sessionState
 	draining bool
 	leaving  bool // all is done: say goodbye
+	watching bool // the lease, by a timer: see watchLease
+	closed   bool // Run is over
 
 	leaseEnd atomic.Int64 // by bootTime: when the broker may have given the attempts to others; 0 before the first
 }
 
-// New makes a worker. It fails if the configuration cannot work.
+// New makes a worker. It fails if the configuration cannot work: the error names the field and what is possible.
 func New(cfg Config) (*Worker, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -130,6 +132,7 @@ func (w *Worker) assign(assignments []*weftv1.Assignment) {
 			a.output = w.outputs.expect(a.Token)
 		}
 	}
+	w.watchLease()
 	w.mu.Unlock()
 	for _, a := range fresh {
 		if a.timeout > 0 {
@@ -166,6 +169,12 @@ func (w *Worker) finish(a *attempt, end *ending) {
 	report := makeReport(a, end)
 	a.ctx.cancel(nil)
 	w.mu.Lock()
+	if output := a.output; output != nil && output.sink != nil {
+		a.sealed = true
+		w.mu.Unlock() // a writer may be at the disk
+		report.Spooled = output.sink.End() > 0
+		w.mu.Lock()
+	}
 	a.advance.end()
 	w.running--
 	if !w.draining {
@@ -178,9 +187,6 @@ func (w *Worker) finish(a *attempt, end *ending) {
 	}
 	a.process = nil
 	output := a.output
-	if output != nil && output.sink != nil {
-		report.Spooled = output.sink.End() > 0
-	}
 	w.mu.Unlock()
 	if output != nil {
 		w.outputs.end(output, !held, spooled(report))

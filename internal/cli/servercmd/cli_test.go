@@ -277,7 +277,8 @@ func TestMapNamed(t *testing.T) {
 		t.Fatalf("%d runs: %s", lines, data)
 	}
 	args[len(args)-1] = "other"
-	if r := w.run(args...); r.code != 1 || !strings.Contains(r.stderr, "REQUEST_MISMATCH") {
+	if r := w.run(args...); r.code != 1 || !strings.Contains(r.stderr, "REQUEST_MISMATCH") ||
+		!strings.Contains(r.stderr, "the call nightly has another task at index 1") {
 		t.Fatalf("other inputs under the same name: %+v", r)
 	}
 }
@@ -316,9 +317,7 @@ func TestSubmitWaitWatch(t *testing.T) {
 		w.want(run{2, "", `weft: "no sense" is the name of neither a task nor a call: it is 1 to 256 bytes of [A-Za-z0-9._/-]` + "\n"},
 			append(command, "no sense")...)
 	}
-	if r = w.run("wait", "tzzz"); r.code != 125 || !strings.Contains(r.stderr, "TASK_NOT_FOUND") {
-		t.Errorf("%+v", r)
-	}
+	w.want(run{125, "", "weft: tzzz: there is no such task and no such call\n"}, "wait", "tzzz")
 }
 
 func TestCancel(t *testing.T) {

@@ -26,8 +26,9 @@ func TestWatchCall(t *testing.T) {
 	if r := w.run("watch", "nobody"); r.code != 125 || !strings.Contains(r.stderr, "CALL_NOT_FOUND") {
 		t.Errorf("%+v", r)
 	}
-	if r := w.run("wait", "tzz"); r.code != 125 || !strings.Contains(r.stderr, "there is no such call, and: ") || !strings.Contains(r.stderr, "TASK_NOT_FOUND") {
-		t.Errorf("%+v", r)
+	for _, name := range []string{"tzz", "t0zz"} {
+		w.want(run{125, "", "weft: " + name + ": there is no such task and no such call\n"}, "wait", name)
+		w.want(run{125, "", "weft: " + name + ": there is no such task and no such call\n"}, "watch", name)
 	}
 }
 

@@ -57,19 +57,36 @@ func Timeout(d time.Duration) worker.Middleware {
 }
 
 // Log logs the end of each attempt: at level Info if it succeeded, Warn if not, with task, kind, queue, attempt,
-// token, took and error; its begin at level Debug. Payloads are not logged.
+// token, took, reason and error; its begin at level Debug. A handler that panics has the reason "panic", whether
+// [Recover] is inside of it or around it, or there is none: the panic goes on. Payloads are not logged.
 func Log(logger *slog.Logger) worker.Middleware {
 	return func(next worker.Handler) worker.Handler {
 		return func(ctx context.Context, in task.Payload) (task.Payload, error) {
 			a := task.Current(ctx)
 			log := logger.With("task", a.TaskID, "kind", a.Kind, "queue", a.Queue, "attempt", a.Number, "token", a.Token)
 			log.DebugContext(ctx, "begun")
-			begun := time.Now()
+			begun, returned := time.Now(), false
+			failed := func(err error) {
+				log.WarnContext(ctx, "failed", "took", time.Since(begun), "reason", task.ErrorFrom(err).Reason, "error", err)
+			}
+			defer func() {
+				if returned {
+					return
+				}
+				p := recover()
+				if p == nil {
+					failed(&task.Error{Reason: task.ReasonPanic, Message: "the handler ended its goroutine (runtime.Goexit)"})
+					return
+				}
+				failed(&task.Error{Reason: task.ReasonPanic, Message: fmt.Sprint(p)})
+				panic(p) // the frames of the handler are still there, for who asks for the stack
+			}()
 			out, err := next(ctx, in)
-			if took := time.Since(begun); err != nil {
-				log.WarnContext(ctx, "failed", "took", took, "error", err)
+			returned = true
+			if err != nil {
+				failed(err)
 			} else {
-				log.InfoContext(ctx, "done", "took", took)
+				log.InfoContext(ctx, "done", "took", time.Since(begun))
 			}
 			return out, err
 		}

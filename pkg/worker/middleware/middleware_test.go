@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -72,7 +73,8 @@ func TestLog(t *testing.T) {
 		want    []string
 	}{
 		{echo, []string{"level=INFO msg=done", "task=t1", "kind=thumb", "queue=pictures", "attempt=2", "token=9", "took="}},
-		{fails, []string{"level=WARN msg=failed", "error=no"}},
+		{fails, []string{"level=WARN msg=failed", "reason=error", "error=no"}},
+		{middleware.Recover(func(context.Context, any, []byte) {})(panics), []string{"level=WARN msg=failed", "reason=panic", "boom"}},
 	} {
 		var out bytes.Buffer
 		_, _ = middleware.Log(slog.New(slog.NewTextHandler(&out, nil)))(test.handler)(attempt(t), task.Text("secret"))
@@ -111,5 +113,37 @@ func TestTrace(t *testing.T) {
 	}()
 	if len(ends) != 3 || ends[0] != nil || !errors.Is(ends[1], errNo) || ends[2] == nil {
 		t.Errorf("ends %v", ends)
+	}
+}
+
+// A panic is logged on its way, once, and its stack still leads to the handler.
+func TestLogOfAPanic(t *testing.T) {
+	var out bytes.Buffer
+	log := middleware.Log(slog.New(slog.NewTextHandler(&out, nil)))
+	stack := ""
+	outer := middleware.Recover(func(_ context.Context, _ any, s []byte) { stack = string(s) })
+	_, err := outer(log(panics))(attempt(t), task.Payload{})
+	var te *task.Error
+	if !errors.As(err, &te) || te.Reason != task.ReasonPanic || te.Message != "boom" || !strings.Contains(stack, "middleware_test.panics") {
+		t.Errorf("%v, with the stack\n%s", err, stack)
+	}
+	for _, want := range []string{"level=WARN msg=failed", "task=t1", "took=", "reason=panic", "boom"} {
+		if strings.Count(out.String(), want) != 1 {
+			t.Errorf("%q in %s", want, out.String())
+		}
+	}
+
+	out.Reset()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = log(func(context.Context, task.Payload) (task.Payload, error) {
+			runtime.Goexit()
+			return task.Payload{}, nil
+		})(attempt(t), task.Payload{})
+	}()
+	<-ended
+	if !strings.Contains(out.String(), "reason=panic") || !strings.Contains(out.String(), "Goexit") {
+		t.Error(out.String())
 	}
 }

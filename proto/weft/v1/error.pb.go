@@ -45,7 +45,8 @@ const (
 	ErrorReason_ERROR_REASON_CALL_NOT_FOUND ErrorReason = 5
 	// [NOT_FOUND] The session ended or never was; metadata: session_id.
 	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 6
-	// [ALREADY_EXISTS] A request with this id had another body; metadata: request_id.
+	// [ALREADY_EXISTS] A request with this id had another body, or a call has another task at this index; metadata:
+	// request_id, or index.
 	ErrorReason_ERROR_REASON_REQUEST_MISMATCH ErrorReason = 7
 	// [FAILED_PRECONDITION] The token is not the attempt that holds the task; metadata: task_id, token.
 	ErrorReason_ERROR_REASON_LEASE_LOST ErrorReason = 8

@@ -354,8 +354,12 @@ type TaskSpec struct {
 	RunAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=run_at,json=runAt,proto3" json:"run_at,omitempty"`
 	// How long one attempt may take; then the worker stops it (context cancelled, or SIGTERM to
 	// the process group), and after `grace` kills it. Unset is without limit, at most 30 days.
+	// If the worker has not said 30 s after the grace that the attempt ended, the broker ends it: a handler that does not
+	// heed its context goes on in its process, and nobody takes its result. Not so if the task is `exclusive`.
 	Timeout *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// Between asking an attempt to stop and killing it. Default 10 s, at most 1 h.
+	// Between asking an attempt to stop (by a cancellation, its timeout, its deadline, a worker's drain) and killing it.
+	// Default 10 s, at most 1 h. 30 s after it the broker waits no longer for the worker's word, and ends the attempt;
+	// ExplainTask says when.
 	Grace *durationpb.Duration `protobuf:"bytes,7,opt,name=grace,proto3" json:"grace,omitempty"`
 	// Whether to try again. Unset is one attempt, as in concurrent.futures.
 	Retry *RetryPolicy `protobuf:"bytes,8,opt,name=retry,proto3" json:"retry,omitempty"`

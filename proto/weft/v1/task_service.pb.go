@@ -759,8 +759,9 @@ type ExecuteRequest struct {
 	Finish bool `protobuf:"varint,5,opt,name=finish,proto3" json:"finish,omitempty"`
 	// Not 0: renews the session, and comes back in a response.
 	Heartbeat uint64 `protobuf:"varint,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
-	// The client was interrupted: the broker may forget it.
-	InterruptTaken bool `protobuf:"varint,7,opt,name=interrupt_taken,json=interruptTaken,proto3" json:"interrupt_taken,omitempty"`
+	// Not 0: the client has taken the interrupt of this number, and the broker may forget it. Any other number than that
+	// of the interrupt that waits changes nothing, so it may be said again.
+	InterruptTaken uint64 `protobuf:"varint,7,opt,name=interrupt_taken,json=interruptTaken,proto3" json:"interrupt_taken,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -837,11 +838,11 @@ func (x *ExecuteRequest) GetHeartbeat() uint64 {
 	return 0
 }
 
-func (x *ExecuteRequest) GetInterruptTaken() bool {
+func (x *ExecuteRequest) GetInterruptTaken() uint64 {
 	if x != nil {
 		return x.InterruptTaken
 	}
-	return false
+	return 0
 }
 
 // ExecuteAttach opens a call or comes back to it.
@@ -1350,7 +1351,9 @@ type ExecuteInterrupt struct {
 	// The broker's name for that task.
 	TaskId string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// Why, for people.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// What interrupt_taken has to say. Two interrupts never have the same one; the same one may be told twice.
+	Number        uint64 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1404,6 +1407,13 @@ func (x *ExecuteInterrupt) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *ExecuteInterrupt) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // ExecuteAttached opens the broker's side of the stream.
@@ -3762,7 +3772,7 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\acancels\x18\x04 \x03(\v2\x16.weft.v1.ExecuteCancelR\acancels\x12\x16\n" +
 	"\x06finish\x18\x05 \x01(\bR\x06finish\x12\x1c\n" +
 	"\theartbeat\x18\x06 \x01(\x04R\theartbeat\x12'\n" +
-	"\x0finterrupt_taken\x18\a \x01(\bR\x0einterruptTaken\"\xb6\x02\n" +
+	"\x0finterrupt_taken\x18\a \x01(\x04R\x0einterruptTaken\"\xb6\x02\n" +
 	"\rExecuteAttach\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x1d\n" +
@@ -3801,11 +3811,12 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12-\n" +
 	"\bprogress\x18\x04 \x01(\v2\x11.weft.v1.ProgressR\bprogress\x12,\n" +
 	"\bpartials\x18\x05 \x03(\v2\x10.weft.v1.PayloadR\bpartials\x12'\n" +
-	"\x0fpartials_offset\x18\x06 \x01(\rR\x0epartialsOffset\"[\n" +
+	"\x0fpartials_offset\x18\x06 \x01(\rR\x0epartialsOffset\"s\n" +
 	"\x10ExecuteInterrupt\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x91\x02\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\x04R\x06number\"\x91\x02\n" +
 	"\x0fExecuteAttached\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12:\n" +

@@ -42,7 +42,8 @@ type WorkRequest struct {
 	// The worker is done: it holds nothing, and its session may end.
 	Goodbye bool `protobuf:"varint,7,opt,name=goodbye,proto3" json:"goodbye,omitempty"`
 	// How far attempts have come. Together with the reports at most 4 MiB of payloads a frame, where each partial
-	// result counts 16 bytes more. They count before the reports of the same frame. At most 1,000.
+	// result counts 16 bytes more. They count before the reports of the same frame. At most 1,000. One that breaks a
+	// rule of its own is refused in its answer, and the stream goes on.
 	Advances      []*AttemptAdvance `protobuf:"bytes,8,rep,name=advances,proto3" json:"advances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -684,8 +685,11 @@ type AdvanceAnswer struct {
 	Token uint64 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
 	// The last one that is answered.
 	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// Unless UNSPECIFIED, why that one changed nothing: LEASE_LOST, PARTIALS_FULL or PARTIALS_GAP.
-	Reason        ErrorReason `protobuf:"varint,3,opt,name=reason,proto3,enum=weft.v1.ErrorReason" json:"reason,omitempty"`
+	// Unless UNSPECIFIED, why that one changed nothing: LEASE_LOST, PARTIALS_FULL, PARTIALS_GAP, PAYLOAD_TOO_LARGE or
+	// INVALID_FIELD.
+	Reason ErrorReason `protobuf:"varint,3,opt,name=reason,proto3,enum=weft.v1.ErrorReason" json:"reason,omitempty"`
+	// Then a sentence for people that names the field and the limit; may be empty.
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -739,6 +743,13 @@ func (x *AdvanceAnswer) GetReason() ErrorReason {
 		return x.Reason
 	}
 	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *AdvanceAnswer) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
 }
 
 // WorkWelcome opens the broker's side of the stream.
@@ -1255,11 +1266,12 @@ const file_weft_v1_worker_service_proto_rawDesc = "" +
 	"\x0foutput_requests\x18\x06 \x03(\v2\x16.weft.v1.OutputRequestR\x0eoutputRequests\x12'\n" +
 	"\x0freleased_tokens\x18\a \x03(\x04R\x0ereleasedTokens\x12\x1c\n" +
 	"\theartbeat\x18\b \x01(\x04R\theartbeat\x122\n" +
-	"\badvances\x18\t \x03(\v2\x16.weft.v1.AdvanceAnswerR\badvances\"o\n" +
+	"\badvances\x18\t \x03(\v2\x16.weft.v1.AdvanceAnswerR\badvances\"\x89\x01\n" +
 	"\rAdvanceAnswer\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12,\n" +
-	"\x06reason\x18\x03 \x01(\x0e2\x14.weft.v1.ErrorReasonR\x06reason\"\x95\x01\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x14.weft.v1.ErrorReasonR\x06reason\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"\x95\x01\n" +
 	"\vWorkWelcome\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12:\n" +

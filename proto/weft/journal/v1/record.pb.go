@@ -1508,7 +1508,9 @@ type Interrupt struct {
 	// Its index in the call.
 	Index uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	// Why.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// By which its client says that it has taken it.
+	Number        uint64 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1562,6 +1564,13 @@ func (x *Interrupt) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *Interrupt) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // TaskDetached takes a task from its call, where another one is at its index.
@@ -5795,11 +5804,12 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\x0epartials_count\x18\x02 \x01(\rR\rpartialsCount\"[\n" +
 	"\x0fCallInterrupted\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x128\n" +
-	"\tinterrupt\x18\x02 \x01(\v2\x1a.weft.journal.v1.InterruptR\tinterrupt\"O\n" +
+	"\tinterrupt\x18\x02 \x01(\v2\x1a.weft.journal.v1.InterruptR\tinterrupt\"g\n" +
 	"\tInterrupt\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\x04R\x04task\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x1e\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\x04R\x06number\"\x1e\n" +
 	"\fTaskDetached\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xd3\x01\n" +
 	"\n" +

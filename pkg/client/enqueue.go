@@ -12,29 +12,40 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// SubmitOption changes a submission of its own: [Client.Submit], [Queue.Put].
-type SubmitOption interface{ applySubmit(*submitConfig) }
+// EnqueueOption changes a submission of its own: [Client.Enqueue], [Queue.Put].
+type EnqueueOption interface{ applyEnqueue(*enqueueConfig) }
 
-// submitConfig is what the options say.
-type submitConfig struct {
+// enqueueConfig is what the options say.
+type enqueueConfig struct {
 	requestID string
 	bound     Bound
 	joined    *bool
 }
 
-type submitOptionFunc func(*submitConfig)
+// requestIDMax is the longest id of a request, in bytes.
+const requestIDMax = 256
 
-func (f submitOptionFunc) applySubmit(c *submitConfig) { f(c) }
+// check finds options that make no sense: a request of no name would be another one each time.
+func (c *enqueueConfig) check() error {
+	if n := len(c.requestID); n == 0 || n > requestIDMax {
+		return fmt.Errorf("client: RequestID of %d bytes: 1 to %d", n, requestIDMax)
+	}
+	return c.bound.check()
+}
+
+type enqueueOptionFunc func(*enqueueConfig)
+
+func (f enqueueOptionFunc) applyEnqueue(c *enqueueConfig) { f(c) }
 
 // RequestID names the submission, in place of a random name: the same again, from any process, submits
-// nothing for as long as the task is known. At most 256 bytes.
-func RequestID(id string) SubmitOption {
-	return submitOptionFunc(func(c *submitConfig) { c.requestID = id })
+// nothing for as long as the task is known. 1 to 256 bytes.
+func RequestID(id string) EnqueueOption {
+	return enqueueOptionFunc(func(c *enqueueConfig) { c.requestID = id })
 }
 
 // Joined tells whether a live task of the same unique key was joined.
-func Joined(joined *bool) SubmitOption {
-	return submitOptionFunc(func(c *submitConfig) { c.joined = joined })
+func Joined(joined *bool) EnqueueOption {
+	return enqueueOptionFunc(func(c *enqueueConfig) { c.joined = joined })
 }
 
 // Bound is how long something may wait. It is an option of puts, gets and joins.
@@ -46,8 +57,8 @@ type Bound struct {
 // Within bounds a wait, as the timeout of Python's queues; zero does not wait at all, and less is an error.
 func Within(d time.Duration) Bound { return Bound{true, d} }
 
-func (b Bound) applySubmit(c *submitConfig) { c.bound = b }
-func (b Bound) applyGet(c *getConfig)       { c.bound = b }
+func (b Bound) applyEnqueue(c *enqueueConfig) { c.bound = b }
+func (b Bound) applyGet(c *getConfig)         { c.bound = b }
 
 // errNegative refuses a wait that cannot be.
 var errNegative = errors.New("client: a wait must not be negative")
@@ -87,21 +98,21 @@ func nextWait(at time.Time, bounded bool) (wait *durationpb.Duration, last bool)
 	return durationpb.New(min(left, waitMax)), left <= waitMax
 }
 
-// Submit submits one task that belongs to no call, and returns the broker's name for it. Its outcome
+// Enqueue submits one task that belongs to no call, and returns the broker's name for it. Its outcome
 // stays for 24 h, or for a minute if somebody got the task ([Queue.Get]) and has done it, unless the spec says
 // otherwise; a daemon task needs a call. A queue that is full refuses it with [ErrFull]; with [Within] it waits
 // for room.
-func (c *Client) Submit(ctx context.Context, spec Spec, opts ...SubmitOption) (taskID string, err error) {
-	cfg := submitConfig{requestID: rand.Text(), bound: Within(0)}
+func (c *Client) Enqueue(ctx context.Context, spec Spec, opts ...EnqueueOption) (taskID string, err error) {
+	cfg := enqueueConfig{requestID: rand.Text(), bound: Within(0)}
 	for _, o := range opts {
-		o.applySubmit(&cfg)
+		o.applyEnqueue(&cfg)
 	}
 	return c.submitOne(ctx, spec, &cfg)
 }
 
 // submitOne submits a task, and waits for room as the configuration says.
-func (c *Client) submitOne(ctx context.Context, spec Spec, cfg *submitConfig) (string, error) {
-	if err := errors.Join(spec.alone(), cfg.bound.check()); err != nil {
+func (c *Client) submitOne(ctx context.Context, spec Spec, cfg *enqueueConfig) (string, error) {
+	if err := errors.Join(spec.alone(), cfg.check()); err != nil {
 		return "", err
 	}
 	request := &weftv1.SubmitTaskRequest{Namespace: c.namespace, RequestId: cfg.requestID, Task: spec.proto()}
@@ -159,8 +170,8 @@ const (
 	batchBytesMax = 3 << 20
 )
 
-// Submitted is what became of one task of [Client.SubmitAll].
-type Submitted struct {
+// Enqueued is what became of one task of [Client.EnqueueAll].
+type Enqueued struct {
 	// TaskID is the broker's name for it; empty if it was refused.
 	TaskID string
 	// Joined says that a live task of the same unique key was joined.
@@ -169,10 +180,10 @@ type Submitted struct {
 	Err error
 }
 
-// SubmitAll submits tasks that belong to no call, a thousand in a request, each on its own merits. An error is
+// EnqueueAll submits tasks that belong to no call, a thousand in a request, each on its own merits. An error is
 // one of all that follow; what was submitted before it is returned.
-func (c *Client) SubmitAll(ctx context.Context, specs []Spec) ([]Submitted, error) {
-	out := make([]Submitted, 0, len(specs))
+func (c *Client) EnqueueAll(ctx context.Context, specs []Spec) ([]Enqueued, error) {
+	out := make([]Enqueued, 0, len(specs))
 	for len(out) < len(specs) {
 		rest := specs[len(out):]
 		results, err := c.submitBatch(ctx, rest[:batchSize(rest)])
@@ -202,8 +213,8 @@ func labelBytes(labels map[string]string) (n int) {
 	return n
 }
 
-// submitBatch is one request of SubmitAll.
-func (c *Client) submitBatch(ctx context.Context, specs []Spec) ([]Submitted, error) {
+// submitBatch is one request of EnqueueAll.
+func (c *Client) submitBatch(ctx context.Context, specs []Spec) ([]Enqueued, error) {
 	request := &weftv1.SubmitTasksRequest{Namespace: c.namespace, RequestId: rand.Text()}
 	for i := range specs {
 		if err := specs[i].alone(); err != nil {
@@ -219,9 +230,9 @@ func (c *Client) submitBatch(ctx context.Context, specs []Spec) ([]Submitted, er
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Submitted, len(response.GetResults()))
+	out := make([]Enqueued, len(response.GetResults()))
 	for i, r := range response.GetResults() {
-		out[i] = Submitted{TaskID: r.GetTaskId(), Joined: r.GetJoined()}
+		out[i] = Enqueued{TaskID: r.GetTaskId(), Joined: r.GetJoined()}
 		if r.GetTaskId() == "" {
 			out[i].Err = &Error{
 				Code: reasonCode(r.GetReason()), Reason: r.GetReason(), Message: r.GetMessage(), Metadata: r.GetMetadata(),
