@@ -1,4 +1,4 @@
-package worker
+package boottime
 
 import (
 	"sync/atomic"
@@ -16,10 +16,10 @@ var (
 	slept   atomic.Int64 // by the machine, since its boot
 )
 
-// bootTime is a clock that goes on while the machine sleeps, which Go's does not: a lease that ran out meanwhile is
+// Now is a clock that goes on while the machine sleeps, which Go's does not: a lease that ran out meanwhile is
 // over for the one who wakes up. It is Go's clock and how long the machine has slept, so that in a bubble of
 // testing/synctest it is the bubble's.
-func bootTime() time.Duration {
+func Now() time.Duration {
 	var withSleep, without unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &withSleep) == nil && unix.ClockGettime(unix.CLOCK_MONOTONIC, &without) == nil {
 		// In this order, what passes between the two readings is missing, and is never taken for sleep.
