@@ -16,7 +16,7 @@ type Holder struct {
 	Number uint64
 	// Name for people: the kind and the task's id.
 	Name string
-	// Err tells, like the Err of the attempt's context, whether the attempt is over.
+	// Err is [Attempt.Err].
 	Err func() error
 
 	once  sync.Once

@@ -10,7 +10,7 @@ func (c control) Holder() *task.Holder {
 	}
 	h := &task.Holder{
 		Namespace: a.worker.cfg.Namespace, SessionID: a.session, Number: a.Token,
-		Name: a.Kind + " " + a.TaskID, Err: a.ctx.Err,
+		Name: a.Kind + " " + a.TaskID, Err: c.Err,
 	}
 	if a.holder.CompareAndSwap(nil, h) {
 		return h
