@@ -50,6 +50,19 @@ var reasonCodes = map[pure.Reason]codes.Code{
 	pure.PartialsGap:     codes.FailedPrecondition,
 	pure.NoSubmitter:     codes.FailedPrecondition,
 
+	pure.NotHeld:           codes.FailedPrecondition,
+	pure.TokenStale:        codes.FailedPrecondition,
+	pure.Deadlock:          codes.Aborted,
+	pure.HolderWaits:       codes.FailedPrecondition,
+	pure.LockMismatch:      codes.FailedPrecondition,
+	pure.SemaphoreMismatch: codes.FailedPrecondition,
+	pure.SemaphoreFull:     codes.FailedPrecondition,
+	pure.BarrierBroken:     codes.Aborted,
+	pure.BarrierMismatch:   codes.FailedPrecondition,
+	pure.ValueType:         codes.FailedPrecondition,
+	pure.ValueChanged:      codes.Aborted,
+	pure.ValueRange:        codes.FailedPrecondition,
+
 	pure.ScheduleNotFound: codes.NotFound,
 	pure.ScheduleExists:   codes.AlreadyExists,
 }

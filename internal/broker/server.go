@@ -69,6 +69,7 @@ func newServer(loop *shard.Loop, times *cron.Table, cfg *Config) (*server, error
 	weftv1.RegisterWorkerServiceServer(s.grpc, &workerService{loop: loop, log: cfg.Logger, outputs: outputs})
 	weftv1.RegisterQueueServiceServer(s.grpc, &queueService{loop: loop, waiters: waiters})
 	weftv1.RegisterScheduleServiceServer(s.grpc, &scheduleService{loop: loop, times: times})
+	weftv1.RegisterLockServiceServer(s.grpc, &lockService{loop: loop, log: cfg.Logger, validator: validator, waiters: waiters})
 	weftv1.RegisterSessionServiceServer(s.grpc, &sessionService{loop: loop, validator: validator})
 	healthv1.RegisterHealthServer(s.grpc, &healthService{s.health, over})
 	reflection.Register(s.grpc)
@@ -107,6 +108,10 @@ func (s *validatedStream) RecvMsg(m any) error {
 	}
 	switch req := m.(type) {
 	case *weftv1.WatchTaskRequest:
+		return statusError(validate(s.validator, req))
+	case *weftv1.WatchLockRequest:
+		return statusError(validate(s.validator, req))
+	case *weftv1.WatchValueRequest:
 		return statusError(validate(s.validator, req))
 	case *weftv1.WatchCallRequest:
 		return statusError(validate(s.validator, req))

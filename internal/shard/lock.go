@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"encoding/hex"
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
@@ -90,7 +91,7 @@ func (m *Machine) ownSession(step *pure.Step, c *Synchronize, by *lockCaller) (o
 		return false, false, diskLow()
 	}
 	s, err := m.sessions.Open(step, session.State{
-		ID: c.NewSession, Namespace: c.Namespace, Kind: session.Reservation, Name: "request", TTL: c.Lease,
+		ID: c.NewSession, Namespace: c.Namespace, Kind: session.Reservation, Name: "request-" + hex.EncodeToString(c.NewSession[:4]), TTL: c.Lease,
 		RequestID: c.Origin.RequestID, RequestHash: c.Origin.Hash,
 	})
 	if err != nil {

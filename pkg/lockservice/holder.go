@@ -97,8 +97,11 @@ func (c *Core) nameOf(id HolderID, label string) string {
 	if sessionName == "" {
 		sessionName = hex.EncodeToString(id.Session[:4])
 	}
-	if label != "" {
+	switch {
+	case label != "":
 		return sessionName + "/" + label
+	case id.Number == 0:
+		return sessionName
 	}
 	return fmt.Sprintf("%s/%d", sessionName, id.Number)
 }

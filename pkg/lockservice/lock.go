@@ -171,7 +171,9 @@ func (c *Core) resolve(step *pure.Step, w *Waiter, a Answer) {
 	if a.Notified || a.Permits != 0 {
 		object = w.Name
 	}
-	c.record(step, w.Namespace, &w.Origin, a, object)
+	if a.Outcome != Abandoned || w.Origin.Number != 0 { // a request with an id that is cut off may come again, and wait anew
+		c.record(step, w.Namespace, &w.Origin, a, object)
+	}
 	step.Tell(&Resolved{Waiter: w.ID, Origin: w.Origin, Answer: a})
 }
 

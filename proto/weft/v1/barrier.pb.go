@@ -666,7 +666,7 @@ func (x *ListBarriersRequest) GetPageToken() string {
 // ListBarriersResponse is a page of barriers.
 type ListBarriersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By name; those where somebody waits, or that are broken.
+	// In the order in which they came to be; those where somebody waits, or that are broken.
 	Barriers []*Barrier `protobuf:"bytes,1,rep,name=barriers,proto3" json:"barriers,omitempty"`
 	// Empty when this was the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`

@@ -1189,7 +1189,7 @@ func (x *ListLocksRequest) GetPageToken() string {
 // ListLocksResponse is a page of locks.
 type ListLocksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By name.
+	// In the order in which they came to be.
 	Locks []*Lock `protobuf:"bytes,1,rep,name=locks,proto3" json:"locks,omitempty"`
 	// Empty when this was the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`

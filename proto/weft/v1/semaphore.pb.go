@@ -558,7 +558,7 @@ func (x *ListSemaphoresRequest) GetPageToken() string {
 // ListSemaphoresResponse is a page of semaphores.
 type ListSemaphoresResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By name. One that is as declared, with nobody at it, is not there.
+	// In the order in which they came to be. One that is as declared, with nobody at it, is not there.
 	Semaphores []*Semaphore `protobuf:"bytes,1,rep,name=semaphores,proto3" json:"semaphores,omitempty"`
 	// Empty when this was the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`

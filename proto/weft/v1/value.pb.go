@@ -1177,7 +1177,7 @@ func (x *ListValuesRequest) GetPageToken() string {
 // ListValuesResponse is a page of values.
 type ListValuesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By name.
+	// In the order in which they came to be.
 	Values []*Value `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
 	// Empty when this was the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
