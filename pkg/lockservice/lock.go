@@ -152,14 +152,11 @@ func (c *Core) wake(step *pure.Step, l *lock) {
 
 // grantWaiter gives a waiter what it waits for.
 func (c *Core) grantWaiter(step *pure.Step, w *Waiter) {
-	n, kind := w.lockName(), KindLock
-	if w.Kind == KindSemaphore {
-		kind = KindSemaphore
-	}
+	n := w.lockName()
 	a := Answer{Outcome: Done, Token: step.Next(), Depth: w.Depth, Notified: w.Notified}
 	c.emit(step, &WaiterEnded{ID: w.ID})
 	c.emit(step, &GrantPut{GrantState{
-		Token: a.Token, Kind: kind, Namespace: n.namespace, Name: n.name, Holder: w.Holder, Label: w.Label,
+		Token: a.Token, Kind: w.heldKind(), Namespace: n.namespace, Name: n.name, Holder: w.Holder, Label: w.Label,
 		Mode: w.Mode, Depth: w.Depth, Permits: w.Permits, Published: w.Published, Since: step.Wall,
 	}})
 	c.resolve(step, w, a)
