@@ -18,13 +18,22 @@ func lockRequests(rng *rand.Rand) []lockRequest {
 	}
 	wait := func() *durationpb.Duration {
 		return []*durationpb.Duration{
-			nil, {}, durationpb.New(time.Second), durationpb.New(24 * time.Hour), durationpb.New(24*time.Hour + 1), durationpb.New(-1),
-			{Seconds: 1, Nanos: -1}, {Nanos: 2_000_000_000}, {Seconds: 1 << 62},
+			nil,
+			{},
+			durationpb.New(time.Second), durationpb.New(24 * time.Hour), durationpb.New(24*time.Hour + 1), durationpb.New(-1),
+			{Seconds: 1, Nanos: -1},
+			{Nanos: 2_000_000_000},
+			{Seconds: 1 << 62},
 		}[rng.IntN(9)]
 	}
 	holder := func() *weftv1.Holder {
 		return []*weftv1.Holder{
-			nil, {}, {Number: 7, Name: "x"}, {SessionId: "s"}, {Name: strings.Repeat("n", 256)}, {Name: strings.Repeat("n", 257)},
+			nil,
+			{},
+			{Number: 7, Name: "x"},
+			{SessionId: "s"},
+			{Name: strings.Repeat("n", 256)},
+			{Name: strings.Repeat("n", 257)},
 			{SessionId: strings.Repeat("s", 65)},
 		}[rng.IntN(7)]
 	}
