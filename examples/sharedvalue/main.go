@@ -25,7 +25,7 @@ import (
 
 func main() {
 	ctx := context.Background()
-	err := error(nil)
+	var err error
 	if n := os.Getenv("ADD"); n != "" {
 		err = add(ctx, os.Getenv("ADD_AT"), n)
 	} else {
