@@ -86,7 +86,7 @@ func (k *Condition) WaitForWithin(
 // wait takes the grant off the holder's list for as long as it waits.
 func (k *Condition) wait(ctx context.Context, wait *durationpb.Duration) (notified bool, err error) {
 	h := k.lock.client.heldBy(ctx)
-	g, err := h.live("lock", k.lock.name)
+	g, err := h.lock(k.lock.name)
 	if err != nil {
 		return false, err
 	}
@@ -139,7 +139,7 @@ func (k *Condition) NotifyAll(ctx context.Context) error {
 
 func (k *Condition) notify(ctx context.Context, m *weftv1.NotifyConditionRequest) error {
 	h := k.lock.client.heldBy(ctx)
-	g, err := h.live("lock", k.lock.name)
+	g, err := h.lock(k.lock.name)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -41,6 +42,9 @@ type syncCommand struct {
 	err    error
 	gone   bool // abandoned
 }
+
+// errAbandoned is the answer to a command that was given up.
+var errAbandoned = errors.New("client: the wait was given up")
 
 // call carries out a command. A command that waits is given up with ctx, and the error is the cause of that.
 func (s *syncSession) call(ctx context.Context, cmd *syncCommand) (*weftv1.SynchronizeAnswer, error) {
@@ -140,8 +144,11 @@ func (s *syncSession) finish(cmd *syncCommand, a *weftv1.SynchronizeAnswer, err 
 	if cmd.ended {
 		return
 	}
-	if r := a.GetRefused(); r != nil {
-		err = fromRefusal(r)
+	switch {
+	case a.GetRefused() != nil:
+		err = fromRefusal(a.GetRefused())
+	case a.GetAbandoned():
+		err = errAbandoned
 	}
 	cmd.ended, cmd.answer, cmd.err = true, a, err
 	if cmd.gone {

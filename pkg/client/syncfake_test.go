@@ -332,7 +332,7 @@ func TestSyncWindow(t *testing.T) {
 
 // A wait of hours does not stop what comes behind it: another channel takes over when the first is full.
 func TestSyncTurnsOver(t *testing.T) {
-	const commands = 3 * syncWindowMax
+	const commands = syncWindowMax + 100
 	var grant func()
 	script := func(_ int, s *lockStream) error {
 		s.welcome()
@@ -383,8 +383,9 @@ func TestSyncSessionLost(t *testing.T) {
 		switch n {
 		case 1:
 			s.welcome()
+			s.untilCommands(1)
+			s.answer(lockGranted(1, 5))
 			s.untilCommands(2)
-			s.answer(lockGranted(s.commands[0].GetNumber(), 5))
 			return errCut
 		case 2:
 			if _, err := s.stream.Recv(); err != nil {
@@ -401,23 +402,17 @@ func TestSyncSessionLost(t *testing.T) {
 		}
 	}
 	inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
-		waiting := make(chan error)
-		go func() {
-			_, err := c.Lock("b").Acquire(t.Context())
-			waiting <- err
-		}()
 		held, err := c.Lock("a").Acquire(t.Context())
 		if err != nil {
-			// the order of the two is open: the first one sent is granted
-			t.Log(err)
+			t.Fatal(err)
 		}
-		<-waiting
-		if err == nil {
-			<-held.Done()
-			var lost *LeaseLostError
-			if !errors.As(context.Cause(held), &lost) || lost.Object != "lock a" || lost.SessionID != "session" {
-				t.Errorf("cause %v", context.Cause(held))
-			}
+		if _, err := c.Lock("b").Acquire(t.Context()); !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("who waits is told %v", err)
+		}
+		<-held.Done()
+		var lost *LeaseLostError
+		if !errors.As(context.Cause(held), &lost) || lost.Object != "lock a" || lost.SessionID != "session" {
+			t.Errorf("cause %v", context.Cause(held))
 		}
 		if err := c.Event("e").Set(t.Context()); err != nil {
 			t.Error(err)
