@@ -114,7 +114,6 @@ func (l *Lock) acquire(
 	}
 	return h.took(ctx, &grant{
 		session: s, kind: "lock", name: l.name, token: answer.GetAcquireLock().GetGrant().GetToken(),
-		shared: l.mode == weftv1.LockMode_LOCK_MODE_SHARED,
 	}), true, nil
 }
 
@@ -133,7 +132,7 @@ func (l *Lock) releasing(h *holder, token uint64, all bool) *weftv1.SynchronizeC
 // if ctx ends meanwhile. What the holder does not have is [ErrNotHeld], what it has lost [ErrLeaseLost].
 func (l *Lock) Release(ctx context.Context) error {
 	h := l.client.heldBy(ctx)
-	g, err := h.newest("lock", l.name)
+	g, err := h.newest(l.name)
 	if err != nil {
 		return err
 	}
@@ -234,7 +233,7 @@ func (c *heldContext) gone() error {
 // higher one.
 func (l *Lock) Token(ctx context.Context) (uint64, error) {
 	h := l.client.heldBy(ctx)
-	g, err := h.live("lock", l.name)
+	g, err := h.lock(l.name)
 	if err != nil {
 		return 0, err
 	}
@@ -273,7 +272,7 @@ func (c *Client) locks() weftv1.LockServiceClient { return weftv1.NewLockService
 // ([HolderFromEnv]), and WEFT_FENCE, the token of the lock.
 func (l *Lock) Environ(ctx context.Context) ([]string, error) {
 	h := l.client.heldBy(ctx)
-	g, err := h.live("lock", l.name)
+	g, err := h.lock(l.name)
 	if err != nil {
 		return nil, err
 	}
