@@ -45,15 +45,14 @@ func (h *lockHolder) act() {
 		h.end()
 		return
 	}
+	if s.one(3) && h.condition() {
+		return
+	}
 	switch s.r.IntN(16) {
-	case 0, 1, 2, 3:
-		h.ask(&shard.AcquireLock{
-			Name: lockNames[s.r.IntN(len(lockNames))], Mode: lockservice.Mode(1 + s.r.IntN(5)/3), Reentrant: s.one(2), Wait: s.lockWait(),
-		})
-	case 4, 5, 6, 7:
+	case 0, 1, 2, 3, 4, 5:
+		h.acquire()
+	case 6, 7, 8, 9:
 		h.release()
-	case 8, 9:
-		h.condition()
 	case 10:
 		h.ask(&shard.AcquireSemaphore{Name: boundName, Spec: boundSpec, Permits: 1 + s.r.Int64N(3), Wait: s.lockWait()})
 	case 11:
@@ -67,6 +66,19 @@ func (h *lockHolder) act() {
 	case 15:
 		h.value()
 	}
+}
+
+// acquire asks for a lock, perhaps for one that the holder has.
+func (h *lockHolder) acquire() {
+	s := h.l.s
+	name, mode := lockNames[s.r.IntN(1+s.r.IntN(len(lockNames)))], lockservice.Mode(1+s.r.IntN(5)/3)
+	tokens := h.tokens()
+	if len(tokens) > 0 && s.one(3) {
+		if g := h.grants[tokens[s.r.IntN(len(tokens))]]; !g.semaphore {
+			name = g.name
+		}
+	}
+	h.ask(&shard.AcquireLock{Name: name, Mode: mode, Reentrant: !s.one(4), Wait: s.lockWait()})
 }
 
 // end gives up what there is, in the end.
@@ -105,7 +117,7 @@ func (h *lockHolder) release() {
 }
 
 // condition waits with a lock that it has, or notifies.
-func (h *lockHolder) condition() {
+func (h *lockHolder) condition() bool {
 	s := h.l.s
 	for _, token := range h.tokens() {
 		g := h.grants[token]
@@ -114,7 +126,7 @@ func (h *lockHolder) condition() {
 		}
 		if s.one(2) {
 			h.ask(&shard.NotifyCondition{Name: g.name + "-changed", Lock: g.name, Token: token, Count: 1 + s.r.IntN(2)})
-			return
+			return true
 		}
 		delete(h.grants, token)
 		wait := lockservice.Wait{Timed: true, For: s.upTo(6 * time.Second)}
@@ -123,9 +135,9 @@ func (h *lockHolder) condition() {
 		}
 		h.ask(&shard.WaitCondition{Name: g.name + "-changed", Lock: g.name, Token: token, Wait: wait})
 		h.waits.gave = g
-		return
+		return true
 	}
-	h.later()
+	return false
 }
 
 func (h *lockHolder) event() {
@@ -173,12 +185,17 @@ func (h *lockHolder) took(a *lockAsk, e *shard.LockAnswered) {
 		h.expect(a, e, pure.Deadlock)
 	case *shard.WaitCondition:
 		if answer.Token != 0 {
+			if answer.Depth != a.gave.levels {
+				h.l.s.fail("%s/%d: %s comes back %d times, and was had %d times", h.l.name, h.number, op.Lock, answer.Depth, a.gave.levels)
+			}
 			h.got(op.Lock, answer, answer.Depth)
 			return
 		}
-		if e.Err != nil { // it has not waited
-			h.grants[a.gave.token] = a.gave
+		if e.Err == nil {
+			h.l.s.fail("%s/%d: command %d, %s, does not come back with the lock", h.l.name, h.number, a.number, opText(a.op))
+			return
 		}
+		h.grants[a.gave.token] = a.gave // it has not waited
 		h.expect(a, e)
 	case *shard.AcquireSemaphore:
 		switch {

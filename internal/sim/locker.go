@@ -16,6 +16,7 @@ type locker struct {
 	sleeper
 	name string
 	ttl  time.Duration
+	lazy bool // it acknowledges seldom
 
 	life    int // of the connection
 	c       *conn
@@ -66,6 +67,7 @@ type lockView struct {
 
 func newLocker(s *sim, i int) *locker {
 	l := &locker{sleeper: sleeper{s: s}, name: fmt.Sprintf("locker-%d", i), ttl: s.cfg.ttl + 4*(s.cfg.append+2*s.cfg.latency)}
+	l.lazy = s.one(2)
 	l.forget()
 	s.after(s.upTo(2*time.Second), l.connect)
 	l.pulse()
@@ -195,7 +197,7 @@ func (l *locker) below() uint64 {
 func (l *locker) send(f *shard.SynchronizeFrame) {
 	l.beat++
 	f.Heartbeat, f.Below = l.beat, l.below()
-	if l.s.one(4) && !l.s.calm {
+	if !l.s.calm && (l.s.one(4) || l.lazy && !l.s.one(10)) {
 		f.Below = 0 // later
 	}
 	l.beats[l.beat] = l.s.now
@@ -237,14 +239,16 @@ func (l *locker) idle() bool {
 func (l *locker) abandons() (out []uint64) {
 	for _, n := range slices.Sorted(maps.Keys(l.asked)) {
 		a := l.asked[n]
-		hopeless := false
+		hopeless, seldom := false, 20
 		switch op := a.op.(type) {
-		case *shard.WaitCondition, *shard.WaitBarrier, *shard.WaitEvent, *shard.WaitValue:
+		case *shard.WaitCondition:
+			hopeless, seldom = true, 5
+		case *shard.WaitBarrier, *shard.WaitEvent, *shard.WaitValue:
 			hopeless = true
 		case *shard.AcquireSemaphore:
 			hopeless = op.Spec.Free // who died has taken permits along
 		}
-		if !a.abandoned && (l.s.calm && hopeless || !l.s.calm && l.s.one(20)) {
+		if !a.abandoned && (l.s.calm && hopeless || !l.s.calm && l.s.one(seldom)) {
 			a.abandoned, a.settled = true, l.beat+1
 			out = append(out, n)
 		}

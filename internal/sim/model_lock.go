@@ -225,7 +225,23 @@ func (k *modelLocks) waiterPut(w *journalv1.WaiterPut) {
 	if !k.alive(w.Holder) {
 		k.fail("waiter %d is of a session that is over", w.Id)
 	}
+	if w.Kind == uint32(lockservice.KindCondition) {
+		k.gives(w)
+	}
 	k.waiters[w.Id] = &modelWaiter{put: proto.CloneOf(w)}
+}
+
+// gives holds who begins to wait at a condition to its having the lock.
+func (k *modelLocks) gives(w *journalv1.WaiterPut) {
+	for _, g := range k.grants {
+		if g.Name == w.Lock && g.Kind == uint32(lockservice.KindLock) && sameHolder(g.Holder, w.Holder) {
+			if g.Depth != w.Depth || g.Mode != uint32(lockservice.Exclusive) {
+				k.fail("waiter %d gives up %s, which it had %d times, for %d", w.Id, w.Lock, g.Depth, w.Depth)
+			}
+			return
+		}
+	}
+	k.fail("waiter %d waits at a condition without the lock %s", w.Id, w.Lock)
 }
 
 func (k *modelLocks) waiterMoved(r *journalv1.WaiterMoved) {
