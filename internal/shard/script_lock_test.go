@@ -34,6 +34,7 @@ type scriptLocks struct {
 	clients map[string]*scriptLocker
 	tickets uint64
 	unheard map[uint64]GiveBackLock // answers to requests by ticket
+	tokens  map[string]uint64       // told last: by client, holder and what they are of
 }
 
 type scriptLocker struct {
@@ -52,23 +53,23 @@ var scriptLockOps = map[string]func(*script, words) LockOp{
 		}
 		return &AcquireLock{Name: w.object(), Mode: mode, Reentrant: w.has("again"), Wait: w.wait(), Published: w.text("shows", "")}
 	},
-	"release": func(_ *script, w words) LockOp {
-		return &ReleaseLock{Name: w.object(), Token: w.number("token", 0), All: w.has("all")}
+	"release": func(s *script, w words) LockOp {
+		return &ReleaseLock{Name: w.object(), Token: s.tokenOf(w, w.object()), All: w.has("all")}
 	},
-	"publish": func(_ *script, w words) LockOp {
-		return &PublishLock{Name: w.object(), Token: w.number("token", 0), Published: w.text("shows", "")}
+	"publish": func(s *script, w words) LockOp {
+		return &PublishLock{Name: w.object(), Token: s.tokenOf(w, w.object()), Published: w.text("shows", "")}
 	},
-	"wait": func(_ *script, w words) LockOp {
-		return &WaitCondition{Name: w.object(), Lock: w.text("lock", ""), Token: w.number("token", 0), Wait: w.wait()}
+	"wait": func(s *script, w words) LockOp {
+		return &WaitCondition{Name: w.object(), Lock: w.text("lock", ""), Token: s.tokenOf(w, w.text("lock", "")), Wait: w.wait()}
 	},
-	"notify": func(_ *script, w words) LockOp {
-		return &NotifyCondition{Name: w.object(), Lock: w.text("lock", ""), Token: w.number("token", 0), Count: int(w.number("n", 1))}
+	"notify": func(s *script, w words) LockOp {
+		return &NotifyCondition{Name: w.object(), Lock: w.text("lock", ""), Token: s.tokenOf(w, w.text("lock", "")), Count: int(w.number("n", 1))}
 	},
 	"take": func(_ *script, w words) LockOp {
 		return &AcquireSemaphore{Name: w.object(), Spec: w.permitsOf(), Permits: int64(w.number("permits", 1)), Wait: w.wait()}
 	},
-	"give": func(_ *script, w words) LockOp {
-		return &ReleaseSemaphore{Name: w.object(), Spec: w.permitsOf(), Token: w.number("token", 0), Permits: int64(w.number("permits", 1))}
+	"give": func(s *script, w words) LockOp {
+		return &ReleaseSemaphore{Name: w.object(), Spec: w.permitsOf(), Token: s.tokenOf(w, w.object()), Permits: int64(w.number("permits", 1))}
 	},
 	"set-event":   func(_ *script, w words) LockOp { return &SetEvent{Name: w.object(), Set: true} },
 	"clear-event": func(_ *script, w words) LockOp { return &SetEvent{Name: w.object()} },
@@ -78,18 +79,18 @@ var scriptLockOps = map[string]func(*script, words) LockOp{
 	"meet": func(_ *script, w words) LockOp {
 		return &WaitBarrier{Name: w.object(), Parties: uint32(w.number("parties", 2)), Action: w.has("action"), Wait: w.wait()}
 	},
-	"acted": func(_ *script, w words) LockOp {
-		return &CompleteBarrier{Name: w.object(), Generation: w.number("meeting", 0)}
+	"acted": func(s *script, w words) LockOp {
+		return &CompleteBarrier{Name: w.object(), Generation: w.number("meeting", s.tokenOf(w, w.object()))}
 	},
 	"abort": func(_ *script, w words) LockOp { return &BreakBarrier{Name: w.object()} },
 	"reset": func(_ *script, w words) LockOp { return &BreakBarrier{Name: w.object(), Reset: true} },
-	"set-value": func(_ *script, w words) LockOp {
-		return &SetValue{Name: w.object(), Change: w.change(), Data: w.data("to")}
+	"set-value": func(s *script, w words) LockOp {
+		return &SetValue{Name: w.object(), Change: s.change(w), Data: w.data("to")}
 	},
-	"add-value": func(_ *script, w words) LockOp {
-		return &AddValue{Name: w.object(), Change: w.change(), Delta: w.data("by")}
+	"add-value": func(s *script, w words) LockOp {
+		return &AddValue{Name: w.object(), Change: s.change(w), Delta: w.data("by")}
 	},
-	"delete-value": func(_ *script, w words) LockOp { return &DeleteValue{Name: w.object(), Change: w.change()} },
+	"delete-value": func(s *script, w words) LockOp { return &DeleteValue{Name: w.object(), Change: s.change(w)} },
 	"wait-value": func(_ *script, w words) LockOp {
 		u := lockservice.Until{Comparison: lockservice.Newer, Version: w.number("newer", 0)}
 		for i, key := range []string{"equals", "at-least", "at-most"} {
@@ -118,10 +119,30 @@ func (w words) permitsOf() lockservice.SemaphoreSpec {
 	return lockservice.SemaphoreSpec{Permits: int64(w.number("of", 2)), Free: w.has("free"), Bounded: w.has("bounded")}
 }
 
-func (w words) change() ValueChange {
-	return ValueChange{
-		IfVersion: w.number("version", 0), Conditional: w.has("version"),
-		Guard: lockservice.Guard{Lock: w.text("guard", ""), Token: w.number("token", 0)},
+func (s *script) change(w words) ValueChange {
+	c := ValueChange{IfVersion: w.number("version", 0), Conditional: w.has("version")}
+	if guard := w.text("guard", ""); guard != "" {
+		c.Guard = lockservice.Guard{Lock: guard, Token: s.tokenOf(w, guard)}
+	}
+	return c
+}
+
+// tokenOf is a token that is said, or the one that the holder was told last.
+func (s *script) tokenOf(w words, of string) uint64 {
+	return w.number("token", s.locks.tokens[fmt.Sprint(w.first(), w.number("holder", 0), of)])
+}
+
+// tookToken notes a token, or a meeting that waits for its action.
+func (s *script) tookToken(name string, holder uint64, op LockOp, a lockservice.Answer) {
+	switch op := op.(type) {
+	case *AcquireLock:
+		s.locks.tokens[fmt.Sprint(name, holder, op.Name)] = a.Token
+	case *WaitCondition:
+		s.locks.tokens[fmt.Sprint(name, holder, op.Lock)] = a.Token
+	case *AcquireSemaphore:
+		s.locks.tokens[fmt.Sprint(name, holder, op.Name)] = a.Token
+	case *WaitBarrier:
+		s.locks.tokens[fmt.Sprint(name, holder, op.Name)] = a.Generation
 	}
 }
 
@@ -137,7 +158,7 @@ func (w words) data(key string) lockservice.Data {
 // locker is a client by its session's name, "" if it has none.
 func (s *script) locker(name string) *scriptLocker {
 	if s.locks.clients == nil {
-		s.locks.clients, s.locks.unheard = map[string]*scriptLocker{}, map[uint64]GiveBackLock{}
+		s.locks = scriptLocks{clients: map[string]*scriptLocker{}, unheard: map[uint64]GiveBackLock{}, tokens: map[string]uint64{}}
 	}
 	l := s.locks.clients[name]
 	if l == nil {
@@ -193,7 +214,10 @@ func (s *script) lockOp(d *datadriven.TestData, op LockOp) {
 	}
 	s.decide(cmd, func(value any, err error) {
 		r, _ := value.(LockReply)
-		s.say("request %d: %s", ticket, answerText(r, err))
+		s.say("request %d: %s", ticket, answerText(op, r, err))
+		if r.Answer.Token != 0 {
+			s.tookToken(w.first(), cmd.Holder.Number, op, r.Answer)
+		}
 		s.locks.unheard[ticket] = GiveBackLock{Namespace: scriptNamespace, Op: op, Answer: r.Answer}
 	})
 }
@@ -255,7 +279,8 @@ func (s *script) ticket(d *datadriven.TestData) uint64 {
 	return n
 }
 
-func answerText(r LockReply, err error) string {
+func answerText(op LockOp, r LockReply, err error) string {
+	_, meets := op.(*WaitBarrier)
 	if err != nil {
 		text := refusalText(err)
 		if strings.HasSuffix(text, string(pure.Deadlock)) {
@@ -272,7 +297,7 @@ func answerText(r LockReply, err error) string {
 	}{
 		{"token", a.Token, a.Token != 0}, {"depth", a.Depth, a.Depth != 0}, {"permits", a.Permits, a.Permits != 0},
 		{"notified", a.Notified, a.Notified}, {"count", a.Count, a.Count != 0},
-		{"index", a.Index, a.Generation != 0 && !a.Set && a.Token == 0 && a.Count == 0}, {"acts", a.Act, a.Act}, {"generation", a.Generation, a.Generation != 0},
+		{"index", a.Index, meets && a.Outcome == lockservice.Done}, {"acts", a.Act, a.Act}, {"generation", a.Generation, a.Generation != 0},
 		{"set", a.Set, a.Set}, {"version", a.Version, a.Version != 0}, {"number", a.Data.Number, a.Data.Type == lockservice.Int64},
 		{"text", a.Data.Text, a.Data.Type == lockservice.String}, {"session", nameOf(r.Session), strings.HasPrefix(nameOf(r.Session), "own")},
 	} {

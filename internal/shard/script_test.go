@@ -193,6 +193,11 @@ func (s *script) take(who string, o *Outbox) {
 		items, err := o.Take(nil)
 		for _, item := range items {
 			s.say("%s: %s", who, tellText(item))
+			if l := s.locks.clients[who]; l != nil && l.stream == o {
+				if a, ok := item.(*LockAnswered); ok && (a.Reply.Answer.Token != 0 || a.Reply.Answer.Act) {
+					s.tookToken(who, l.said[a.Number].Holder, a.Op, a.Reply.Answer)
+				}
+			}
 			if a, ok := item.(*queue.Assigned); ok {
 				s.held[who] = append(s.held[who], a.Token)
 				s.tokens[a.Token] = a.ID
@@ -278,7 +283,7 @@ func tellText(item any) string {
 		if e.Since != 0 {
 			return fmt.Sprintf("%d waits since %d", e.Number, e.Since)
 		}
-		return fmt.Sprintf("%d %s", e.Number, answerText(e.Reply, e.Err))
+		return fmt.Sprintf("%d %s", e.Number, answerText(e.Op, e.Reply, e.Err))
 	case *Synchronized:
 		return fmt.Sprintf("session %s", nameOf(e.Session))
 	case *Beat:
