@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/shard"
 	"github.com/weftq/weft/pkg/lockservice"
 )
@@ -35,12 +36,14 @@ func (v *locksmith) next() {
 	v.round++
 	wait := lockservice.Wait{Timed: true, For: v.s.upTo(4 * time.Second)}
 	op := &shard.AcquireLock{Name: lockNames[v.s.r.IntN(len(lockNames))], Mode: lockservice.Mode(1 + v.s.r.IntN(2)), Wait: wait}
-	cmd := &shard.Synchronize{Namespace: namespace, Op: op, Opens: true, Lease: v.s.cfg.ttl + v.s.upTo(3*time.Second)}
+	cmd := &shard.Synchronize{Namespace: namespace, Op: op, Opens: true, Lease: time.Second + v.s.upTo(2*v.s.cfg.ttl)}
 	if !v.s.one(3) {
 		cmd.Origin.RequestID, cmd.Origin.Hash = fmt.Sprintf("%s/%d", v.name, v.round), [16]byte{byte(v.round)}
 	}
-	v.acquire(cmd, op, 4)
+	v.acquire(cmd, op, first)
 }
+
+const first = 4
 
 // acquire asks, and asks again with the same words while it has no answer.
 func (v *locksmith) acquire(cmd *shard.Synchronize, op *shard.AcquireLock, tries int) {
@@ -53,6 +56,8 @@ func (v *locksmith) acquire(cmd *shard.Synchronize, op *shard.AcquireLock, tries
 			if r := value.(shard.LockReply); r.Answer.Token != 0 {
 				v.got(op, r, sent+cmd.Lease*3/4)
 			}
+		case reasonOf(err) == pure.LeaseLost && tries == first:
+			v.s.fail("%s: request %q waited, and its session is over", v.name, cmd.Origin.RequestID)
 		case reasonOf(err) == "" && tries > 1 && cmd.Origin.RequestID != "":
 			v.acquire(cmd, op, tries-1)
 		}

@@ -176,9 +176,22 @@ func (k *modelLocks) grantPut(g *journalv1.GrantPut, from *modelWaiter) {
 	}
 	k.inTurn(g, from)
 	k.fits(g)
+	k.once(g)
 	k.grants[g.Token], k.tokens[g.Token] = proto.CloneOf(g), g
 	if from != nil && from.put.Depth != g.Depth {
 		k.fail("grant %d has depth %d, its waiter wanted %d", g.Token, g.Depth, from.put.Depth)
+	}
+}
+
+// once holds a request to one grant: its session has nothing else.
+func (k *modelLocks) once(g *journalv1.GrantPut) {
+	if s := k.m.sessions[sid(g.Holder.SessionId)]; s == nil || s.kind != session.Reservation {
+		return
+	}
+	for token, other := range k.tokens {
+		if sameHolder(other.Holder, g.Holder) {
+			k.fail("a request is granted %d, and was granted %d", g.Token, token)
+		}
 	}
 }
 
