@@ -203,8 +203,8 @@ func gone(c *Core, w *Waiter) *pure.Refusal {
 
 // quit ends a waiter, with an answer unless its holder is gone, and wakes those whom it kept waiting.
 func (c *Core) quit(step *pure.Step, w *Waiter, outcome Outcome) {
-	if w.Kind == KindBarrier {
-		c.breakBarrier(step, c.barriers.byName[name{w.Namespace, w.Name}])
+	if b := c.barriers.byName[name{w.Namespace, w.Name}]; w.Kind == KindBarrier && !b.early(w) {
+		c.breakBarrier(step, b)
 		return
 	}
 	if outcome == 0 {
