@@ -1,0 +1,216 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weftq/weft/internal/procs"
+	"github.com/weftq/weft/pkg/client"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// ExitLost is the end of a command whose lock was lost.
+const ExitLost = 75
+
+// Bounds of a session that holds something.
+const (
+	ttlMin     = time.Second
+	ttlMax     = time.Hour
+	ttlDefault = 10 * time.Second
+)
+
+// graceShare of the TTL is the default grace: a client gives its session up when a quarter is left, and what runs under the
+// lock is to be gone before others get it.
+const graceShare = 5
+
+// holdingFlags are those of the commands that run another one while they hold something.
+type holdingFlags struct {
+	wait  waitFlag
+	try   bool
+	ttl   time.Duration
+	grace time.Duration
+	given func(flag string) bool
+}
+
+func (f *holdingFlags) add(cmd *cobra.Command, what string) {
+	flags := cmd.Flags()
+	flags.DurationVar(&f.ttl, "ttl", ttlDefault, "others get "+what+" so long after this machine was last heard of, 1s to 1h")
+	flags.DurationVar(&f.grace, "grace", 0, "when "+what+" is lost: between asking the command to stop and killing it (default a fifth of --ttl)")
+	f.given = flags.Changed
+}
+
+// addWaits adds --wait and --try.
+func (f *holdingFlags) addWaits(cmd *cobra.Command) {
+	f.wait.add(cmd, "wait so long at most (exit code 124), at most 24h")
+	cmd.Flags().BoolVar(&f.try, "try", false, "do not wait (exit code 124)")
+}
+
+// check refuses what cannot be.
+func (f *holdingFlags) check() error {
+	switch {
+	case f.given("ttl") && (f.ttl < ttlMin || f.ttl > ttlMax):
+		return Usage("--ttl %v: %v to %v are possible", f.ttl, ttlMin, ttlMax)
+	case f.grace < 0 || f.grace > graceMax:
+		return Usage("--grace %v: 0s to %v are possible", f.grace, graceMax)
+	case !f.given("grace"):
+		f.grace = f.ttl / graceShare
+	}
+	if f.wait.set == nil { // there is no --wait
+		return nil
+	}
+	if f.try && f.wait.set() {
+		return Usage("--try and --wait: one of them")
+	}
+	return checkWait("--wait", f.wait.d)
+}
+
+// waitMax is the longest wait with an end.
+const waitMaxHours = 24 * time.Hour
+
+// checkWait refuses a wait that the broker would refuse.
+func checkWait(flag string, d time.Duration) error {
+	if d < 0 || d > waitMaxHours {
+		return Usage("%s %v: 0s to %v are possible", flag, d, waitMaxHours)
+	}
+	return nil
+}
+
+// limit is how long to wait, and whether there is a limit.
+func (f *holdingFlags) limit() (time.Duration, bool) { return f.wait.d, f.try || f.wait.set() }
+
+// splitCommand splits NAME -- COMMAND ARG….
+func splitCommand(cmd *cobra.Command, args []string) (name string, argv []string, err error) {
+	at := cmd.ArgsLenAtDash()
+	switch {
+	case at < 0 && len(args) > 1:
+		return "", nil, Usage("%s: which command? It comes behind --: %s %s -- %s", cmd.Name(), cmd.CommandPath(), quoteArg(args[0]), quoteArgs(args[1:]))
+	case len(args) == 0 || at == 0:
+		return "", nil, Usage("%s: which name? %s NAME -- COMMAND", cmd.Name(), cmd.CommandPath())
+	case at > 1:
+		return "", nil, Usage("%s: %s: one name before --", cmd.Name(), quoteArgs(args[:at]))
+	case len(args) == 1:
+		return "", nil, Usage("%s: which command? %s %s -- COMMAND", cmd.Name(), cmd.CommandPath(), quoteArg(args[0]))
+	}
+	return args[0], args[1:], checkObject(args[0])
+}
+
+// checkObject refuses what is no name.
+func checkObject(name string) error {
+	if !plainName(name) {
+		return Usage("%s: a name is 1 to 256 bytes of [A-Za-z0-9._/-]", shorten(name))
+	}
+	return nil
+}
+
+// nameCommand splits the arguments of such a command, for cobra.
+func nameCommand(cmd *cobra.Command, args []string) error {
+	_, _, err := splitCommand(cmd, args)
+	return err
+}
+
+// holding is a program that runs a command while it holds something.
+type holding struct {
+	app    *App
+	client *client.Client
+	flags  *holdingFlags
+	what   string // "lock stock"
+	argv   []string
+
+	acquire func(context.Context) (held context.Context, ok bool, err error)
+	release func(held context.Context) error
+	environ func(held context.Context) ([]string, error)
+	look    look // why it waits
+}
+
+// hold dials, and runs a command under what prepare acquires.
+func (a *App) hold(ctx context.Context, f *holdingFlags, argv []string, prepare func(*client.Client) *holding) error {
+	ctx, silence, cancel := a.untilSignal(ctx)
+	defer cancel()
+	c, err := a.dialSession(ctx, f.ttl)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }() // what its session holds is free then
+	ctx, err = a.holder(ctx, filepath.Base(argv[0]))
+	if err != nil {
+		return err
+	}
+	h := prepare(c)
+	h.app, h.client, h.flags, h.argv = a, c, f, argv
+	stop := a.noteWaiting(ctx, h.look, a.Say)
+	held, ok, err := h.acquire(ctx)
+	stop()
+	silence()
+	switch {
+	case err != nil:
+		return lostEnd(err)
+	case !ok:
+		return h.notFree()
+	}
+	err = h.run(held)
+	if released := h.giveBack(held); err == nil || client.HasReason(err, 0) {
+		err = errors.Join(err, released)
+	}
+	return err
+}
+
+// untilSignal is a context that ends at the first signal, until silence is called: from then on signals are the caller's.
+func (a *App) untilSignal(parent context.Context) (ctx context.Context, silence, cancel func()) {
+	ctx, end := context.WithCancelCause(parent)
+	silent, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		select {
+		case s := <-a.Signal:
+			end(left(s))
+		case <-silent:
+		case <-ctx.Done():
+		}
+	}()
+	silence = sync.OnceFunc(func() { close(silent); <-gone })
+	return ctx, silence, func() { silence(); end(nil) }
+}
+
+// holder gives a context its holder: that of who has started this program, else a new one.
+func (a *App) holder(ctx context.Context, name string) (context.Context, error) {
+	if inherited() {
+		out, err := client.HolderFromEnv(ctx)
+		if err != nil {
+			return nil, Usage("$%s: %s: not SESSION_ID:NUMBER", client.EnvHolder, shorten(os.Getenv(client.EnvHolder)))
+		}
+		return out, nil
+	}
+	const nameMax = 256
+	return client.NewHolder(ctx, strings.ToValidUTF8(name[:min(len(name), nameMax)], "")), nil
+}
+
+// inherited tells whether this program acts as the holder of who has started it.
+func inherited() bool { return os.Getenv(client.EnvHolder) != "" }
+
+// notFree is the end of a wait.
+func (h *holding) notFree() error {
+	text := h.what + " is not free"
+	if d, _ := h.flags.limit(); d > 0 {
+		text += fmt.Sprintf(" after %v", d)
+	}
+	return &ExitError{Code: ExitTimeout, Err: errors.New(text)}
+}
+
+// lostEnd gives what is lost its exit code.
+func lostEnd(err error) error {
+	if errors.Is(err, client.ErrLeaseLost) || client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND) {
+		return &ExitError{Code: ExitLost, Err: err}
+	}
+	return err
+}
