@@ -233,3 +233,23 @@ func (h *holder) drop(g *grant, cause error) {
 		level.end(cause)
 	}
 }
+
+// lend takes a grant off the list while its holder waits at a condition, without the lock. It returns the token.
+func (h *holder) lend(g *grant) (token uint64, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := slices.Index(h.grants, g)
+	if at < 0 { // another goroutine was faster
+		return 0, notHeld(g.kind, g.name)
+	}
+	h.grants = slices.Delete(h.grants, at, at+1)
+	return g.token, nil
+}
+
+// back notes that a lent grant is back.
+func (h *holder) back(g *grant, token uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g.token = token
+	h.grants = append(h.grants, g)
+}

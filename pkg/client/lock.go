@@ -137,10 +137,22 @@ func (l *Lock) Release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
-		ctx = context.WithoutCancel(ctx) // it ends with the lease at the latest
-	}
 	return l.release(ctx, h, g)
+}
+
+// outlast is a context for a release by ctx: it does not end because of the release itself, and not at all if ctx has ended
+// already. The release itself ends with the lease at the latest.
+func outlast(ctx context.Context) (out context.Context, stop func()) {
+	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	if ctx.Err() != nil {
+		return out, func() { cancel(nil) }
+	}
+	forget := context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); cause != errReleased { //nolint:errorlint // it is never wrapped
+			cancel(cause)
+		}
+	})
+	return out, func() { forget(); cancel(nil) }
 }
 
 // release gives up the last level of a grant.
@@ -162,6 +174,8 @@ func (l *Lock) release(ctx context.Context, h *holder, g *grant) error {
 		level.end(lost)
 		return lost
 	}
+	ctx, stop := outlast(ctx)
+	defer stop()
 	level.end(errReleased)
 	_, err := g.session.call(ctx, &syncCommand{message: l.releasing(h, token, false), object: l.object(), stays: true})
 	return err

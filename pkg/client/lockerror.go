@@ -81,3 +81,9 @@ func fromRefusal(r *weftv1.SynchronizeRefusal) *Error {
 		Code: reasonCode(r.GetReason()), Reason: r.GetReason(), Message: r.GetMessage(), Metadata: r.GetMetadata(),
 	}
 }
+
+// isRefusal tells whether the broker has refused something, which then has changed nothing. A session that is over is none.
+func isRefusal(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && !errors.Is(err, ErrLeaseLost)
+}

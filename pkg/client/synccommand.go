@@ -167,3 +167,11 @@ func (cmd *syncCommand) again(now time.Time) {
 		w.Wait = left
 	}
 }
+
+// anew is a wait that is not durable, to be carried out in another session.
+func (cmd *syncCommand) anew(now time.Time) *syncCommand {
+	out := &syncCommand{message: proto.CloneOf(cmd.message), until: cmd.until, since: cmd.since}
+	out.message.Number = 0
+	out.again(now)
+	return out
+}
