@@ -4,18 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"strings"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/weftq/weft/internal/procs"
 	"github.com/weftq/weft/pkg/client"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -70,24 +64,21 @@ func (f *holdingFlags) check() error {
 		return nil
 	}
 	if f.try && f.wait.set() {
-		return Usage("--try and --wait: one of them")
+		return Usage("--try and --wait: one of them at most")
 	}
 	return checkWait("--wait", f.wait.d)
 }
 
-// waitMax is the longest wait with an end.
-const waitMaxHours = 24 * time.Hour
+// syncWaitMax is the longest wait of the lock service that has an end.
+const syncWaitMax = 24 * time.Hour
 
 // checkWait refuses a wait that the broker would refuse.
 func checkWait(flag string, d time.Duration) error {
-	if d < 0 || d > waitMaxHours {
-		return Usage("%s %v: 0s to %v are possible", flag, d, waitMaxHours)
+	if d < 0 || d > syncWaitMax {
+		return Usage("%s %v: 0s to %v are possible", flag, d, syncWaitMax)
 	}
 	return nil
 }
-
-// limit is how long to wait, and whether there is a limit.
-func (f *holdingFlags) limit() (time.Duration, bool) { return f.wait.d, f.try || f.wait.set() }
 
 // splitCommand splits NAME -- COMMAND ARG….
 func splitCommand(cmd *cobra.Command, args []string) (name string, argv []string, err error) {
@@ -119,33 +110,33 @@ func nameCommand(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// holding is a program that runs a command while it holds something.
+// holding is a command that runs while this program holds something for it.
 type holding struct {
 	app    *App
 	client *client.Client
 	flags  *holdingFlags
-	what   string // "lock stock"
 	argv   []string
 
+	what    string // "lock stock"
 	acquire func(context.Context) (held context.Context, ok bool, err error)
 	release func(held context.Context) error
 	environ func(held context.Context) ([]string, error)
 	look    look // why it waits
 }
 
-// hold dials, and runs a command under what prepare acquires.
+// hold runs a command while something is held, which prepare says.
 func (a *App) hold(ctx context.Context, f *holdingFlags, argv []string, prepare func(*client.Client) *holding) error {
 	ctx, silence, cancel := a.untilSignal(ctx)
 	defer cancel()
+	ctx, err := a.holder(ctx, filepath.Base(argv[0]))
+	if err != nil {
+		return err
+	}
 	c, err := a.dialSession(ctx, f.ttl)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = c.Close() }() // what its session holds is free then
-	ctx, err = a.holder(ctx, filepath.Base(argv[0]))
-	if err != nil {
-		return err
-	}
+	defer func() { _ = c.Close() }() // what its own session holds is free then
 	h := prepare(c)
 	h.app, h.client, h.flags, h.argv = a, c, f, argv
 	stop := a.noteWaiting(ctx, h.look, a.Say)
@@ -158,9 +149,37 @@ func (a *App) hold(ctx context.Context, f *holdingFlags, argv []string, prepare 
 	case !ok:
 		return h.notFree()
 	}
-	err = h.run(held)
-	if released := h.giveBack(held); err == nil || client.HasReason(err, 0) {
-		err = errors.Join(err, released)
+	end := h.run(held)
+	if inherited() { // else it is free with the session
+		if err := h.release(held); ExitCode(end) != ExitLost && err != nil {
+			a.Say("%s is not released: %s", h.what, a.words(err))
+		}
+	}
+	return end
+}
+
+// limit is how long to wait, and whether there is a limit.
+func (f *holdingFlags) limit() (d time.Duration, limited bool) {
+	return f.wait.d, f.try || f.wait.set != nil && f.wait.set()
+}
+
+// notFree is the end of a wait.
+func (h *holding) notFree() error {
+	if d, _ := h.flags.limit(); d > 0 {
+		return timeoutEnd("%s is not free after %v", h.what, d)
+	}
+	return timeoutEnd("%s is not free", h.what)
+}
+
+// timeoutEnd is the end of what was not in time.
+func timeoutEnd(format string, args ...any) error {
+	return &ExitError{Code: ExitTimeout, Err: fmt.Errorf(format, args...)}
+}
+
+// lostEnd gives what is lost its exit code.
+func lostEnd(err error) error {
+	if errors.Is(err, client.ErrLeaseLost) || client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND) {
+		return &ExitError{Code: ExitLost, Err: err}
 	}
 	return err
 }
@@ -180,37 +199,4 @@ func (a *App) untilSignal(parent context.Context) (ctx context.Context, silence,
 	}()
 	silence = sync.OnceFunc(func() { close(silent); <-gone })
 	return ctx, silence, func() { silence(); end(nil) }
-}
-
-// holder gives a context its holder: that of who has started this program, else a new one.
-func (a *App) holder(ctx context.Context, name string) (context.Context, error) {
-	if inherited() {
-		out, err := client.HolderFromEnv(ctx)
-		if err != nil {
-			return nil, Usage("$%s: %s: not SESSION_ID:NUMBER", client.EnvHolder, shorten(os.Getenv(client.EnvHolder)))
-		}
-		return out, nil
-	}
-	const nameMax = 256
-	return client.NewHolder(ctx, strings.ToValidUTF8(name[:min(len(name), nameMax)], "")), nil
-}
-
-// inherited tells whether this program acts as the holder of who has started it.
-func inherited() bool { return os.Getenv(client.EnvHolder) != "" }
-
-// notFree is the end of a wait.
-func (h *holding) notFree() error {
-	text := h.what + " is not free"
-	if d, _ := h.flags.limit(); d > 0 {
-		text += fmt.Sprintf(" after %v", d)
-	}
-	return &ExitError{Code: ExitTimeout, Err: errors.New(text)}
-}
-
-// lostEnd gives what is lost its exit code.
-func lostEnd(err error) error {
-	if errors.Is(err, client.ErrLeaseLost) || client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND) {
-		return &ExitError{Code: ExitLost, Err: err}
-	}
-	return err
 }
