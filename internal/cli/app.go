@@ -82,7 +82,8 @@ func (a *App) AddClient(root *cobra.Command) {
 	}
 	add("work", a.runCommand(), a.mapCommand(), a.submitCommand(), a.waitCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand(),
 		a.interruptCommand())
-	add("sync", a.lockCommand())
+	add("sync", a.lockCommand(), a.locksCommand(), a.condCommand(), a.semCommand(), a.semsCommand(), a.eventCommand(), a.eventsCommand(),
+		a.barrierCommand(), a.barriersCommand(), a.valueCommand(), a.valuesCommand(), a.electCommand(), a.leaderCommand())
 	add("look", a.tasksCommand(), a.taskCommand(), a.whyCommand(), a.queuesCommand(), a.queueCommand(), a.workersCommand(),
 		a.schedulesCommand(), a.scheduleCommand())
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ func inheritedHolder() (*weftv1.Holder, error) {
 // releaseInherited releases a lock of a holder that this program acts as, among others. One of those may have waited at a
 // condition, which changes the token: then the lock is acquired once more, which tells the new one.
 func releaseInherited(ctx context.Context, c *client.Client, lock *client.Lock, request *weftv1.AcquireLockRequest, all bool) error {
+	ctx = context.WithoutCancel(ctx) // it ends with the lock
 	err := lock.Release(ctx)
 	if !client.HasReason(err, weftv1.ErrorReason_ERROR_REASON_NOT_HELD) {
 		return err
@@ -48,7 +50,7 @@ func releaseInherited(ctx context.Context, c *client.Client, lock *client.Lock, 
 		return err
 	}
 	request.Namespace, request.Name, request.Holder = c.Namespace(), lock.Name(), holder
-	request.Reentrant, request.Wait = true, noWait()
+	request.Reentrant, request.Wait, request.RequestId = true, noWait(), rand.Text()
 	answer, err := ask(ctx, c, locksClient.AcquireLock, request)
 	if err != nil || !answer.GetAcquired() {
 		return err
@@ -57,6 +59,7 @@ func releaseInherited(ctx context.Context, c *client.Client, lock *client.Lock, 
 		Namespace: c.Namespace(), Name: lock.Name(), Holder: holder, Token: answer.GetGrant().GetToken(), All: all,
 	}
 	for range min(answer.GetGrant().GetDepth(), 2) { // the level of this acquire, and the one that is to be released
+		release.RequestId = rand.Text()
 		if _, err = ask(ctx, c, locksClient.ReleaseLock, release); err != nil || all {
 			break
 		}

@@ -60,9 +60,11 @@ func (f *holdingFlags) check() error {
 	case !f.given("grace"):
 		f.grace = f.ttl / graceShare
 	}
-	if f.wait.set == nil { // there is no --wait
-		return nil
-	}
+	return f.checkWaits()
+}
+
+// checkWaits checks --wait and --try, if they are there.
+func (f *holdingFlags) checkWaits() error {
 	if f.try && f.wait.set() {
 		return Usage("--try and --wait: one of them at most")
 	}
@@ -120,6 +122,7 @@ type holding struct {
 	what    string // "lock stock"
 	acquire func(context.Context) (held context.Context, ok bool, err error)
 	release func(held context.Context) error
+	stays   bool // it does not end with the session
 	environ func(held context.Context) ([]string, error)
 	look    look // why it waits
 }
@@ -150,7 +153,7 @@ func (a *App) hold(ctx context.Context, f *holdingFlags, argv []string, prepare 
 		return h.notFree()
 	}
 	end := h.run(held)
-	if inherited() { // else it is free with the session
+	if h.stays || inherited() { // else it is free with the session
 		if err := h.release(held); ExitCode(end) != ExitLost && err != nil {
 			a.Say("%s is not released: %s", h.what, a.words(err))
 		}

@@ -68,10 +68,11 @@ func pass(f *procs.Foreground, s os.Signal) {
 func (h *holding) lost(held context.Context, f *procs.Foreground) error {
 	f.Stop(h.flags.grace)
 	cause := context.Cause(held)
-	if !errors.Is(cause, client.ErrLeaseLost) {
+	lost, ok := errors.AsType[*client.LeaseLostError](cause)
+	if !ok {
 		return cause // whoever has started this program is gone
 	}
-	return &ExitError{Code: ExitLost, Err: fmt.Errorf("the command was stopped: %w", cause)}
+	return &ExitError{Code: ExitLost, Err: fmt.Errorf("%s is lost, and the command was stopped: %s", h.what, h.app.words(lost.Cause))}
 }
 
 // commandEnd is the end of a command that has ended.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -81,22 +82,26 @@ func (a *App) lockHolding(c *client.Client, f *holdingFlags, name string, shared
 			if err != nil {
 				return obstacle{}, true
 			}
-			return heldObstacle("Lock "+name, state.GetHolders(), state.GetHoldersCount(), state.GetWaitersCount()), true
+			return heldObstacle("Lock "+name+" is with", "", state.GetHolders(), state.GetHoldersCount(), state.GetWaitersCount()), true
 		},
 	}
 }
 
 // heldObstacle says who has what is waited for.
-func heldObstacle(what string, holders []*weftv1.LockHolder, have, wait uint32) obstacle {
+func heldObstacle(before, after string, holders []*weftv1.LockHolder, have, wait uint32) obstacle {
 	if len(holders) == 0 {
 		return obstacle{}
 	}
-	text := what + " is with " + shorten(holders[0].GetName())
+	words := []string{before, shorten(holders[0].GetName())}
 	if have > 1 {
-		text += fmt.Sprintf(" and %d more", have-1)
+		words = append(words, fmt.Sprintf("and %d more", have-1))
 	}
+	if after != "" {
+		words = append(words, after)
+	}
+	text := strings.Join(words, " ")
 	if wait > 1 {
-		text += fmt.Sprintf("; %d wait for it", wait)
+		text += fmt.Sprintf("; %d wait", wait)
 	}
 	return obstacle{holders[0].GetName(), text}
 }

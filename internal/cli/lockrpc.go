@@ -2,9 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io"
 	"iter"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -15,16 +19,23 @@ import (
 // locksClient is the lock service's generated client, whose methods are the requests.
 type locksClient = weftv1.LockServiceClient
 
-// ask makes one request.
+// ask makes one request, again while the broker is away: what changes something has a request id.
 func ask[In, Out any](
 	ctx context.Context, c *client.Client,
 	method func(locksClient, context.Context, *In, ...grpc.CallOption) (*Out, error), request *In,
 ) (*Out, error) {
-	out, err := method(weftv1.NewLockServiceClient(c.Conn()), ctx, request, grpc.WaitForReady(true))
-	if err != nil {
-		return nil, sdkError(ctx, err)
+	for {
+		out, err := method(weftv1.NewLockServiceClient(c.Conn()), ctx, request, grpc.WaitForReady(true))
+		switch {
+		case err == nil:
+			return out, nil
+		case !isAway(err):
+			return nil, sdkError(ctx, err)
+		}
+		if err := pause(ctx); err != nil {
+			return nil, err
+		}
 	}
-	return out, nil
 }
 
 // sdkError is the error of a request as the SDK would have it.
@@ -57,6 +68,26 @@ func pages[T any](fetch func(token string) ([]T, string, error)) iter.Seq2[T, er
 			}
 			token = next
 		}
+	}
+}
+
+// isAway tells whether an error is of a broker that is away, starting perhaps.
+func isAway(err error) bool {
+	return errors.Is(err, io.EOF) || status.Code(err) == codes.Unavailable
+}
+
+// awayPause lies between tries while the broker is away.
+const awayPause = 200 * time.Millisecond
+
+// pause waits before the next try.
+func pause(ctx context.Context) error {
+	timer := time.NewTimer(awayPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

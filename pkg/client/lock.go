@@ -272,18 +272,23 @@ func (c *Client) locks() weftv1.LockServiceClient { return weftv1.NewLockService
 // Environ is what a program that the holder starts is told, for the environment of it: WEFT_HOLDER, so that it acts as the same holder
 // ([HolderFromEnv]), and WEFT_FENCE, the token of the lock.
 func (l *Lock) Environ(ctx context.Context) ([]string, error) {
-	h := l.client.heldBy(ctx)
-	g, err := h.live("lock", l.name)
+	token, env, err := l.client.heldBy(ctx).environ("lock", l.name)
 	if err != nil {
 		return nil, err
+	}
+	return append(env, EnvFence+"="+strconv.FormatUint(token, 10)), nil
+}
+
+// environ is the token of a grant, and what names the holder to another program.
+func (h *holder) environ(kind, name string) (token uint64, env []string, err error) {
+	g, err := h.live(kind, name)
+	if err != nil {
+		return 0, nil, err
 	}
 	g.session.mu.Lock()
 	id := g.session.id
 	g.session.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return []string{
-		EnvHolder + "=" + id + ":" + strconv.FormatUint(h.number, 10),
-		EnvFence + "=" + strconv.FormatUint(g.token, 10),
-	}, nil
+	return g.token, []string{EnvHolder + "=" + id + ":" + strconv.FormatUint(h.number, 10)}, nil
 }

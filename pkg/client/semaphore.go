@@ -214,6 +214,16 @@ func (s *Semaphore) release(ctx context.Context, h *holder, g *grant) error {
 	return err
 }
 
+// Environ is what a program that the holder starts is told, for the environment of it: WEFT_HOLDER, so that it acts as the same
+// holder ([HolderFromEnv]). The permits of a free semaphore are nobody's, and it is nothing.
+func (s *Semaphore) Environ(ctx context.Context) ([]string, error) {
+	if s.spec.Free {
+		return nil, nil
+	}
+	_, env, err := s.client.heldBy(ctx).environ("semaphore", s.name)
+	return env, err
+}
+
 // Do runs fn while n permits are held, as [Lock.Do] does.
 func (s *Semaphore) Do(ctx context.Context, n int, fn func(ctx context.Context) error) (err error) {
 	held, err := s.Acquire(ctx, n)
