@@ -63,3 +63,163 @@ func TestLock(t *testing.T) {
 		want(t, stock.Check(ctx, first), client.ErrTokenStale)
 	})
 }
+
+// A lock that is re-entrant has one token on all its levels, and many share one.
+func TestLockModes(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		ctx := t.Context()
+		c := b.Client()
+		l := c.Lock("l").Reentrant()
+		must(t, l.Do(ctx, func(ctx context.Context) error {
+			outer, err := l.Token(ctx)
+			must(t, err)
+			return l.Do(ctx, func(ctx context.Context) error {
+				if inner, err := l.Token(ctx); inner != outer || err != nil {
+					t.Errorf("token %d inside of %d, %v", inner, outer, err)
+				}
+				if state, err := l.State(ctx); err != nil || state.GetHolders()[0].GetDepth() != 2 {
+					t.Errorf("%v, %v", state, err)
+				}
+				return nil
+			})
+		}))
+		shared := c.Lock("l").Shared()
+		one, err := shared.Acquire(ctx)
+		must(t, err)
+		two, ok, err := shared.TryAcquire(client.NewHolder(ctx, "two"))
+		must(t, err)
+		if !ok {
+			t.Error("not shared")
+		}
+		if _, ok, _ := l.TryAcquire(ctx); ok {
+			t.Error("exclusive beside shared")
+		}
+		must(t, shared.Release(one))
+		must(t, shared.Release(two))
+		if state, err := l.State(ctx); err != nil || state.GetHoldersCount() != 0 {
+			t.Errorf("%v, %v", state, err)
+		}
+	})
+}
+
+// Two holders who wait for each other: the later one is told, with the cycle.
+func TestDeadlock(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		c := b.Client()
+		ann, bob := client.NewHolder(t.Context(), "ann"), client.NewHolder(t.Context(), "bob")
+		annA, err := c.Lock("a").Acquire(ann)
+		must(t, err)
+		bobB, err := c.Lock("b").Acquire(bob)
+		must(t, err)
+		done := make(chan error)
+		go func() { done <- c.Lock("b").Do(annA, func(context.Context) error { return nil }) }()
+		b.Advance(time.Minute)
+		_, err = c.Lock("a").Acquire(bobB)
+		want(t, err, client.ErrDeadlock)
+		t.Log(err)
+		must(t, c.Lock("b").Release(bobB))
+		must(t, <-done)
+	})
+}
+
+// Do releases when its function panics, and when its context has ended, and nothing after a function that did so itself.
+func TestDoReleases(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		l := b.Client().Lock("l")
+		func() {
+			defer func() { _ = recover() }()
+			_ = l.Do(t.Context(), func(context.Context) error { panic("no") })
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		want(t, l.Do(ctx, func(ctx context.Context) error {
+			cancel()
+			return context.Cause(ctx)
+		}), context.Canceled)
+		must(t, l.Do(t.Context(), l.Release))
+		if _, ok, err := l.TryAcquire(t.Context()); !ok || err != nil {
+			t.Errorf("acquired %t, %v", ok, err)
+		}
+	})
+}
+
+// A wait that is given up leaves nothing behind.
+func TestAcquireGivenUp(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		c := b.Client()
+		l := c.Lock("l")
+		held, err := l.Acquire(t.Context())
+		must(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = l.Acquire(ctx)
+		want(t, err, context.DeadlineExceeded)
+		b.Advance(time.Second)
+		if state, err := l.State(t.Context()); err != nil || state.GetWaitersCount() != 0 {
+			t.Errorf("%v, %v", state, err)
+		}
+		must(t, l.Release(held))
+	})
+}
+
+// A client that is closed gives up what it holds at once.
+func TestCloseFreesLocks(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		one := b.Client()
+		held, err := one.Lock("l").Acquire(t.Context())
+		must(t, err)
+		begun := time.Now()
+		must(t, one.Close())
+		want(t, context.Cause(held), client.ErrClosed)
+		want(t, context.Cause(held), client.ErrLeaseLost)
+		if _, ok, err := b.Client().Lock("l").TryAcquire(t.Context()); !ok || err != nil || time.Since(begun) != 0 {
+			t.Errorf("acquired %t, %v after %v", ok, err, time.Since(begun))
+		}
+		_, err = one.Lock("l").Acquire(t.Context())
+		want(t, err, client.ErrClosed)
+	})
+}
+
+// Connections that break, and a broker that starts anew, cost nobody the lock or the place in the queue.
+func TestLockSurvives(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		c := b.Client()
+		l := c.Lock("l")
+		held, err := l.Acquire(t.Context())
+		must(t, err)
+		token, err := l.Token(held)
+		must(t, err)
+		next := make(chan error)
+		go func() { next <- l.Do(t.Context(), func(context.Context) error { return nil }) }()
+		b.Advance(time.Minute)
+		b.Disconnect()
+		b.Advance(time.Minute)
+		b.Restart()
+		b.Advance(time.Minute)
+		must(t, held.Err())
+		must(t, l.Check(t.Context(), token))
+		must(t, l.Release(held))
+		must(t, <-next)
+	})
+}
+
+// Beyond the lease the holder knows that the lock is lost, and the next use opens a new session.
+func TestLockIsLost(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		c := b.Client()
+		l := c.Lock("l")
+		held, err := l.Acquire(t.Context())
+		must(t, err)
+		b.Kill()
+		b.Advance(wefttest.SessionTTL)
+		var lost *client.LeaseLostError
+		if err := context.Cause(held); !errors.As(err, &lost) || lost.Object != "lock l" {
+			t.Error(err)
+		}
+		want(t, l.Release(held), client.ErrLeaseLost)
+		_, err = l.Token(held)
+		t.Log(err)
+		b.Restart()
+		b.Advance(wefttest.SessionTTL) // it is closed best effort while the broker is away, and expires
+		must(t, l.Do(t.Context(), func(context.Context) error { return nil }))
+	})
+}

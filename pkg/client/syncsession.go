@@ -120,7 +120,7 @@ func (s *syncSession) renewed(sent time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := int64(sent) + int64(silenceShare*float64(s.ttl))
-	if s.err != nil || end <= s.deadline.Load() {
+	if old := s.deadline.Load(); s.err != nil || old != 0 && end <= old { // the clock may begin anywhere
 		return
 	}
 	s.deadline.Store(end)

@@ -59,42 +59,42 @@ func fromData[T ValueType](m *weftv1.Data) (value T, ok bool) {
 	return value, ok
 }
 
-// Until is what a value is waited for: [Equals], [AtLeast] or [AtMost].
-type Until[T ValueType] struct {
+// Wanted is what a value is waited for: [Equals], [AtLeast] or [AtMost].
+type Wanted[T ValueType] struct {
 	value T
 	word  func(m *weftv1.WaitValueRequest, data *weftv1.Data)
 }
 
 // Equals is a value that is this.
-func Equals[T ValueType](value T) Until[T] {
-	return Until[T]{value, func(m *weftv1.WaitValueRequest, data *weftv1.Data) {
+func Equals[T ValueType](value T) Wanted[T] {
+	return Wanted[T]{value, func(m *weftv1.WaitValueRequest, data *weftv1.Data) {
 		m.Until = &weftv1.WaitValueRequest_Equals{Equals: data}
 	}}
 }
 
 // AtLeast is a number that is this or more: a latch that counts up.
-func AtLeast[T Number](value T) Until[T] {
-	return Until[T]{value, func(m *weftv1.WaitValueRequest, data *weftv1.Data) {
+func AtLeast[T Number](value T) Wanted[T] {
+	return Wanted[T]{value, func(m *weftv1.WaitValueRequest, data *weftv1.Data) {
 		m.Until = &weftv1.WaitValueRequest_AtLeast{AtLeast: data}
 	}}
 }
 
 // AtMost is a number that is this or less: a latch that counts down.
-func AtMost[T Number](value T) Until[T] {
-	return Until[T]{value, func(m *weftv1.WaitValueRequest, data *weftv1.Data) {
+func AtMost[T Number](value T) Wanted[T] {
+	return Wanted[T]{value, func(m *weftv1.WaitValueRequest, data *weftv1.Data) {
 		m.Until = &weftv1.WaitValueRequest_AtMost{AtMost: data}
 	}}
 }
 
 // WaitUntil waits until the value is as wanted, and returns what it was then. One that is not there is nothing that could be waited for: it
 // has to be set first.
-func (v *Value[T]) WaitUntil(ctx context.Context, until Until[T]) (T, error) {
+func (v *Value[T]) WaitUntil(ctx context.Context, until Wanted[T]) (T, error) {
 	value, _, err := v.waitUntil(ctx, until, nil)
 	return value, err
 }
 
 // WaitUntilWithin is WaitUntil that waits for d at most, 24 hours at most; false is that d was over first, and then the value is returned as it is.
-func (v *Value[T]) WaitUntilWithin(ctx context.Context, d time.Duration, until Until[T]) (T, bool, error) {
+func (v *Value[T]) WaitUntilWithin(ctx context.Context, d time.Duration, until Wanted[T]) (T, bool, error) {
 	wait, err := waitOf(d)
 	if err != nil {
 		var none T
@@ -103,7 +103,7 @@ func (v *Value[T]) WaitUntilWithin(ctx context.Context, d time.Duration, until U
 	return v.waitUntil(ctx, until, wait)
 }
 
-func (v *Value[T]) waitUntil(ctx context.Context, until Until[T], wait *durationpb.Duration) (value T, ok bool, err error) {
+func (v *Value[T]) waitUntil(ctx context.Context, until Wanted[T], wait *durationpb.Duration) (value T, ok bool, err error) {
 	data, err := toData(until.value)
 	if err != nil {
 		return value, false, err
