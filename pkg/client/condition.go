@@ -86,7 +86,7 @@ func (k *Condition) WaitForWithin(
 // wait takes the grant off the holder's list for as long as it waits.
 func (k *Condition) wait(ctx context.Context, wait *durationpb.Duration) (notified bool, err error) {
 	h := k.lock.client.heldBy(ctx)
-	g, err := h.live("lock", k.lock.name)
+	g, err := h.lock(k.lock.name)
 	if err != nil {
 		return false, err
 	}
@@ -103,7 +103,7 @@ func (k *Condition) wait(ctx context.Context, wait *durationpb.Duration) (notifi
 				Name: k.name, Holder: h.proto(), Lock: k.lock.name, Token: token, Wait: wait,
 			},
 		}},
-		object: "condition " + k.name, waits: true, keep: true,
+		object: "condition " + k.name, waits: true, keep: true, forfeit: k.lock.releasing(h, token, true),
 		giveBack: func(a *weftv1.SynchronizeAnswer) *weftv1.SynchronizeCommand {
 			return k.lock.releasing(h, a.GetWaitCondition().GetGrant().GetToken(), true)
 		},
@@ -139,7 +139,7 @@ func (k *Condition) NotifyAll(ctx context.Context) error {
 
 func (k *Condition) notify(ctx context.Context, m *weftv1.NotifyConditionRequest) error {
 	h := k.lock.client.heldBy(ctx)
-	g, err := h.live("lock", k.lock.name)
+	g, err := h.lock(k.lock.name)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (e *Election) Publish(ctx context.Context, published string) error {
 		return err
 	}
 	h := e.lock.client.heldBy(ctx)
-	g, err := h.live("lock", e.lock.name)
+	g, err := h.lock(e.lock.name)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,6 @@ type grant struct {
 	name    string
 	token   uint64
 	permits int64          // of a semaphore
-	shared  bool           // a lock
 	levels  []*heldContext // one for each acquire
 }
 
@@ -180,24 +179,24 @@ func (h *holder) took(ctx context.Context, g *grant) *heldContext {
 	return level
 }
 
-// newest is the last grant of a kind and name.
-func (h *holder) newest(kind, name string) (*grant, error) {
+// newest is the last grant of a lock.
+func (h *holder) newest(name string) (*grant, error) {
 	if h == nil {
-		return nil, notHeld(kind, name)
+		return nil, notHeld("lock", name)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, g := range slices.Backward(h.grants) {
-		if g.kind == kind && g.name == name {
+		if g.kind == "lock" && g.name == name {
 			return g, nil
 		}
 	}
-	return nil, notHeld(kind, name)
+	return nil, notHeld("lock", name)
 }
 
-// live is newest, if its session lives.
-func (h *holder) live(kind, name string) (*grant, error) {
-	g, err := h.newest(kind, name)
+// lock is the newest grant of a lock, if it is not lost.
+func (h *holder) lock(name string) (*grant, error) {
+	g, err := h.newest(name)
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,6 @@ func (l *Lock) acquire(
 	}
 	return h.took(ctx, &grant{
 		session: s, kind: "lock", name: l.name, token: answer.GetAcquireLock().GetGrant().GetToken(),
-		shared: l.mode == weftv1.LockMode_LOCK_MODE_SHARED,
 	}), true, nil
 }
 
@@ -133,7 +132,7 @@ func (l *Lock) releasing(h *holder, token uint64, all bool) *weftv1.SynchronizeC
 // if ctx ends meanwhile. What the holder does not have is [ErrNotHeld], what it has lost [ErrLeaseLost].
 func (l *Lock) Release(ctx context.Context) error {
 	h := l.client.heldBy(ctx)
-	g, err := h.newest("lock", l.name)
+	g, err := h.newest(l.name)
 	if err != nil {
 		return err
 	}
@@ -234,7 +233,7 @@ func (c *heldContext) gone() error {
 // higher one.
 func (l *Lock) Token(ctx context.Context) (uint64, error) {
 	h := l.client.heldBy(ctx)
-	g, err := h.live("lock", l.name)
+	g, err := h.lock(l.name)
 	if err != nil {
 		return 0, err
 	}
@@ -272,23 +271,20 @@ func (c *Client) locks() weftv1.LockServiceClient { return weftv1.NewLockService
 // Environ is what a program that the holder starts is told, for the environment of it: WEFT_HOLDER, so that it acts as the same holder
 // ([HolderFromEnv]), and WEFT_FENCE, the token of the lock.
 func (l *Lock) Environ(ctx context.Context) ([]string, error) {
-	token, env, err := l.client.heldBy(ctx).environ("lock", l.name)
+	h := l.client.heldBy(ctx)
+	g, err := h.lock(l.name)
 	if err != nil {
 		return nil, err
 	}
-	return append(env, EnvFence+"="+strconv.FormatUint(token, 10)), nil
-}
-
-// environ is the token of a grant, and what names the holder to another program.
-func (h *holder) environ(kind, name string) (token uint64, env []string, err error) {
-	g, err := h.live(kind, name)
-	if err != nil {
-		return 0, nil, err
-	}
-	g.session.mu.Lock()
-	id := g.session.id
-	g.session.mu.Unlock()
+	env := h.environ(g)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return g.token, []string{EnvHolder + "=" + id + ":" + strconv.FormatUint(h.number, 10)}, nil
+	return append(env, EnvFence+"="+strconv.FormatUint(g.token, 10)), nil
+}
+
+// environ names the holder of a grant to another program.
+func (h *holder) environ(g *grant) []string {
+	g.session.mu.Lock()
+	defer g.session.mu.Unlock()
+	return []string{EnvHolder + "=" + g.session.id + ":" + strconv.FormatUint(h.number, 10)}
 }

@@ -3,6 +3,9 @@ package client_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,5 +224,90 @@ func TestLockIsLost(t *testing.T) {
 		b.Restart()
 		b.Advance(wefttest.SessionTTL) // it is closed best effort while the broker is away, and expires
 		must(t, l.Do(t.Context(), func(context.Context) error { return nil }))
+	})
+}
+
+// What the broker refuses is an error of that one command.
+func TestLockRefused(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		c := b.Client()
+		var refused *client.Error
+		if _, err := c.Lock("no name!").Acquire(t.Context()); !errors.As(err, &refused) || refused.Metadata["field"] == "" {
+			t.Errorf("refused with %v", err)
+		}
+		if _, _, err := c.Lock("l").AcquireWithin(t.Context(), -1); !errors.As(err, &refused) || refused.Metadata["field"] != "wait" {
+			t.Errorf("refused with %v", err)
+		}
+		must(t, c.Lock("l").Do(t.Context(), func(context.Context) error { return nil }))
+	})
+}
+
+// A holder waits for one thing at a time, and every context without one is another.
+func TestHolders(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		c := b.Client()
+		must(t, c.Lock("l").Do(t.Context(), func(context.Context) error {
+			ctx, cancel := context.WithCancel(client.NewHolder(t.Context(), "me"))
+			done := make(chan error)
+			go func() { _, err := c.Lock("l").Acquire(ctx); done <- err }()
+			b.Advance(time.Second)
+			_, err := c.Lock("l").Acquire(ctx)
+			want(t, err, client.ErrHolderWaits)
+			if state, err := c.Lock("l").State(ctx); err != nil || state.GetWaitersCount() != 1 {
+				t.Errorf("%v, %v", state, err)
+			}
+			cancel()
+			want(t, <-done, context.Canceled)
+			return nil
+		}))
+	})
+}
+
+// Contention, cuts and contexts that end at any moment: two are never in it at once, and nothing is left at the end.
+func TestLockExcludes(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		var inside atomic.Int32
+		var all sync.WaitGroup
+		rounds := 0
+		for n := range 8 {
+			l := b.Client().Lock("l")
+			rng := rand.New(rand.NewPCG(uint64(n), 1))
+			all.Go(func() {
+				for range 30 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(400))*time.Millisecond)
+					err := l.Do(ctx, func(ctx context.Context) error {
+						if inside.Add(1) != 1 {
+							t.Error("two are in it")
+						}
+						defer inside.Add(-1)
+						rounds++
+						select {
+						case <-ctx.Done():
+						case <-time.After(time.Duration(rng.IntN(10)) * time.Millisecond):
+						}
+						return nil
+					})
+					cancel()
+					if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		stop := make(chan struct{})
+		go func() { all.Wait(); close(stop) }()
+		for running := true; running; {
+			select {
+			case <-stop:
+				running = false
+			case <-time.After(300 * time.Millisecond):
+				b.Disconnect()
+			}
+		}
+		b.Advance(time.Minute)
+		if state, err := b.Client().Lock("l").State(t.Context()); err != nil || state.GetHoldersCount() != 0 || state.GetWaitersCount() != 0 {
+			t.Errorf("%v, %v", state, err)
+		}
+		t.Log(rounds, "rounds")
 	})
 }

@@ -220,8 +220,22 @@ func (s *Semaphore) Environ(ctx context.Context) ([]string, error) {
 	if s.spec.Free {
 		return nil, nil
 	}
-	_, env, err := s.client.heldBy(ctx).environ("semaphore", s.name)
-	return env, err
+	h := s.client.heldBy(ctx)
+	if h == nil {
+		return nil, notHeld("semaphore", s.name)
+	}
+	h.mu.Lock()
+	at := slices.IndexFunc(h.grants, func(g *grant) bool { return g.kind == "semaphore" && g.name == s.name })
+	if at < 0 {
+		h.mu.Unlock()
+		return nil, notHeld("semaphore", s.name)
+	}
+	g := h.grants[at]
+	h.mu.Unlock()
+	if err := g.lost(h); err != nil {
+		return nil, err
+	}
+	return h.environ(g), nil
 }
 
 // Do runs fn while n permits are held, as [Lock.Do] does.

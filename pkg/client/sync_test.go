@@ -90,6 +90,23 @@ func TestConditionGivenUp(t *testing.T) {
 	})
 }
 
+// A wait that is given up before the broker heard of it leaves the lock all the same.
+func TestConditionGivenUpUnheard(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		k := b.Client().Condition("k", nil)
+		want(t, k.Lock().Do(t.Context(), func(ctx context.Context) error {
+			return k.Lock().Do(ctx, func(ctx context.Context) error {
+				b.Kill()
+				short, cancel := context.WithTimeout(ctx, time.Minute)
+				defer cancel()
+				return k.Wait(short)
+			})
+		}), context.DeadlineExceeded)
+		b.Restart()
+		must(t, b.Client().Lock("k").Do(t.Context(), func(context.Context) error { return nil }))
+	})
+}
+
 // A producer and a consumer on a bounded buffer: nothing is lost, however often connections break.
 func TestConditionUnderCuts(t *testing.T) {
 	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -28,6 +29,7 @@ type syncCommand struct {
 	waits    bool                                                       // it may be abandoned
 	stays    bool                                                       // it is sent although its caller is gone
 	giveBack func(*weftv1.SynchronizeAnswer) *weftv1.SynchronizeCommand // what gives up what it was granted; nil is nothing
+	forfeit  *weftv1.SynchronizeCommand                                 // what gives up what its caller had, if the caller is gone and it has changed nothing
 	keep     bool                                                       // what comes together with the end of the caller's context is kept
 
 	until   time.Time    // of a volatile wait with a limit
@@ -42,9 +44,12 @@ type syncCommand struct {
 	gone   bool // abandoned
 }
 
+// errAbandoned is the answer to a command that was given up.
+var errAbandoned = errors.New("client: the wait was given up")
+
 // call carries out a command. A command that waits is given up with ctx, and the error is the cause of that.
 func (s *syncSession) call(ctx context.Context, cmd *syncCommand) (*weftv1.SynchronizeAnswer, error) {
-	if ctx.Err() != nil && !cmd.stays {
+	if ctx.Err() != nil && !cmd.stays && cmd.forfeit == nil {
 		return nil, context.Cause(ctx)
 	}
 	if err := s.submit(cmd); err != nil {
@@ -99,6 +104,7 @@ func (s *syncSession) leave(cmd *syncCommand) {
 	cmd.gone = true
 	if at := slices.Index(s.current.queue, cmd); at >= 0 {
 		s.current.queue = slices.Delete(s.current.queue, at, at+1)
+		s.undo(cmd, cmd.forfeit)
 		return
 	}
 	if ch, number := cmd.sentAt(); cmd.waits && ch != nil {
@@ -126,13 +132,19 @@ func (s *syncSession) giveBackNow(cmd *syncCommand) bool {
 	if m == nil {
 		return false
 	}
-	if s.err == nil { // else it is given up with the session
-		undo := &syncCommand{message: m, object: cmd.object, stays: true, done: make(chan struct{})}
-		undo.size = proto.Size(m) + 16
-		s.current.queue = append(s.current.queue, undo)
-		s.current.wake()
-	}
+	s.undo(cmd, m)
 	return true
+}
+
+// undo carries out a command in the background, if it is one; it is not needed once the session is over. The caller holds s.mu.
+func (s *syncSession) undo(cmd *syncCommand, m *weftv1.SynchronizeCommand) {
+	if m == nil || s.err != nil {
+		return
+	}
+	s.current.queue = append(s.current.queue, &syncCommand{
+		message: m, object: cmd.object, stays: true, done: make(chan struct{}), size: proto.Size(m) + 16,
+	})
+	s.current.wake()
 }
 
 // finish ends a command. The caller holds s.mu.
@@ -140,11 +152,18 @@ func (s *syncSession) finish(cmd *syncCommand, a *weftv1.SynchronizeAnswer, err 
 	if cmd.ended {
 		return
 	}
-	if r := a.GetRefused(); r != nil {
-		err = fromRefusal(r)
+	switch {
+	case a.GetRefused() != nil:
+		err = fromRefusal(a.GetRefused())
+	case a.GetAbandoned():
+		err = errAbandoned
 	}
 	cmd.ended, cmd.answer, cmd.err = true, a, err
-	if cmd.gone {
+	switch {
+	case !cmd.gone:
+	case a.GetRefused() != nil:
+		s.undo(cmd, cmd.forfeit)
+	default:
 		s.giveBackNow(cmd)
 	}
 	close(cmd.done)

@@ -256,8 +256,7 @@ func (l *syncSessions) close() {
 
 // over is the error of a command whose session is over, with the object that it was about. The caller holds s.mu.
 func (s *syncSession) over(object string) error {
-	var lost *LeaseLostError
-	if errors.As(s.err, &lost) {
+	if lost, ok := errors.AsType[*LeaseLostError](s.err); ok {
 		return &LeaseLostError{Object: object, SessionID: lost.SessionID, Cause: lost.Cause}
 	}
 	return s.err

@@ -69,7 +69,9 @@ func TestLockInterrupted(t *testing.T) {
 	w.stdout = &buffer{written: make(chan struct{}, 1)}
 	out := w.stdout
 	holds := make(chan run)
-	go func() { holds <- w.run("lock", "a", "--", "sh", "-c", "trap 'echo stopped; exit 3' INT; echo ready; while :; do sleep 0.01; done") }()
+	go func() {
+		holds <- w.run("lock", "a", "--", "sh", "-c", "trap 'echo stopped; exit 3' INT; echo ready; while :; do sleep 0.01; done")
+	}()
 	for !strings.Contains(out.String(), "ready") {
 		<-out.written
 	}
