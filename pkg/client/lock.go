@@ -276,13 +276,15 @@ func (l *Lock) Environ(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.session.mu.Lock()
-	id := g.session.id
-	g.session.mu.Unlock()
+	env := h.environ(g)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return []string{
-		EnvHolder + "=" + id + ":" + strconv.FormatUint(h.number, 10),
-		EnvFence + "=" + strconv.FormatUint(g.token, 10),
-	}, nil
+	return append(env, EnvFence+"="+strconv.FormatUint(g.token, 10)), nil
+}
+
+// environ names the holder of a grant to another program.
+func (h *holder) environ(g *grant) []string {
+	g.session.mu.Lock()
+	defer g.session.mu.Unlock()
+	return []string{EnvHolder + "=" + g.session.id + ":" + strconv.FormatUint(h.number, 10)}
 }

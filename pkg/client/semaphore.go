@@ -214,6 +214,30 @@ func (s *Semaphore) release(ctx context.Context, h *holder, g *grant) error {
 	return err
 }
 
+// Environ is what a program that the holder starts is told, for the environment of it: WEFT_HOLDER, so that it acts as the same
+// holder ([HolderFromEnv]). The permits of a free semaphore are nobody's, and it is nothing.
+func (s *Semaphore) Environ(ctx context.Context) ([]string, error) {
+	if s.spec.Free {
+		return nil, nil
+	}
+	h := s.client.heldBy(ctx)
+	if h == nil {
+		return nil, notHeld("semaphore", s.name)
+	}
+	h.mu.Lock()
+	at := slices.IndexFunc(h.grants, func(g *grant) bool { return g.kind == "semaphore" && g.name == s.name })
+	if at < 0 {
+		h.mu.Unlock()
+		return nil, notHeld("semaphore", s.name)
+	}
+	g := h.grants[at]
+	h.mu.Unlock()
+	if err := g.lost(h); err != nil {
+		return nil, err
+	}
+	return h.environ(g), nil
+}
+
 // Do runs fn while n permits are held, as [Lock.Do] does.
 func (s *Semaphore) Do(ctx context.Context, n int, fn func(ctx context.Context) error) (err error) {
 	held, err := s.Acquire(ctx, n)

@@ -7,7 +7,7 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// receive takes a frame. It returns true when the session is lost: an answer that the machine slept over is none.
+// receive takes a frame. It returns true when the broker has answered the last frame of a channel whose session goes on, and when the session is lost: an answer that the machine slept over is none.
 func (ch *syncChannel) receive(in *weftv1.SynchronizeResponse) (over bool) {
 	s := ch.session
 	if sent, ok := ch.answered(in.GetHeartbeat()); ok {
@@ -27,7 +27,7 @@ func (ch *syncChannel) receive(in *weftv1.SynchronizeResponse) (over bool) {
 	if ch.ackDue || ch.base-ch.told >= syncAcknowledgeBy || ch.full() || ch.parting() {
 		ch.wake()
 	}
-	return false
+	return ch.parted && !(s.closing && s.given == "") && len(ch.beats) == 0
 }
 
 // parting tells whether the client is being closed.

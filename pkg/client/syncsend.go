@@ -118,13 +118,13 @@ func (ch *syncChannel) frame() *weftv1.SynchronizeRequest {
 		ch.told = ch.base
 	}
 	ch.ackDue = false
-	if ch.beatDue {
+	m.Goodbye = ch.parted && s.closing && s.given == ""
+	if ch.beatDue || ch.parted && !m.Goodbye { // its answer is the end: see receive
 		ch.beatDue = false
 		ch.lastBeat++
 		m.Heartbeat = ch.lastBeat
 		ch.beats = append(ch.beats, syncBeat{ch.lastBeat, boottime.Now()})
 	}
-	m.Goodbye = ch.parted && s.closing && s.given == ""
 	return m
 }
 
