@@ -66,8 +66,9 @@ type proxy struct {
 	to       string
 	group    sync.WaitGroup
 
-	mu    sync.Mutex
-	links []*link
+	mu     sync.Mutex
+	links  []*link
+	parted bool // nobody comes through
 }
 
 // link is one connection, both ways.
@@ -105,6 +106,9 @@ func (p *proxy) accept() {
 		l := &link{ends: [2]net.Conn{near, far}}
 		p.mu.Lock()
 		p.links = append(p.links, l)
+		if p.parted {
+			l.close()
+		}
 		p.mu.Unlock()
 		p.group.Go(func() { l.carry(near, far) })
 		p.group.Go(func() { l.carry(far, near) })
@@ -130,6 +134,36 @@ func (l *link) carry(to, from net.Conn) {
 			return
 		}
 	}
+}
+
+func (l *link) close() {
+	_ = l.ends[0].Close()
+	_ = l.ends[1].Close()
+}
+
+// part freezes the connections that there are, and refuses those to come.
+func (p *proxy) part() {
+	p.freeze()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parted = true
+}
+
+// sever refuses those to come, and ends those that there are: both sides are told.
+func (p *proxy) sever() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parted = true
+	for _, l := range p.links {
+		l.close()
+	}
+}
+
+// mend carries what comes from now on.
+func (p *proxy) mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parted = false
 }
 
 // freeze stops the connections that there are; those to come are carried.
@@ -161,8 +195,7 @@ func (p *proxy) close() {
 	_ = p.listener.Close()
 	p.mu.Lock()
 	for _, l := range p.links {
-		_ = l.ends[0].Close()
-		_ = l.ends[1].Close()
+		l.close()
 	}
 	p.mu.Unlock()
 	p.group.Wait()

@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 		os.Exit(queueMain())
 	case roleMap:
 		os.Exit(mapMain())
+	case roleLocker:
+		os.Exit(lockerMain())
 	}
 	// Whatever loses its parent becomes this process's child: so no descendant can hide.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
