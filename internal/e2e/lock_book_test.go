@@ -284,7 +284,9 @@ func (b *lockBook) beliefs() map[string][]*belief {
 		case noteSees:
 			current[who].end = n.At
 		case noteLeaves:
-			current[who].ends = true
+			if n.Error == "" {
+				current[who].end = n.At
+			}
 		}
 	}
 	return all
@@ -308,23 +310,25 @@ func (b *lockBook) checkBeliefs(most map[string]int) (grants int) {
 	return grants
 }
 
+// checkOverlaps tells of the first time at which too much was had.
 func (b *lockBook) checkOverlaps(held []*belief, limit int) {
 	b.world.Helper()
 	slices.SortFunc(held, func(x, y *belief) int { return cmp.Compare(x.At, y.At) })
 	var now []*belief
 	for _, x := range held {
-		now = slices.DeleteFunc(now, func(y *belief) bool { return y.end < x.At })
-		now = append(now, x)
+		now = append(slices.DeleteFunc(now, func(y *belief) bool { return y.end < x.At }), x)
 		weight := 0
 		for _, y := range now {
 			weight += y.Weight
 		}
-		if weight > limit {
-			b.world.Errorf("too many have %s at a time:", x.Name)
-			for _, y := range now {
-				b.world.Errorf("  %s, order %d, token %d, %d of it, from %d to %d", y.Process, y.Order, y.Token, y.Weight, y.At, y.end)
-			}
+		if weight <= limit {
+			continue
 		}
+		b.world.Errorf("too many have %s at a time:", x.Name)
+		for _, y := range now {
+			b.world.Errorf("  %s, order %d, token %d, %d of it, from %d to %d", y.Process, y.Order, y.Token, y.Weight, y.At, y.end)
+		}
+		return
 	}
 }
 

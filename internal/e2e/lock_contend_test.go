@@ -12,11 +12,11 @@ import (
 
 // contentions are what processes contend for while troubles come and go: a lock, one that is shared as well, and permits.
 func contentions() []lockOrder {
-	lock := lockOrder{Do: doContend, Name: "one", Within: 2 * time.Millisecond}
-	writes := lockOrder{Do: doContend, Name: "book", Within: 2 * time.Millisecond}
+	lock := lockOrder{Do: doContend, Name: "one", Within: 5 * time.Millisecond}
+	writes := lockOrder{Do: doContend, Name: "book", Within: 5 * time.Millisecond}
 	reads := writes
 	reads.Shared = true
-	one := lockOrder{Do: doContend, Name: "permits", N: 1, Within: 2 * time.Millisecond}
+	one := lockOrder{Do: doContend, Name: "permits", N: 1, Within: 5 * time.Millisecond}
 	two := one
 	two.N = 2
 	return []lockOrder{lock, lock, writes, reads, reads, one, two}
@@ -43,9 +43,9 @@ const contendTTL = 1500 * time.Millisecond
 // Whatever happens to those who contend for locks and permits, and to the broker: nobody believes to have what another one has,
 // a writer is beside nobody, tokens rise, and in the end everyone has had a turn, and all is free.
 func TestLockContention(t *testing.T) {
-	rounds := 8
+	rounds := 10
 	if testing.Short() {
-		rounds = 4
+		rounds = 5
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -65,12 +65,17 @@ func TestLockContention(t *testing.T) {
 		p := processes[i]
 		b.turns(processes)
 		t.Logf("round %d: %s, %s", round, tr.name, p.name)
+		p.hasSomething(rng)
 		tr.strike(p.lockProcess)
 		if tr.mend == nil {
 			processes[i] = b.contender(p.name + "+")
 			continue
 		}
-		<-time.After(time.Duration(rng.Int64N(int64(2 * contendTTL)))) // how long it lasts, which is the test
+		least := contendTTL // or else nobody gets what it has
+		if tr.name == "broker stopped" {
+			least = 0
+		}
+		<-time.After(least + rand.N(contendTTL)) // how long it lasts, which is the test
 		tr.mend(p.lockProcess)
 	}
 	b.turns(processes)
@@ -93,6 +98,12 @@ func TestLockContention(t *testing.T) {
 		t.Logf("up to %d readers at a time", n)
 	}
 	t.Logf("%d grants", b.checkBeliefs(map[string]int{"permits": permitsAll}))
+}
+
+// hasSomething waits until it has something, just now.
+func (c *contender) hasSomething(rng *rand.Rand) {
+	since, has := sharedClock(), c.errands[rng.IntN(len(c.errands))].in(noteHas)
+	c.book.await(c.name+" has something", 1, func(n *note) bool { return n.At > since && has(n) })
 }
 
 // turns waits until everyone has had a turn since now.

@@ -243,18 +243,22 @@ func (l *locker) keep(held context.Context, o lockOrder, token uint64, weight in
 	l.note(o, n)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for {
+	for told := false; ; {
 		at := sharedClock() // before the look: what is not done afterwards was not done then
-		if held.Err() != nil {
+		switch {
+		case held.Err() != nil:
 			l.note(o, note{Phase: noteLeaves, At: at, Token: token, Error: context.Cause(held).Error()})
 			return context.Cause(held)
+		case told: // after one more look
+			n.Phase, n.At = noteLeaves, at
+			l.note(o, n)
+			return nil
 		}
 		n.Phase, n.At = noteSees, at
 		l.note(o, n)
 		select {
 		case <-until:
-			l.note(o, note{Phase: noteLeaves, At: sharedClock(), Token: token})
-			return nil
+			told = true
 		case <-tick.C:
 		}
 	}

@@ -34,38 +34,44 @@ const (
 	scaleRelease = 2 * time.Second
 )
 
-// Ten thousand sessions, each with a stream and heartbeats of its own, hold a hundred thousand locks: what the broker needs for that,
+// Ten thousand sessions, each with a stream and heartbeats of its own, hold a hundred thousand locks: what the broker needs for that
 // at rest, and how long a release takes then.
 func TestLockScale(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes half a minute")
 	}
-	for _, c := range []struct {
-		name        string
-		connections int
-	}{{"100 connections", 100}, {"own connections", scaleSessions}} {
-		t.Run(c.name, func(t *testing.T) { lockScale(t, c.connections) })
+	lockScale(t, 100, func(value float64, unit string) { t.Logf("%.2f %s", value, unit) })
+}
+
+// BenchmarkLockScale is the same with a connection for each session. One run is enough:
+//
+//	go test ./internal/e2e -run '^$' -bench LockScale -benchtime 1x
+func BenchmarkLockScale(b *testing.B) {
+	for range b.N {
+		lockScale(b, scaleSessions, b.ReportMetric)
 	}
 }
 
-func lockScale(t *testing.T, connections int) {
+func lockScale(t testing.TB, connections int, report func(value float64, unit string)) {
 	w := newWorld(t)
 	b := w.broker()
-	empty := procs.ResidentBytes(b.Pid())
 	crowd := &lockCrowd{world: w}
 	defer crowd.close()
 	began := time.Now()
 	crowd.open(b.addr, connections)
-	t.Logf("%d sessions are there after %v", scaleSessions, time.Since(began).Round(time.Millisecond))
-	crowd.measureIdle(t, b, "idle sessions", empty)
+	report(time.Since(began).Seconds(), "s-sessions")
+	report(idleCPU(b), "%-of-a-core-idle")
+	report(float64(procs.ResidentBytes(b.Pid()))/mib, "MiB-idle")
 	began = time.Now()
 	crowd.acquire()
-	t.Logf("%d locks are held after %v", scaleSessions*scaleLocks, time.Since(began).Round(time.Millisecond))
-	crowd.measureIdle(t, b, "sessions that hold locks", empty)
+	report(time.Since(began).Seconds(), "s-locks")
+	report(idleCPU(b), "%-of-a-core-holding")
+	report(float64(procs.ResidentBytes(b.Pid()))/mib, "MiB-holding")
 	took := crowd.release(t)
 	slices.Sort(took)
-	p50, p99 := took[len(took)/2], took[len(took)*99/100]
-	t.Logf("a release takes %v (p50), %v (p99)", p50, p99)
+	p99 := took[len(took)*99/100]
+	report(took[len(took)/2].Seconds()*1000, "ms-p50")
+	report(p99.Seconds()*1000, "ms-p99")
 	if p99 > scaleRelease {
 		t.Errorf("a release takes %v", p99)
 	}
@@ -232,7 +238,7 @@ func (c *lockCrowd) acquire() {
 }
 
 // release has sessions release a lock, one after the other, and returns how long each took.
-func (c *lockCrowd) release(t *testing.T) (took []time.Duration) {
+func (c *lockCrowd) release(t testing.TB) (took []time.Duration) {
 	t.Helper()
 	for i := range scaleReleases {
 		at := i * (scaleSessions / scaleReleases)
@@ -252,15 +258,11 @@ func (c *lockCrowd) release(t *testing.T) (took []time.Duration) {
 	return took
 }
 
-// measureIdle says what the broker needs while nothing happens.
-func (c *lockCrowd) measureIdle(t *testing.T, b *brokerProcess, what string, empty uint64) {
-	t.Helper()
+// idleCPU is how many percent of a core the broker needs while nothing happens but heartbeats.
+func idleCPU(b *brokerProcess) float64 {
 	before, began := cpuTime(b.Pid()), time.Now()
 	<-time.After(scaleIdle) // what is measured
-	used := cpuTime(b.Pid()) - before
-	resident := procs.ResidentBytes(b.Pid())
-	t.Logf("%s: %d MiB, %d MiB more than an empty broker; %.1f %% of a core", what,
-		resident/mib, (resident-empty)/mib, 100*used.Seconds()/time.Since(began).Seconds())
+	return 100 * (cpuTime(b.Pid()) - before).Seconds() / time.Since(began).Seconds()
 }
 
 // cpuTime is what a process took so far.

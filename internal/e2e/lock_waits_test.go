@@ -2,7 +2,11 @@
 
 package e2e
 
-import "testing"
+import (
+	"math/rand/v2"
+	"syscall"
+	"testing"
+)
 
 // waiting has a process wait at the lock's condition.
 func (p *lockProcess) waiting(lock string) *errand {
@@ -126,6 +130,54 @@ func (p *lockProcess) behind(lock string) *errand {
 	e := p.do(lockOrder{Do: doHold, Name: lock})
 	p.book.untilLock(lock, 1, 1)
 	return e
+}
+
+// Of many who wait, as many go on as were notified, those who wait longest first: also if some of them are stopped meanwhile and never
+// come back, and the broker is killed.
+func TestConditionCounts(t *testing.T) {
+	const ofEach = 4
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	b := newWorld(t).lockBook()
+	doomed := b.process("doomed", struckTTL, 0)
+	processes := []*lockProcess{doomed, b.process("south", longTTL, 0), b.process("west", longTTL, 0)}
+	var order []*lockProcess // of the waiters
+	for range ofEach {
+		order = append(order, processes...)
+	}
+	rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	var lasting []*errand
+	for _, p := range order {
+		if e := p.waiting("desk"); p != doomed {
+			lasting = append(lasting, e)
+			e.goOn() // as soon as it is back
+		}
+	}
+	send(t, doomed.Process, syscall.SIGSTOP) // it hears of nothing any more
+	killed := rng.IntN(2 * ofEach)
+	for told := 0; told < len(lasting); {
+		n := 1 + rng.IntN(min(3, len(lasting)-told))
+		processes[1].do(lockOrder{Do: doNotify, Name: "desk", N: n}).succeeds()
+		if told <= killed && killed < told+n {
+			if err := b.broker.restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told += n
+	}
+	doomed.Kill()
+	last := uint64(0)
+	for i, e := range lasting {
+		n := e.reaches(noteHas, 2)
+		e.succeeds()
+		if n.Token <= last {
+			t.Errorf("waiter %d of %d is back with token %d, the one before it with %d", i, len(lasting), n.Token, last)
+		}
+		last = n.Token
+	}
+	b.untilLock("desk", 0, 0)
+	b.checkBeliefs(nil)
 }
 
 // A barrier breaks for all when one of its parties is gone, and only then.
