@@ -100,8 +100,9 @@ type lockSession struct {
 	answers chan *weftv1.SynchronizeAnswer
 	tokens  []uint64 // of its locks
 
-	mu   sync.Mutex // of the stream's sending side
-	beat uint64
+	mu    sync.Mutex // of the stream's sending side
+	beat  uint64
+	below uint64 // the answers to all commands below it have come
 }
 
 // open begins all sessions.
@@ -109,7 +110,8 @@ func (c *lockCrowd) open(addr string, connections int) {
 	c.world.Helper()
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	for range connections {
-		conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithStaticConnWindowSize(mib)) // as the SDK: else gRPC measures the path with each heartbeat
 		if err != nil {
 			c.world.Fatal(err)
 		}
@@ -165,7 +167,7 @@ func (s *lockSession) live() {
 	for {
 		s.mu.Lock()
 		s.beat++
-		err := s.stream.Send(&weftv1.SynchronizeRequest{Heartbeat: s.beat})
+		err := s.stream.Send(&weftv1.SynchronizeRequest{Heartbeat: s.beat, AcknowledgedBelow: s.below})
 		s.mu.Unlock()
 		if err != nil {
 			return // the receiver finds out why
@@ -199,7 +201,7 @@ func (s *lockSession) receive() {
 // command sends commands, and waits for their answers.
 func (s *lockSession) command(commands ...*weftv1.SynchronizeCommand) ([]*weftv1.SynchronizeAnswer, error) {
 	s.mu.Lock()
-	err := s.stream.Send(&weftv1.SynchronizeRequest{Commands: commands, AcknowledgedBelow: commands[0].GetNumber()})
+	err := s.stream.Send(&weftv1.SynchronizeRequest{Commands: commands})
 	s.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -212,6 +214,9 @@ func (s *lockSession) command(commands ...*weftv1.SynchronizeCommand) ([]*weftv1
 		}
 		answers = append(answers, a)
 	}
+	s.mu.Lock()
+	s.below = commands[len(commands)-1].GetNumber() + 1
+	s.mu.Unlock()
 	return answers, nil
 }
 
