@@ -136,7 +136,8 @@ func (s *syncSession) giveBackNow(cmd *syncCommand) bool {
 	return true
 }
 
-// undo carries out a command in the background, if it is one; it is not needed once the session is over. The caller holds s.mu.
+// undo carries out a command in the background, if it is one; it is not needed once the session is over. The caller
+// holds s.mu.
 func (s *syncSession) undo(cmd *syncCommand, m *weftv1.SynchronizeCommand) {
 	if m == nil || s.err != nil {
 		return
@@ -169,8 +170,8 @@ func (s *syncSession) finish(cmd *syncCommand, a *weftv1.SynchronizeAnswer, err 
 	close(cmd.done)
 }
 
-// again prepares a command to be sent once more. The broker remembers what waits at a lock, and not who waits for an event or a
-// value: such a wait goes on where it was.
+// again prepares a command to be sent once more. The broker remembers what waits at a lock, and not who waits for an
+// event or a value: such a wait goes on where it was.
 func (cmd *syncCommand) again(now time.Time) {
 	if w := cmd.message.GetWaitEvent(); w != nil && w.Since == 0 {
 		w.Since = cmd.since
