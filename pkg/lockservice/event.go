@@ -48,7 +48,8 @@ func (c *Core) SetEvent(step *pure.Step, namespace, eventName string, set bool, 
 	}
 	st.Set = set
 	if set {
-		st.Generation = step.Next() + 1 // never 1, which stands for an event that was never set, see WaitEvent
+		// Never 1, which is seen by who waits for an event that was never set, and never the same twice.
+		st.Generation = step.Next() + 1
 	}
 	c.emit(step, &EventPut{st})
 	if set {
