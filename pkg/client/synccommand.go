@@ -148,6 +148,16 @@ func (s *syncSession) undo(cmd *syncCommand, m *weftv1.SynchronizeCommand) {
 	s.current.wake()
 }
 
+// repeatable tells whether what was granted may be given back here although the broker, which was told that the
+// command is abandoned, does so too. A token stands for one grant, but not for one level of it, and a free permit has
+// none.
+func repeatable(a *weftv1.SynchronizeAnswer) bool {
+	if m := a.GetAcquireSemaphore(); m != nil {
+		return m.GetGrant() != nil
+	}
+	return a.GetAcquireLock().GetGrant().GetDepth() <= 1
+}
+
 // finish ends a command. The caller holds s.mu.
 func (s *syncSession) finish(cmd *syncCommand, a *weftv1.SynchronizeAnswer, err error) {
 	if cmd.ended {
@@ -164,7 +174,7 @@ func (s *syncSession) finish(cmd *syncCommand, a *weftv1.SynchronizeAnswer, err 
 	case !cmd.gone:
 	case a.GetRefused() != nil:
 		s.undo(cmd, cmd.forfeit)
-	default:
+	case cmd.channel.retract(cmd.message.GetNumber()) || repeatable(a):
 		s.giveBackNow(cmd)
 	}
 	close(cmd.done)
