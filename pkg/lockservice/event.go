@@ -48,8 +48,7 @@ func (c *Core) SetEvent(step *pure.Step, namespace, eventName string, set bool, 
 	}
 	st.Set = set
 	if set {
-		// Never 1, which is seen by who waits for an event that was never set, and never the same twice.
-		st.Generation = step.Next() + 1
+		st.Generation = step.Next() + 1 // never 1, which stands for an event that was never set, see WaitEvent
 	}
 	c.emit(step, &EventPut{st})
 	if set {
