@@ -33,6 +33,9 @@ var lockGenerators = map[string]func(*rapid.T) any{
 		return &lockservice.Answered{Namespace: drawText(t), Origin: drawOrigin(t), Answer: drawAnswer(t), Object: drawText(t)}
 	},
 	"windowPut": func(t *rapid.T) any { return &lockservice.WindowPut{State: drawWindow(t)} },
+	"windowDropped": func(t *rapid.T) any {
+		return &lockservice.WindowDropped{Channel: lockservice.Channel{Session: drawSession(t), Number: drawID(t)}}
+	},
 	"requestsDropped": func(t *rapid.T) any {
 		r := &lockservice.RequestsDropped{Namespace: drawText(t)}
 		for range rapid.IntRange(0, 3).Draw(t, "ids") {
