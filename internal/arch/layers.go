@@ -20,7 +20,7 @@ var layers = []layer{
 	{trees: []string{"./internal/shard", "./pkg/task"}},
 	{trees: []string{"./internal/journal", "./internal/cron"}},
 	{trees: cores, peers: true},
-	{trees: []string{"./proto/weft/journal/v1", "./proto/weft/v1", "./internal/pure", "./internal/wire", "./internal/arch"}, peers: true},
+	{trees: []string{"./proto/weft/journal/v1", "./proto/weft/v1", "./internal/pure", "./internal/wire", "./internal/arch", "./pkg/internal/boottime"}, peers: true},
 }
 
 // place returns the rank of a package (0 is the top) and the tree that it belongs to.

@@ -90,14 +90,16 @@ func (s *lockService) readSynchronize(stream synchronizeStream, of shard.Synchro
 			return // half closed: the client only listens now, for as long as its session lives
 		}
 		var frame *shard.SynchronizeFrame
+		bytes := 0
 		if err == nil {
+			bytes = proto.Size(req)
 			var refusal *pure.Refusal
-			if frame, refusal = s.synchronizeFrame(req, of); refusal != nil {
+			if frame, refusal = s.synchronizeFrame(req, of, bytes); refusal != nil {
 				err = refusal
 			}
 		}
 		if err == nil {
-			err = s.loop.Send(stream.Context(), frame, proto.Size(req), nil)
+			err = s.loop.Send(stream.Context(), frame, bytes, nil)
 		}
 		if err != nil {
 			of.Stream.Close(err)
@@ -107,7 +109,7 @@ func (s *lockService) readSynchronize(stream synchronizeStream, of shard.Synchro
 }
 
 // synchronizeFrame reads a frame. A command that breaks a rule is refused alone; what breaks the protocol ends the stream.
-func (s *lockService) synchronizeFrame(req *weftv1.SynchronizeRequest, of shard.SynchronizeFrame) (*shard.SynchronizeFrame, *pure.Refusal) {
+func (s *lockService) synchronizeFrame(req *weftv1.SynchronizeRequest, of shard.SynchronizeFrame, bytes int) (*shard.SynchronizeFrame, *pure.Refusal) {
 	switch {
 	case req.GetHello() != nil:
 		return nil, badFrame("hello", "is for the first frame")
@@ -115,7 +117,7 @@ func (s *lockService) synchronizeFrame(req *weftv1.SynchronizeRequest, of shard.
 		return nil, badFrame("commands", "must be at most 1000")
 	case len(req.GetAbandoned()) > frameCommandsMax:
 		return nil, badFrame("abandoned", "must be at most 1000")
-	case proto.Size(req) > synchronizeBytes:
+	case bytes > synchronizeBytes:
 		return nil, badFrame("commands", "must have at most 1 MiB")
 	}
 	frame := of
@@ -162,8 +164,11 @@ func (s *lockService) command(c *weftv1.SynchronizeCommand) (m lockRequest, op s
 	return m, op, refusal
 }
 
-// check checks a command against its annotations; the busy ones by hand, see lock_check.go.
+// check checks a command against its annotations.
 func (s *lockService) check(m lockRequest) error {
+	if plain(m) {
+		return nil
+	}
 	if r, ok := m.(interface{ GetHolder() *weftv1.Holder }); ok && r.GetHolder() == nil {
 		m = withHolder(m)
 	}

@@ -72,7 +72,8 @@ func version() string {
 
 // AddClient adds the client's commands.
 func (a *App) AddClient(root *cobra.Command) {
-	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "look", Title: "Look and manage:"})
+	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "sync", Title: "Synchronize:"},
+		&cobra.Group{ID: "look", Title: "Look and manage:"})
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, c := range cmds {
 			c.GroupID = group
@@ -81,6 +82,8 @@ func (a *App) AddClient(root *cobra.Command) {
 	}
 	add("work", a.runCommand(), a.mapCommand(), a.submitCommand(), a.waitCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand(),
 		a.interruptCommand())
+	add("sync", a.lockCommand(), a.locksCommand(), a.condCommand(), a.semCommand(), a.semsCommand(), a.eventCommand(), a.eventsCommand(),
+		a.barrierCommand(), a.barriersCommand(), a.valueCommand(), a.valuesCommand(), a.electCommand(), a.leaderCommand())
 	add("look", a.tasksCommand(), a.taskCommand(), a.whyCommand(), a.queuesCommand(), a.queueCommand(), a.workersCommand(),
 		a.schedulesCommand(), a.scheduleCommand())
 }

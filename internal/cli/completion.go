@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -40,6 +41,8 @@ func (a *App) completions(root *cobra.Command) {
 	_, name, _ := strings.Cut(root.CommandPath(), " ")
 	if propose, ok := argumentProposers[name]; ok {
 		root.ValidArgsFunction = complete(a.ask(propose.from), propose.most)
+	} else if propose, ok := nameProposers[name]; ok {
+		root.ValidArgsFunction = completeName(a.ask(propose))
 	} else if root.ValidArgsFunction == nil && !slices.Contains(commandLines, name) {
 		root.ValidArgsFunction = cobra.NoFileCompletions
 	}
@@ -94,7 +97,32 @@ var argumentProposers = map[string]struct {
 	"schedule pause":  {proposeSchedules, 1},
 	"schedule resume": {proposeSchedules, 1},
 	"schedule delete": {proposeSchedules, 1},
+
+	"locks":         {proposeLocks, 1},
+	"cond wait":     {proposeLocks, 1}, // a condition has the name of its lock, unless it is told otherwise
+	"cond notify":   {proposeLocks, 1},
+	"leader":        {proposeLocks, 1},
+	"sem acquire":   {proposeSemaphores, 1},
+	"sem release":   {proposeSemaphores, 1},
+	"event get":     {proposeEvents, 1},
+	"event set":     {proposeEvents, 1},
+	"event clear":   {proposeEvents, 1},
+	"event wait":    {proposeEvents, 1},
+	"event delete":  {proposeEvents, 1},
+	"barrier wait":  {proposeBarriers, 1},
+	"barrier abort": {proposeBarriers, 1},
+	"barrier reset": {proposeBarriers, 1},
+	"value get":     {proposeValues, 1},
+	"value set":     {proposeValues, 1},
+	"value add":     {proposeValues, 1},
+	"value cas":     {proposeValues, 1},
+	"value wait":    {proposeValues, 1},
+	"value watch":   {proposeValues, 1},
+	"value delete":  {proposeValues, 1},
 }
+
+// nameProposers are those of commands whose name is followed by a command.
+var nameProposers = map[string]proposer{"lock": proposeLocks, "elect": proposeLocks, "sem": proposeSemaphores}
 
 // States of tasks that commands are about.
 var (
@@ -116,6 +144,10 @@ func (a *App) flagCompletion(name string) (cobra.CompletionFunc, bool) {
 		return completeList(a.ask(proposeTasks())), true
 	case "task":
 		return complete(a.ask(proposeTasks(heldStates...)), 0), true
+	case "lock", "guard":
+		return complete(a.ask(proposeLocks), 0), true
+	case "type":
+		return cobra.FixedCompletions(dataTypes, cobra.ShellCompDirectiveNoFileComp), true
 	case "state":
 		return completeList(fixed(stateWords())), true
 	}
@@ -152,6 +184,16 @@ func complete(from source, most int) cobra.CompletionFunc {
 			}
 		}
 		return out[:min(len(out), completeMax)], cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
+}
+
+// completeName is complete for a name; behind it is a command, which the shell completes.
+func completeName(from source) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return complete(from, 1)(cmd, args, begun)
 	}
 }
 
@@ -209,6 +251,30 @@ func proposeQueues(ctx context.Context, c *client.Client) ([]proposal, error) {
 
 func proposeSchedules(ctx context.Context, c *client.Client) ([]proposal, error) {
 	return collect(c.Schedules(ctx, false), func(s *weftv1.Schedule) proposal { return proposal{s.GetName(), s.GetCron()} })
+}
+
+func proposeLocks(ctx context.Context, c *client.Client) ([]proposal, error) {
+	return collect(allLocks(ctx, c), func(l *weftv1.Lock) proposal {
+		return proposal{l.GetName(), holdersText(l.GetHolders(), l.GetHoldersCount())}
+	})
+}
+
+func proposeSemaphores(ctx context.Context, c *client.Client) ([]proposal, error) {
+	return collect(allSemaphores(ctx, c), func(s *weftv1.Semaphore) proposal {
+		return proposal{s.GetName(), fmt.Sprintf("%d of %d left", s.GetAvailable(), s.GetSpec().GetPermits())}
+	})
+}
+
+func proposeEvents(ctx context.Context, c *client.Client) ([]proposal, error) {
+	return collect(allEvents(ctx, c), func(e *weftv1.Event) proposal { return proposal{e.GetName(), eventWord(e)} })
+}
+
+func proposeBarriers(ctx context.Context, c *client.Client) ([]proposal, error) {
+	return collect(allBarriers(ctx, c), func(b *weftv1.Barrier) proposal { return proposal{b.GetName(), barrierWord(b)} })
+}
+
+func proposeValues(ctx context.Context, c *client.Client) ([]proposal, error) {
+	return collect(allValues(ctx, c), func(v *weftv1.Value) proposal { return proposal{v.GetName(), cellText(v.GetData())} })
 }
 
 // collect makes proposals of all that there is.

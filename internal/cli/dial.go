@@ -64,8 +64,17 @@ func (a *App) Dial(ctx context.Context) (*client.Client, error) {
 	return a.dialTo(ctx, addr)
 }
 
-func (a *App) dialTo(ctx context.Context, addr string) (*client.Client, error) {
-	c, err := client.Dial(addr, client.WithNamespace(a.namespace), client.WithLogger(a.Logger()))
+// dialSession is Dial for what is held in a session of that TTL.
+func (a *App) dialSession(ctx context.Context, ttl time.Duration) (*client.Client, error) {
+	addr, err := a.BrokerAddr()
+	if err != nil {
+		return nil, err
+	}
+	return a.dialTo(ctx, addr, client.WithSessionTTL(ttl))
+}
+
+func (a *App) dialTo(ctx context.Context, addr string, opts ...client.Option) (*client.Client, error) {
+	c, err := client.Dial(addr, append(opts, client.WithNamespace(a.namespace), client.WithLogger(a.Logger()))...)
 	if err != nil {
 		return nil, err
 	}

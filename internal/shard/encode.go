@@ -8,6 +8,7 @@ import (
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/wire"
+	"github.com/weftq/weft/pkg/lockservice"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/schedule"
 	"github.com/weftq/weft/pkg/session"
@@ -32,6 +33,9 @@ const (
 	numberTaskPut        = 9
 	numberTaskDispatched = 10
 	numberTaskFinished   = 13
+	numberGrantPut       = 60
+	numberGrantDropped   = 62
+	numberAnswered       = 74
 )
 
 // Record implements pure.Sink.
@@ -59,6 +63,15 @@ func (e *encoder) append(rec any) {
 	case *queue.TaskFinished:
 		b, at = wire.Open(b, numberTaskFinished)
 		b = appendFinished(b, r)
+	case *lockservice.GrantPut:
+		b, at = wire.Open(b, numberGrantPut)
+		b = appendGrant(b, &r.State)
+	case *lockservice.GrantDropped:
+		b, at = wire.Open(b, numberGrantDropped)
+		b = wire.Uint(b, 1, r.Token)
+	case *lockservice.Answered:
+		b, at = wire.Open(b, numberAnswered)
+		b = appendAnswered(b, r)
 	default:
 		e.message(rareMessage(rec))
 		return

@@ -1,6 +1,11 @@
 package shard
 
 import (
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/weftq/weft/internal/wire"
 	"github.com/weftq/weft/pkg/lockservice"
 	"github.com/weftq/weft/pkg/session"
 	journalv1 "github.com/weftq/weft/proto/weft/journal/v1"
@@ -9,14 +14,10 @@ import (
 // lockMessage is the message of a lock service's record, nil of any other.
 func lockMessage(rec any) *journalv1.Record {
 	switch r := rec.(type) {
-	case *lockservice.GrantPut:
-		return &journalv1.Record{Change: &journalv1.Record_GrantPut{GrantPut: grantMessage(&r.State)}}
 	case *lockservice.GrantChanged:
 		return &journalv1.Record{Change: &journalv1.Record_GrantChanged{GrantChanged: &journalv1.GrantChanged{
 			Token: r.Token, Depth: r.Depth, Published: r.Published,
 		}}}
-	case *lockservice.GrantDropped:
-		return &journalv1.Record{Change: &journalv1.Record_GrantDropped{GrantDropped: &journalv1.GrantDropped{Token: r.Token}}}
 	case *lockservice.WaiterPut:
 		return &journalv1.Record{Change: &journalv1.Record_WaiterPut{WaiterPut: waiterMessage(&r.State)}}
 	case *lockservice.WaiterEnded:
@@ -24,10 +25,6 @@ func lockMessage(rec any) *journalv1.Record {
 	case *lockservice.WaiterMoved:
 		return &journalv1.Record{Change: &journalv1.Record_WaiterMoved{WaiterMoved: &journalv1.WaiterMoved{
 			Id: r.ID, Order: r.Order, Notified: r.Notified,
-		}}}
-	case *lockservice.Answered:
-		return &journalv1.Record{Change: &journalv1.Record_Answered{Answered: &journalv1.Answered{
-			Namespace: r.Namespace, Origin: originMessage(&r.Origin), Answer: answerMessage(&r.Answer), Object: r.Object,
 		}}}
 	case *lockservice.WindowPut:
 		return windowMessage(&r.State)
@@ -84,11 +81,78 @@ func holderMessage(h *lockservice.HolderID) *journalv1.HolderId {
 	return &journalv1.HolderId{SessionId: h.Session[:], Number: h.Number}
 }
 
-func grantMessage(s *lockservice.GrantState) *journalv1.GrantPut {
-	return &journalv1.GrantPut{
-		Token: s.Token, Kind: uint32(s.Kind), Namespace: s.Namespace, Name: s.Name, Holder: holderMessage(&s.Holder),
-		Label: s.Label, Mode: uint32(s.Mode), Depth: s.Depth, Permits: s.Permits, Published: s.Published, Since: int64(s.Since),
+// appendGrant writes a GrantPut, which is as frequent as tasks are elsewhere.
+func appendGrant(b []byte, s *lockservice.GrantState) []byte {
+	b = wire.Uint(b, 1, s.Token)
+	b = wire.Uint(b, 2, uint64(s.Kind))
+	b = wire.String(b, 3, s.Namespace)
+	b = wire.String(b, 4, s.Name)
+	b, at := wire.Open(b, 5)
+	b = wire.Bytes(b, 1, s.Holder.Session[:])
+	b = wire.Uint(b, 2, s.Holder.Number)
+	b = wire.Shut(b, at)
+	b = wire.String(b, 6, s.Label)
+	b = wire.Uint(b, 7, uint64(s.Mode))
+	b = wire.Uint(b, 8, uint64(s.Depth))
+	b = wire.Uint(b, 9, uint64(s.Permits))
+	b = wire.String(b, 10, s.Published)
+	return wire.Uint(b, 11, uint64(s.Since))
+}
+
+// appendAnswered writes an Answered, likewise.
+func appendAnswered(b []byte, r *lockservice.Answered) []byte {
+	b = wire.String(b, 1, r.Namespace)
+	b, at := wire.Open(b, 2)
+	o := &r.Origin
+	if !o.Session.IsZero() {
+		b = wire.Bytes(b, 1, o.Session[:])
 	}
+	b = wire.Uint(b, 2, o.Channel)
+	b = wire.Uint(b, 3, o.Number)
+	b = wire.Uint(b, 4, o.Below)
+	b = wire.String(b, 5, o.RequestID)
+	if o.Hash != [16]byte{} {
+		b = wire.Bytes(b, 6, o.Hash[:])
+	}
+	b = wire.Shut(b, at)
+	b, at = wire.Open(b, 3)
+	b = appendAnswer(b, &r.Answer)
+	b = wire.Shut(b, at)
+	return wire.String(b, 4, r.Object)
+}
+
+func appendAnswer(b []byte, a *lockservice.Answer) []byte {
+	b = wire.Uint(b, 1, uint64(a.Outcome))
+	b = wire.Uint(b, 2, a.Token)
+	b = wire.Uint(b, 3, uint64(a.Permits))
+	b = wire.Uint(b, 4, uint64(a.Depth))
+	b = wire.Uint(b, 5, uint64(a.Index))
+	b = appendFlag(b, 6, a.Act)
+	b = wire.Uint(b, 7, a.Generation)
+	b = wire.Uint(b, 8, a.Count)
+	b = appendFlag(b, 9, a.Set)
+	b = appendFlag(b, 10, a.Notified)
+	b = wire.Uint(b, 11, a.Version)
+	d := &a.Data
+	if d.Type == 0 {
+		return b
+	}
+	b, at := wire.Open(b, 12)
+	b = wire.Uint(b, 1, uint64(d.Type))
+	b = wire.Uint(b, 2, uint64(d.Number))
+	if d.Double != 0 {
+		b = protowire.AppendTag(b, 3, protowire.Fixed64Type)
+		b = protowire.AppendFixed64(b, math.Float64bits(d.Double))
+	}
+	b = wire.String(b, 4, d.Text)
+	return wire.Shut(b, at)
+}
+
+func appendFlag(b []byte, field wire.Number, on bool) []byte {
+	if on {
+		return wire.Uint(b, field, 1)
+	}
+	return b
 }
 
 func waiterMessage(s *lockservice.WaiterState) *journalv1.WaiterPut {

@@ -60,6 +60,7 @@ type Client struct {
 	background sync.WaitGroup // what nobody waits for but Close
 
 	interrupts interrupts
+	sync       syncSessions
 
 	ownMu sync.Mutex
 	own   *Call // of what is submitted to the client itself
@@ -223,6 +224,7 @@ func (c *Client) Close() error {
 	}
 	clear(c.leases)
 	c.mu.Unlock()
+	open.Go(c.sync.close)
 	open.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()

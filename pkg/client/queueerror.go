@@ -24,7 +24,7 @@ var (
 	// ErrTaskNotFound is a task that there is not, or not any more.
 	ErrTaskNotFound = errors.New("client: there is no such task")
 	// ErrLeaseLost is a task that is not held any more: its lease is over, or it was ended otherwise. Doing a
-	// task twice is it too, as Python's task_done() called too many times.
+	// task twice is it too, as Python's task_done() called too many times. Of the lock service it is a [*LeaseLostError].
 	ErrLeaseLost = errors.New("client: the lease is lost")
 )
 
@@ -37,6 +37,15 @@ var sentinels = map[error]weftv1.ErrorReason{
 	ErrQueueNotEmpty: weftv1.ErrorReason_ERROR_REASON_QUEUE_NOT_EMPTY,
 	ErrTaskNotFound:  weftv1.ErrorReason_ERROR_REASON_TASK_NOT_FOUND,
 	ErrLeaseLost:     weftv1.ErrorReason_ERROR_REASON_LEASE_LOST,
+	ErrNotHeld:       weftv1.ErrorReason_ERROR_REASON_NOT_HELD,
+	ErrTokenStale:    weftv1.ErrorReason_ERROR_REASON_TOKEN_STALE,
+	ErrDeadlock:      weftv1.ErrorReason_ERROR_REASON_DEADLOCK,
+	ErrHolderWaits:   weftv1.ErrorReason_ERROR_REASON_HOLDER_WAITS,
+	ErrSemaphoreFull: weftv1.ErrorReason_ERROR_REASON_SEMAPHORE_FULL,
+	ErrBrokenBarrier: weftv1.ErrorReason_ERROR_REASON_BARRIER_BROKEN,
+	ErrValueChanged:  weftv1.ErrorReason_ERROR_REASON_VALUE_CHANGED,
+	ErrValueType:     weftv1.ErrorReason_ERROR_REASON_VALUE_TYPE,
+	ErrValueRange:    weftv1.ErrorReason_ERROR_REASON_VALUE_RANGE,
 }
 
 // Is makes errors.Is find the error that stands for the reason.

@@ -46,6 +46,18 @@ var reasonCodes = map[weftv1.ErrorReason]codes.Code{
 	weftv1.ErrorReason_ERROR_REASON_OVERLOADED:         codes.ResourceExhausted,
 	weftv1.ErrorReason_ERROR_REASON_SCHEDULE_NOT_FOUND: codes.NotFound,
 	weftv1.ErrorReason_ERROR_REASON_SCHEDULE_EXISTS:    codes.AlreadyExists,
+	weftv1.ErrorReason_ERROR_REASON_NOT_HELD:           codes.FailedPrecondition,
+	weftv1.ErrorReason_ERROR_REASON_TOKEN_STALE:        codes.FailedPrecondition,
+	weftv1.ErrorReason_ERROR_REASON_DEADLOCK:           codes.Aborted,
+	weftv1.ErrorReason_ERROR_REASON_HOLDER_WAITS:       codes.FailedPrecondition,
+	weftv1.ErrorReason_ERROR_REASON_LOCK_MISMATCH:      codes.FailedPrecondition,
+	weftv1.ErrorReason_ERROR_REASON_SEMAPHORE_MISMATCH: codes.FailedPrecondition,
+	weftv1.ErrorReason_ERROR_REASON_SEMAPHORE_FULL:     codes.FailedPrecondition,
+	weftv1.ErrorReason_ERROR_REASON_BARRIER_BROKEN:     codes.Aborted,
+	weftv1.ErrorReason_ERROR_REASON_BARRIER_MISMATCH:   codes.FailedPrecondition,
+	weftv1.ErrorReason_ERROR_REASON_VALUE_TYPE:         codes.FailedPrecondition,
+	weftv1.ErrorReason_ERROR_REASON_VALUE_CHANGED:      codes.Aborted,
+	weftv1.ErrorReason_ERROR_REASON_VALUE_RANGE:        codes.FailedPrecondition,
 }
 
 // reasonCode returns a reason's canonical code; a reason of a newer broker is UNKNOWN.

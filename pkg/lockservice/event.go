@@ -48,7 +48,7 @@ func (c *Core) SetEvent(step *pure.Step, namespace, eventName string, set bool, 
 	}
 	st.Set = set
 	if set {
-		st.Generation = max(step.Next(), 2) // 1 is seen by who waits for an event that was never set
+		st.Generation = step.Next() + 1 // never 1, which stands for an event that was never set, see WaitEvent
 	}
 	c.emit(step, &EventPut{st})
 	if set {

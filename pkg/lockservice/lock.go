@@ -1,6 +1,8 @@
 package lockservice
 
 import (
+	"slices"
+
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
 )
@@ -104,9 +106,9 @@ func (c *Core) bury(step *pure.Step, held *heldBy) {
 	if len(c.leaving) == 0 {
 		return
 	}
-	for i := len(held.grants) - 1; i >= 0; i-- {
-		if i < len(held.grants) && c.dead(held.grants[i].Holder) {
-			c.drop(step, held.grants[i])
+	for _, g := range slices.Clone(held.grants) { // giving one up may hand others on
+		if c.grants[g.Token] == g && c.dead(g.Holder) {
+			c.drop(step, g)
 		}
 	}
 }

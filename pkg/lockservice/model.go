@@ -213,7 +213,7 @@ type SemaphoreState struct {
 type EventState struct {
 	Namespace, Name string
 	Set             bool
-	Generation      uint64 // the counter when it was last set
+	Generation      uint64 // by the counter when it was last set: more than 1
 }
 
 // BarrierState is a barrier's durable state, beside its waiters.

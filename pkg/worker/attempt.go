@@ -22,6 +22,8 @@ type attempt struct {
 	called     bool            // its task is one of a call
 	ctx        attemptContext
 	told       atomic.Bool // it has saved or emitted something
+	session    string      // that it was assigned to
+	holder     atomic.Pointer[task.Holder]
 
 	// Guarded by Worker.mu.
 
@@ -51,6 +53,7 @@ func newAttempt(w *Worker, asg *weftv1.Assignment, now time.Time) *attempt {
 			Labels: asg.GetLabels(),
 		},
 		worker:  w,
+		session: w.sessionID(),
 		command: asg.GetCommand(),
 		grace:   asg.GetGrace().AsDuration(),
 		begun:   now,

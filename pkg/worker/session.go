@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weftq/weft/pkg/internal/boottime"
 	"github.com/weftq/weft/pkg/task"
 )
 
@@ -36,7 +37,7 @@ type moment struct {
 	boot time.Duration
 }
 
-func now() moment { return moment{time.Now(), bootTime()} }
+func now() moment { return moment{time.Now(), boottime.Now()} }
 
 // renewed notes when a sign of life was sent that the broker has heard: the session lives on from there. The
 // caller holds w.mu.
@@ -144,7 +145,7 @@ func (w *Worker) leaseOver() bool { return leaseOver(&w.leaseEnd) }
 
 func leaseOver(leaseEnd *atomic.Int64) bool {
 	end := leaseEnd.Load()
-	return end != 0 && int64(bootTime()) >= end
+	return end != 0 && int64(boottime.Now()) >= end
 }
 
 // watchLease has the contexts of attempts end with the lease, also those that are derived from them and do not look at
@@ -160,7 +161,7 @@ func (w *Worker) watchLease() {
 // lookLater sets the timer; the caller holds w.mu.
 func (w *Worker) lookLater() {
 	wait := leaseLookEvery
-	if left := time.Duration(w.leaseEnd.Load()) - bootTime(); left > 0 && left < wait {
+	if left := time.Duration(w.leaseEnd.Load()) - boottime.Now(); left > 0 && left < wait {
 		wait = left
 	}
 	time.AfterFunc(wait, w.lookAtLease)

@@ -41,7 +41,7 @@ type Worker struct {
 	watching bool // the lease, by a timer: see watchLease
 	closed   bool // Run is over
 
-	leaseEnd atomic.Int64 // by bootTime: when the broker may have given the attempts to others; 0 before the first
+	leaseEnd atomic.Int64 // by boottime.Now: when the broker may have given the attempts to others; 0 before the first
 }
 
 // New makes a worker. It fails if the configuration cannot work: the error names the field and what is possible.

@@ -84,7 +84,7 @@ func newBench(app *cli.App) *cobra.Command {
 	fs.StringVar(&f.durability, "durability", "always", "the broker's")
 	fs.DurationVar(&f.sample, "sample", time.Minute, "say so often how large the journal and the processes are; 0 is never")
 	fs.StringVarP(&f.format, "output", "o", "table", "`format`: table or json")
-	cmd.AddCommand(tasks, newBenchQueue(app), newBenchWorker(app))
+	cmd.AddCommand(tasks, newBenchQueue(app), newBenchLocks(app), newBenchWorker(app))
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weftq/weft/pkg/internal/boottime"
 	"github.com/weftq/weft/pkg/task"
 )
 
@@ -19,8 +20,7 @@ func TestTheEndOfTheLease(t *testing.T) {
 			t.Error(err)
 		}
 		// The machine sleeps: Go's timers notice nothing.
-		slept.Add(int64(time.Hour))
-		defer slept.Add(-int64(time.Hour))
+		defer boottime.Feign(time.Hour)()
 		begun := time.Now()
 		if child.Err() != nil {
 			t.Error("the derived context is done before a timer has fired")
@@ -45,8 +45,7 @@ func TestTheEndOfTheLease(t *testing.T) {
 // then says that it has not, it is.
 func TestAResultBeyondTheLease(t *testing.T) {
 	attempting(t, payloadTask(1, "gate", ""), func(t *testing.T, b *fakeBroker, g *gate, s *fakeStream, a *attempt) {
-		slept.Add(int64(time.Hour))
-		defer slept.Add(-int64(time.Hour))
+		defer boottime.Feign(time.Hour)()
 		s.mute()
 		g.end()
 		pass(time.Second)

@@ -1,7 +1,6 @@
-package worker
+package boottime
 
 import (
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,15 +10,8 @@ import (
 // be read at once.
 const sleepMin = 100 * time.Millisecond
 
-var (
-	started = time.Now()
-	slept   atomic.Int64 // by the machine, since its boot
-)
-
-// bootTime is a clock that goes on while the machine sleeps, which Go's does not: a lease that ran out meanwhile is
-// over for the one who wakes up. It is Go's clock and how long the machine has slept, so that in a bubble of
-// testing/synctest it is the bubble's.
-func bootTime() time.Duration {
+// notice notes how long the machine has slept.
+func notice() {
 	var withSleep, without unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &withSleep) == nil && unix.ClockGettime(unix.CLOCK_MONOTONIC, &without) == nil {
 		// In this order, what passes between the two readings is missing, and is never taken for sleep.
@@ -28,5 +20,4 @@ func bootTime() time.Duration {
 			slept.CompareAndSwap(before, now)
 		}
 	}
-	return time.Since(started) + time.Duration(slept.Load())
 }

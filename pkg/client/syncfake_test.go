@@ -1,0 +1,600 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/weftq/weft/pkg/internal/boottime"
+	weftv1 "github.com/weftq/weft/proto/weft/v1"
+)
+
+// lockBroker is a broker whose streams of the lock service follow a script.
+type lockBroker struct {
+	weftv1.UnimplementedLockServiceServer
+	weftv1.UnimplementedSessionServiceServer
+	t       *testing.T
+	streams atomic.Int32
+	script  func(n int, s *lockStream) error
+	down    chan struct{} // the test is over
+
+	mu     sync.Mutex
+	closed []string
+}
+
+// lockStream is the broker's end of a stream.
+type lockStream struct {
+	stream   grpc.BidiStreamingServer[weftv1.SynchronizeRequest, weftv1.SynchronizeResponse]
+	down     chan struct{}
+	hello    *weftv1.SynchronizeHello
+	commands []*weftv1.SynchronizeCommand
+	frames   []*weftv1.SynchronizeRequest
+	below    uint64
+	mute     *atomic.Bool // answers no heartbeat
+}
+
+const lockTTL = time.Minute
+
+// pass lets time of the bubble pass.
+func pass(d time.Duration) { time.Sleep(d) }
+
+// inBubble runs a test with a client of the scripts in a bubble.
+func inBubble(t *testing.T, script func(n int, s *lockStream) error, test func(t *testing.T, b *lockBroker, c *Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &lockBroker{t: t, script: script, down: make(chan struct{})}
+		listener := bufconn.Listen(1 << 20)
+		server := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Nanosecond}))
+		weftv1.RegisterLockServiceServer(server, b)
+		weftv1.RegisterSessionServiceServer(server, b)
+		gone := make(chan struct{})
+		go func() { defer close(gone); _ = server.Serve(listener) }()
+		c, err := Dial("passthrough:///locks", WithSessionTTL(lockTTL), WithGRPC(
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) })))
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, b, c)
+		close(b.down)
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		server.Stop()
+		<-gone
+	})
+}
+
+func (b *lockBroker) CloseSession(_ context.Context, r *weftv1.CloseSessionRequest) (*weftv1.CloseSessionResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = append(b.closed, r.GetSessionId())
+	return &weftv1.CloseSessionResponse{}, nil
+}
+
+func (b *lockBroker) Synchronize(stream grpc.BidiStreamingServer[weftv1.SynchronizeRequest, weftv1.SynchronizeResponse]) error {
+	n := int(b.streams.Add(1))
+	return scriptedEnd(func() error { return b.script(n, &lockStream{stream: stream, down: b.down}) })
+}
+
+func scriptedEnd(fn func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			end, ok := r.(scriptEnd)
+			if !ok {
+				panic(r)
+			}
+			err = end.err
+		}
+	}()
+	return fn()
+}
+
+// welcome receives the hello and answers it.
+func (s *lockStream) welcome() *weftv1.SynchronizeHello {
+	m, err := s.stream.Recv()
+	if err != nil {
+		panic(scriptEnd{err})
+	}
+	s.hello = m.GetHello()
+	s.send(&weftv1.SynchronizeResponse{Welcome: &weftv1.SynchronizeWelcome{SessionId: "session", SessionTtl: durationpb.New(lockTTL)}})
+	return s.hello
+}
+
+func (s *lockStream) send(m *weftv1.SynchronizeResponse) {
+	if err := s.stream.Send(m); err != nil {
+		panic(scriptEnd{err})
+	}
+}
+
+func (s *lockStream) answer(as ...*weftv1.SynchronizeAnswer) {
+	s.send(&weftv1.SynchronizeResponse{Answers: as})
+}
+
+// recv receives a frame, and answers its heartbeat.
+func (s *lockStream) recv() *weftv1.SynchronizeRequest {
+	m, err := s.stream.Recv()
+	if err != nil {
+		panic(scriptEnd{err})
+	}
+	s.frames = append(s.frames, m)
+	s.commands = append(s.commands, m.GetCommands()...)
+	s.below = max(s.below, m.GetAcknowledgedBelow())
+	if m.GetHeartbeat() != 0 && (s.mute == nil || !s.mute.Load()) {
+		s.send(&weftv1.SynchronizeResponse{Heartbeat: m.GetHeartbeat()})
+	}
+	if m.GetGoodbye() {
+		panic(scriptEnd{})
+	}
+	return m
+}
+
+// untilCommands receives until so many commands have come.
+func (s *lockStream) untilCommands(n int) {
+	for len(s.commands) < n {
+		s.recv()
+	}
+}
+
+// untilAbandoned receives until a command is abandoned.
+func (s *lockStream) untilAbandoned() uint64 {
+	for {
+		if m := s.recv(); len(m.GetAbandoned()) > 0 {
+			return m.GetAbandoned()[0]
+		}
+	}
+}
+
+func (s *lockStream) drain() error {
+	for {
+		s.recv()
+	}
+}
+
+// granted is the answer to an acquire.
+func lockGranted(number, token uint64) *weftv1.SynchronizeAnswer {
+	return &weftv1.SynchronizeAnswer{Number: number, Answer: &weftv1.SynchronizeAnswer_AcquireLock{
+		AcquireLock: &weftv1.AcquireLockResponse{Acquired: true, Grant: &weftv1.Grant{Token: token, Depth: 1}},
+	}}
+}
+
+func lockReleased(number uint64) *weftv1.SynchronizeAnswer {
+	return &weftv1.SynchronizeAnswer{Number: number, Answer: &weftv1.SynchronizeAnswer_ReleaseLock{
+		ReleaseLock: &weftv1.ReleaseLockResponse{},
+	}}
+}
+
+func eventSet(number uint64) *weftv1.SynchronizeAnswer {
+	return &weftv1.SynchronizeAnswer{Number: number, Answer: &weftv1.SynchronizeAnswer_SetEvent{SetEvent: &weftv1.SetEventResponse{}}}
+}
+
+// What has no answer is sent again by the same number, in order, on a stream of the same session and channel.
+func TestSyncResumes(t *testing.T) {
+	var channel uint64
+	script := func(n int, s *lockStream) error {
+		hello := s.welcome()
+		switch n {
+		case 1:
+			channel = hello.GetChannel()
+			if hello.GetSessionId() != "" || hello.GetSessionTtl().AsDuration() != lockTTL {
+				t.Errorf("hello %v", hello)
+			}
+			s.untilCommands(3)
+			s.answer(eventSet(2))
+			s.answer(&weftv1.SynchronizeAnswer{Number: 3, Answer: &weftv1.SynchronizeAnswer_WaitsSince{WaitsSince: 7}})
+			return errCut
+		default:
+			if hello.GetSessionId() != "session" || hello.GetChannel() != channel || hello.GetSessionTtl() != nil {
+				t.Errorf("hello %v", hello)
+			}
+			s.untilCommands(2)
+			if s.commands[0].GetNumber() != 1 || s.commands[1].GetNumber() != 3 || s.commands[1].GetWaitEvent().GetSince() != 7 {
+				t.Errorf("sent again: %v", s.commands)
+			}
+			s.answer(eventSet(1))
+			s.answer(&weftv1.SynchronizeAnswer{Number: 3, Answer: &weftv1.SynchronizeAnswer_WaitEvent{
+				WaitEvent: &weftv1.WaitEventResponse{Set: true},
+			}})
+			return s.drain()
+		}
+	}
+	inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
+		var all sync.WaitGroup
+		for _, fn := range []func(context.Context) error{c.Event("a").Set, c.Event("b").Set, c.Event("c").Wait} {
+			all.Go(func() {
+				if err := fn(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+	})
+}
+
+// Who gives up a wait goes at once. What is granted all the same is released.
+func TestSyncAbandons(t *testing.T) {
+	cut := false
+	released := make(chan uint64, 1)
+	script := func(n int, s *lockStream) error {
+		s.welcome()
+		s.untilCommands(1)
+		number := s.commands[0].GetNumber()
+		if n == 1 {
+			if s.untilAbandoned() != number {
+				t.Error("another command is abandoned")
+			}
+			if cut {
+				return errCut
+			}
+		} else if m := s.frames[0]; len(m.GetAbandoned()) != 1 || m.GetAbandoned()[0] != number {
+			t.Errorf("sent again and not abandoned: %v", m)
+		}
+		s.answer(lockGranted(number, 17))
+		s.untilCommands(2)
+		released <- s.commands[1].GetReleaseLock().GetToken()
+		s.answer(lockReleased(s.commands[1].GetNumber()))
+		return s.drain()
+	}
+	for _, cut = range []bool{false, true} {
+		inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			begun := time.Now()
+			if _, err := c.Lock("l").Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != time.Second {
+				t.Errorf("%v after %v", err, time.Since(begun))
+			}
+			pass(time.Second)
+			select {
+			case token := <-released:
+				if token != 17 {
+					t.Errorf("released %d", token)
+				}
+			default:
+				t.Error("not released")
+			}
+		})
+	}
+}
+
+// A command that was never sent is dropped with its caller, and leaves no gap.
+func TestSyncDropsUnsent(t *testing.T) {
+	script := func(n int, s *lockStream) error {
+		if n == 1 {
+			<-s.down
+			return errCut
+		}
+		return s.drain()
+	}
+	inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Event("e").Set(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		s, err := c.syncSession("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.current.queue) != 0 || s.current.next != 1 {
+			t.Errorf("%d queued, next is %d", len(s.current.queue), s.current.next)
+		}
+	})
+}
+
+// No more than 4,096 commands are without an acknowledged answer; those beyond wait for room.
+func TestSyncWindow(t *testing.T) {
+	const commands = syncWindowMax + 500
+	full := make(chan struct{})
+	script := func(_ int, s *lockStream) error {
+		s.welcome()
+		s.untilCommands(syncWindowMax)
+		close(full)
+		for i := 1; len(s.commands) > 0 && i <= commands; i++ {
+			if i > len(s.commands) {
+				s.untilCommands(i)
+			}
+			if n := s.commands[i-1].GetNumber(); n != uint64(i) || n >= max(s.below, 1)+syncWindowMax {
+				t.Errorf("number %d at place %d, acknowledged below %d", n, i, s.below)
+			}
+			s.answer(eventSet(uint64(i)))
+		}
+		return s.drain()
+	}
+	inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
+		var all sync.WaitGroup
+		for range commands {
+			all.Go(func() {
+				if err := c.Event("e").Set(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		<-full
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = c.Event("e").Set(ctx)
+		all.Wait()
+	})
+}
+
+// A wait of hours does not stop what comes behind it: another channel takes over when the first is full.
+func TestSyncTurnsOver(t *testing.T) {
+	const commands = syncWindowMax + 100
+	var grant func()
+	script := func(_ int, s *lockStream) error {
+		s.welcome()
+		for {
+			for _, cmd := range s.recv().GetCommands() {
+				if cmd.GetAcquireLock() != nil {
+					grant = func() { s.answer(lockGranted(cmd.GetNumber(), 5)) }
+					continue
+				}
+				if cmd.GetSetEvent().GetName() == "free" {
+					grant()
+				}
+				s.answer(eventSet(cmd.GetNumber()))
+			}
+		}
+	}
+	inBubble(t, script, func(t *testing.T, b *lockBroker, c *Client) {
+		acquired := make(chan error)
+		go func() { _, err := c.Lock("l").Acquire(t.Context()); acquired <- err }()
+		synctest.Wait()
+		for range commands {
+			if err := c.Event("e").Set(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := b.streams.Load(); n != 2 {
+			t.Errorf("%d streams", n)
+		}
+		if err := c.Event("free").Set(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-acquired; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		s, _ := c.syncSession("")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.current.connected {
+			t.Error("the channel is gone")
+		}
+	})
+}
+
+// A session that the broker does not know any more is lost, with all that is held and waits in it; the next use opens another.
+func TestSyncSessionLost(t *testing.T) {
+	script := func(n int, s *lockStream) error {
+		switch n {
+		case 1:
+			s.welcome()
+			s.untilCommands(1)
+			s.answer(lockGranted(1, 5))
+			s.untilCommands(2)
+			return errCut
+		case 2:
+			if _, err := s.stream.Recv(); err != nil {
+				return err
+			}
+			return weftError(weftv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND, nil)
+		default:
+			if hello := s.welcome(); hello.GetSessionId() != "" {
+				t.Errorf("hello %v", hello)
+			}
+			s.untilCommands(1)
+			s.answer(eventSet(1))
+			return s.drain()
+		}
+	}
+	inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
+		held, err := c.Lock("a").Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Lock("b").Acquire(t.Context()); !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("who waits is told %v", err)
+		}
+		<-held.Done()
+		var lost *LeaseLostError
+		if !errors.As(context.Cause(held), &lost) || lost.Object != "lock a" || lost.SessionID != "session" {
+			t.Errorf("cause %v", context.Cause(held))
+		}
+		if err := c.Event("e").Set(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// heldLock grants one lock and answers heartbeats until it is told otherwise.
+func heldLock(mute *atomic.Bool) func(n int, s *lockStream) error {
+	return func(_ int, s *lockStream) error {
+		s.mute = mute
+		s.welcome()
+		for {
+			for _, cmd := range s.recv().GetCommands() {
+				if cmd.GetAcquireLock() != nil {
+					s.answer(lockGranted(cmd.GetNumber(), 5))
+				}
+			}
+		}
+	}
+}
+
+// The lease is renewed while the broker answers, and over at 0.75 of the TTL after the sending of the last heartbeat that it
+// has: before the broker may give the lock to others.
+func TestSyncDeadline(t *testing.T) {
+	var mute atomic.Bool
+	script := heldLock(&mute)
+	inBubble(t, func(n int, s *lockStream) error {
+		if n > 1 {
+			<-s.down // nor another stream
+			return nil
+		}
+		return script(n, s)
+	}, func(t *testing.T, b *lockBroker, c *Client) {
+		held, err := c.Lock("l").Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass(10 * lockTTL)
+		if held.Err() != nil {
+			t.Fatal(context.Cause(held))
+		}
+		mute.Store(true)
+		begun := time.Now()
+		<-held.Done()
+		if d := time.Since(begun); d < lockTTL*4/10 || d > lockTTL*3/4 {
+			t.Errorf("lost after %v", d)
+		}
+		if !errors.Is(context.Cause(held), ErrLeaseLost) || !errors.Is(held.Err(), context.Canceled) {
+			t.Errorf("%v", context.Cause(held))
+		}
+	})
+}
+
+// After the machine has slept, Err tells before any timer does, and nothing more is done in the session.
+func TestSyncDeadlineAsleep(t *testing.T) {
+	var mute atomic.Bool
+	inBubble(t, heldLock(&mute), func(t *testing.T, b *lockBroker, c *Client) {
+		held, err := c.Lock("l").Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		child, cancel := context.WithCancel(held)
+		defer cancel()
+		defer boottime.Feign(lockTTL)()
+		select {
+		case <-held.Done():
+			t.Error("a timer has fired")
+		default:
+		}
+		if held.Err() == nil || !errors.Is(context.Cause(held), ErrLeaseLost) {
+			t.Errorf("cause %v", context.Cause(held))
+		}
+		<-child.Done()
+		if !errors.Is(context.Cause(child), ErrLeaseLost) {
+			t.Errorf("the child's cause is %v", context.Cause(child))
+		}
+		if _, err := c.Lock("l").Token(held); !errors.Is(err, ErrLeaseLost) {
+			t.Error(err)
+		}
+		if _, err := c.Lock("other").Acquire(held); !errors.Is(err, ErrLeaseLost) {
+			t.Error(err)
+		}
+		synctest.Wait()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.closed) != 1 || b.closed[0] != "session" {
+			t.Errorf("closed %v", b.closed)
+		}
+	})
+}
+
+// What follows a context without asking it learns of the loss by a look at the clock, a twentieth of the TTL later at most.
+func TestSyncLooksAtTheClock(t *testing.T) {
+	var mute atomic.Bool
+	inBubble(t, heldLock(&mute), func(t *testing.T, _ *lockBroker, c *Client) {
+		held, err := c.Lock("l").Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer boottime.Feign(lockTTL)()
+		begun := time.Now()
+		<-held.Done()
+		if d := time.Since(begun); d > lockTTL/looksPerTTL {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
+// A broker that is silent on one connection is asked on another, in time to keep the lease.
+func TestSyncSilence(t *testing.T) {
+	var mute atomic.Bool
+	script := heldLock(&mute)
+	inBubble(t, func(n int, s *lockStream) error {
+		if n == 2 {
+			mute.Store(false)
+		}
+		return script(n, s)
+	}, func(t *testing.T, b *lockBroker, c *Client) {
+		held, err := c.Lock("l").Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		mute.Store(true)
+		pass(10 * lockTTL)
+		if n := b.streams.Load(); n != 2 {
+			t.Errorf("%d streams", n)
+		}
+		if held.Err() != nil {
+			t.Error(context.Cause(held))
+		}
+	})
+}
+
+// The answer to a wait at a condition is acknowledged at once: until then the notification counts as unheard.
+func TestSyncAcknowledgesNotifications(t *testing.T) {
+	acked := make(chan uint64, 1)
+	script := func(_ int, s *lockStream) error {
+		s.welcome()
+		s.untilCommands(1)
+		s.answer(lockGranted(1, 5))
+		s.untilCommands(2)
+		s.answer(&weftv1.SynchronizeAnswer{Number: 2, Answer: &weftv1.SynchronizeAnswer_WaitCondition{
+			WaitCondition: &weftv1.WaitConditionResponse{Notified: true, Grant: &weftv1.Grant{Token: 6, Depth: 1}},
+		}})
+		for s.below < 3 {
+			s.recv()
+		}
+		acked <- s.below
+		return s.drain()
+	}
+	inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
+		k := c.Condition("k", nil)
+		held, err := k.Lock().Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if err := k.Wait(held); err != nil {
+			t.Fatal(err)
+		}
+		if n := <-acked; n != 3 || time.Since(begun) != 0 {
+			t.Errorf("acknowledged below %d after %v", n, time.Since(begun))
+		}
+		if token, err := k.Lock().Token(held); token != 6 || err != nil {
+			t.Errorf("token %d, %v", token, err)
+		}
+	})
+}
+
+// A session that is refused at its beginning is the broker's error, and no lease that was lost.
+func TestSyncRefused(t *testing.T) {
+	script := func(_ int, s *lockStream) error {
+		if _, err := s.stream.Recv(); err != nil {
+			return err
+		}
+		return weftError(weftv1.ErrorReason_ERROR_REASON_STATE_FULL, nil)
+	}
+	inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
+		err := c.Event("e").Set(t.Context())
+		if !HasReason(err, weftv1.ErrorReason_ERROR_REASON_STATE_FULL) || errors.Is(err, ErrLeaseLost) {
+			t.Error(err)
+		}
+	})
+}
