@@ -97,13 +97,13 @@ func TestWaitersMax(t *testing.T) {
 func TestWaitersMaxOfACondition(t *testing.T) {
 	l := newLimited(t, Config{})
 	for h := range uint64(WaitersMax) {
-		l.lock(h, "l", Exclusive, forEver)
+		l.has(h, "l", Exclusive, forEver)
 		l.waitCondition(h, "l", forEver)
 		if h > 0 && h%1000 == 0 {
 			l.book = newBook() // whoever waits is of no more use to it
 		}
 	}
-	l.lock(WaitersMax, "l", Exclusive, forEver)
+	l.has(WaitersMax, "l", Exclusive, forEver)
 	l.refused(pure.StateFull, []string{fmt.Sprint(WaitersMax), "l!"}, func(step *pure.Step) (Decision, error) {
 		return l.core.WaitCondition(step, l.at(WaitersMax, "l"), Wait{}, Origin{})
 	})
@@ -112,7 +112,7 @@ func TestWaitersMaxOfACondition(t *testing.T) {
 func TestNamespaceBytes(t *testing.T) {
 	l := newLimited(t, Config{NamespaceBytes: 2000})
 	words := []string{"limit", "2000", "namespace"}
-	l.lock(1, "l", Exclusive, forEver)
+	l.has(1, "l", Exclusive, forEver)
 	l.do(func(step *pure.Step) {
 		if _, err := l.core.SetValue(step, &Change{Namespace: "n", Name: "v"}, Data{Type: String, Text: strings.Repeat("x", 1300)}); err != nil {
 			t.Fatal(err)
@@ -190,7 +190,7 @@ func TestPermits(t *testing.T) {
 // The search for a deadlock costs a new waiter nothing that grows with those who wait, and a chain of holders what it is long.
 func TestWaitersCostNoMoreThanTheyShould(t *testing.T) {
 	a := newArena(t)
-	a.lock(0, "l", Exclusive, forEver)
+	a.has(0, "l", Exclusive, forEver)
 	looks := 0
 	for h := uint64(1); h <= WaitersMax; h++ {
 		a.do(func(step *pure.Step) {
@@ -213,7 +213,7 @@ func TestWaitersCostNoMoreThanTheyShould(t *testing.T) {
 	a = newArena(t)
 	const long = 2000
 	for h := range uint64(long) {
-		a.lock(h, fmt.Sprint("l", h), Exclusive, forEver)
+		a.has(h, fmt.Sprint("l", h), Exclusive, forEver)
 	}
 	for h := uint64(long - 1); h > 0; h-- { // each new one is before a chain
 		s := search{c: a.core}

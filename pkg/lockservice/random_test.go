@@ -263,7 +263,7 @@ func (p *player) took(what string, d Decision, err error) {
 }
 
 func (p *player) step(step *pure.Step) {
-	switch p.rng.IntN(16) {
+	switch p.rng.IntN(20) {
 	case 0, 1, 2:
 		mode := Exclusive
 		if p.rng.IntN(2) == 0 {
@@ -273,7 +273,7 @@ func (p *player) step(step *pure.Step) {
 		p.took("lock", d, err)
 	case 3, 4, 5:
 		p.release(step)
-	case 6:
+	case 6, 16, 17, 18, 19:
 		p.condition(step)
 	case 7, 8:
 		d, err := p.core.AcquireSemaphore(step, &AcquireSemaphore{Request: p.request("xy"), Spec: p.spec(), Permits: int64(p.rng.IntN(2) + 1)})
