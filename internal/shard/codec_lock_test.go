@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"maps"
 	"math"
 	"reflect"
 	"testing"
@@ -11,9 +12,7 @@ import (
 )
 
 func init() {
-	for kind, draw := range lockGenerators {
-		recordGenerators[kind] = draw
-	}
+	maps.Copy(recordGenerators, lockGenerators)
 }
 
 // The lock service's records. Names, numbers and flags are anything; what the schema joins (an actor and its acting, no

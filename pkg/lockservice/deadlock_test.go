@@ -128,6 +128,22 @@ func (a *arena) permits(h uint64, n string, spec SemaphoreSpec, permits int64, w
 	return d, err
 }
 
+// has has a holder be granted a lock at once.
+func (a *arena) has(h uint64, n string, mode Mode, wait Wait) {
+	a.t.Helper()
+	if d, err := a.lock(h, n, mode, wait); err != nil || d.Answer.Token == 0 {
+		a.t.Fatalf("holder %d is not granted %s: %+v, %v", h, n, d, err)
+	}
+}
+
+// hasPermits has a holder be granted permits at once.
+func (a *arena) hasPermits(h uint64, n string, spec SemaphoreSpec, permits int64, wait Wait) {
+	a.t.Helper()
+	if d, err := a.permits(h, n, spec, permits, wait); err != nil || d.Waiter != 0 {
+		a.t.Fatalf("holder %d is not granted %s: %+v, %v", h, n, d, err)
+	}
+}
+
 // release gives up everything that a holder has of something.
 func (a *arena) release(h uint64, n string) {
 	a.t.Helper()
@@ -263,8 +279,8 @@ func TestDeadlockRings(t *testing.T) {
 
 func TestATimedWaitIsNoEdge(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "a", Exclusive, forEver)
-	a.lock(2, "b", Exclusive, forEver)
+	a.has(1, "a", Exclusive, forEver)
+	a.has(2, "b", Exclusive, forEver)
 	d, err := a.lock(1, "b", Exclusive, timed(time.Hour))
 	waits(t, d, err)
 	d, err = a.lock(2, "a", Exclusive, forEver)
@@ -276,8 +292,8 @@ func TestATimedWaitIsNoEdge(t *testing.T) {
 
 func TestDeadlockThroughSharedLocks(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "a", Shared, forEver)
-	a.lock(2, "a", Shared, forEver)
+	a.has(1, "a", Shared, forEver)
+	a.has(2, "a", Shared, forEver)
 	d, err := a.lock(1, "a", Exclusive, forEver) // itself and the other one are in its way
 	deadlocked(t, err, `s1/2 waits for lock "a", which s1/2 has`)
 	if d.Waiter != 0 {
@@ -285,9 +301,9 @@ func TestDeadlockThroughSharedLocks(t *testing.T) {
 	}
 
 	a = newArena(t)
-	a.lock(1, "a", Shared, forEver)
-	a.lock(2, "a", Shared, forEver)
-	a.lock(3, "b", Exclusive, forEver)
+	a.has(1, "a", Shared, forEver)
+	a.has(2, "a", Shared, forEver)
+	a.has(3, "b", Exclusive, forEver)
 	d, err = a.lock(3, "a", Exclusive, forEver)
 	waits(t, d, err)
 	_, err = a.lock(2, "b", Shared, forEver) // one of the readers is enough
@@ -297,8 +313,8 @@ func TestDeadlockThroughSharedLocks(t *testing.T) {
 // A reader waits behind a writer that waits.
 func TestDeadlockBehindAWriter(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "a", Shared, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.has(1, "a", Shared, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.lock(2, "a", Exclusive, forEver)
 	waits(t, d, err)
 	d, err = a.lock(1, "m", Exclusive, forEver)
@@ -312,8 +328,8 @@ func TestDeadlockBehindAWriter(t *testing.T) {
 // It was no deadlock as long as one with a time was ahead.
 func TestDeadlockFormsWhenATimedHeadLeaves(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "a", Shared, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.has(1, "a", Shared, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.lock(4, "a", Exclusive, timed(time.Second))
 	waits(t, d, err)
 	d, err = a.lock(2, "a", Exclusive, forEver)
@@ -332,9 +348,9 @@ func TestDeadlockFormsWhenATimedHeadLeaves(t *testing.T) {
 func TestDeadlockThroughASemaphore(t *testing.T) {
 	two := SemaphoreSpec{Permits: 2}
 	a := newArena(t)
-	a.permits(1, "s", two, 1, forEver)
-	a.permits(2, "s", two, 1, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.hasPermits(1, "s", two, 1, forEver)
+	a.hasPermits(2, "s", two, 1, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.permits(3, "s", two, 1, forEver)
 	waits(t, d, err)
 	d, err = a.lock(1, "m", Exclusive, forEver) // the other permit may come back
@@ -344,8 +360,8 @@ func TestDeadlockThroughASemaphore(t *testing.T) {
 
 	free := SemaphoreSpec{Permits: 1, Free: true}
 	a = newArena(t)
-	a.permits(1, "f", free, 1, forEver)
-	a.lock(2, "m", Exclusive, forEver)
+	a.hasPermits(1, "f", free, 1, forEver)
+	a.has(2, "m", Exclusive, forEver)
 	d, err = a.permits(2, "f", free, 1, forEver)
 	waits(t, d, err)
 	d, err = a.lock(1, "m", Exclusive, forEver) // anybody may release a free one
@@ -356,9 +372,9 @@ func TestDeadlockThroughASemaphore(t *testing.T) {
 func TestDeadlockFormsAtARelease(t *testing.T) {
 	three := SemaphoreSpec{Permits: 3}
 	a := newArena(t)
-	a.permits(1, "s", three, 2, forEver)
-	a.permits(2, "s", three, 1, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.hasPermits(1, "s", three, 2, forEver)
+	a.hasPermits(2, "s", three, 1, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.permits(3, "s", three, 2, forEver)
 	first := waits(t, d, err)
 	d, err = a.lock(1, "m", Exclusive, forEver)
@@ -374,8 +390,8 @@ func TestDeadlockFormsAtARelease(t *testing.T) {
 func TestNoDeadlockBehindATimedWaiter(t *testing.T) {
 	two := SemaphoreSpec{Permits: 2}
 	a := newArena(t)
-	a.permits(1, "s", two, 1, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.hasPermits(1, "s", two, 1, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.lock(1, "m", Exclusive, forEver)
 	waits(t, d, err)
 	d, err = a.permits(2, "s", two, 2, timed(time.Second))
@@ -394,11 +410,11 @@ func TestNoDeadlockBehindATimedWaiter(t *testing.T) {
 func TestAReacquireIsNeverTheVictim(t *testing.T) {
 	a := newArena(t)
 	for _, n := range []string{"l", "m", "n"} {
-		a.lock(1, n, Exclusive, forEver)
+		a.has(1, n, Exclusive, forEver)
 	}
 	a.waitCondition(1, "l", timed(time.Second))
-	a.lock(2, "l", Shared, forEver)
-	a.lock(3, "l", Shared, forEver)
+	a.has(2, "l", Shared, forEver)
+	a.has(3, "l", Shared, forEver)
 	d, err := a.lock(2, "m", Exclusive, forEver)
 	second := waits(t, d, err)
 	d, err = a.lock(3, "n", Exclusive, forEver)
@@ -417,12 +433,12 @@ func TestAReacquireIsNeverTheVictim(t *testing.T) {
 // refused.
 func TestDeadlockFormsAtANotification(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "l", Exclusive, forEver)
+	a.has(1, "l", Exclusive, forEver)
 	a.waitCondition(1, "l", forEver)
-	a.lock(2, "m", Exclusive, forEver)
-	a.lock(2, "l", Exclusive, forEver)
+	a.has(2, "m", Exclusive, forEver)
+	a.has(2, "l", Exclusive, forEver)
 	a.waitCondition(2, "l", forEver)
-	a.lock(3, "l", Exclusive, forEver)
+	a.has(3, "l", Exclusive, forEver)
 	d, err := a.lock(3, "m", Exclusive, forEver) // while another part of holder 3 goes on
 	id := waits(t, d, err)
 	a.notify(3, "l", 2)
