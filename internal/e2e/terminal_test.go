@@ -41,12 +41,12 @@ func (p *program) terminal() (keyboard *os.File, screen *bufio.Reader) {
 	return end, bufio.NewReader(end)
 }
 
-// line reads the screen's lines until one is that.
+// line reads the screen until a line ends with that.
 func (p *program) line(screen *bufio.Reader, want string) {
 	p.world.Helper()
 	for {
 		line, err := screen.ReadString('\n')
-		if strings.TrimSpace(line) == want {
+		if strings.HasSuffix(strings.TrimSpace(line), want) { // the keyboard is echoed
 			return
 		}
 		if err != nil {
@@ -80,5 +80,38 @@ func TestLockTerminal(t *testing.T) {
 	p.line(screen, "got tea")
 	fmt.Fprint(keyboard, "milk\n")
 	p.line(screen, "then milk")
+	w.ends(0, p)
+}
+
+// Ctrl-Z stops the command and the program, which go on together.
+func TestLockSuspended(t *testing.T) {
+	w := newWorld(t)
+	b := w.broker()
+	p := w.weft(b.addr, "lock", "a", "--", "sh", "-c", "read x; echo got $x; read x; echo got $x")
+	keyboard, screen := p.terminal()
+	suspend := func() {
+		t.Helper()
+		fmt.Fprint(keyboard, "\x1a")
+		w.until("the program stands still", func() bool {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+			return err == nil && strings.Contains(string(text), ") T ")
+		})
+		p.signal(syscall.SIGCONT)
+	}
+	fmt.Fprint(keyboard, "tea\n")
+	p.line(screen, "got tea")
+	suspend()
+	fmt.Fprint(keyboard, "milk\n")
+	p.line(screen, "got milk")
+	w.ends(0, p)
+
+	p = w.weft(b.addr, "lock", "a", "--", "sh", "-c", "echo ready; while ! test -e go; do sleep 0.01; done; echo went")
+	keyboard, screen = p.terminal()
+	p.line(screen, "ready")
+	suspend() // without the terminal
+	if err := os.WriteFile(w.dir+"/go", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.line(screen, "went")
 	w.ends(0, p)
 }
