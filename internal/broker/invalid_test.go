@@ -37,6 +37,31 @@ var valid = map[string]proto.Message{
 	"RenewSessionRequest": &weftv1.RenewSessionRequest{SessionId: "s"},
 	"CloseSessionRequest": &weftv1.CloseSessionRequest{SessionId: "s"},
 
+	"AcquireLockRequest":      &weftv1.AcquireLockRequest{Name: "x"},
+	"GetLockRequest":          &weftv1.GetLockRequest{Name: "x"},
+	"WatchLockRequest":        &weftv1.WatchLockRequest{Name: "x"},
+	"SetEventRequest":         &weftv1.SetEventRequest{Name: "x"},
+	"ClearEventRequest":       &weftv1.ClearEventRequest{Name: "x"},
+	"WaitEventRequest":        &weftv1.WaitEventRequest{Name: "x"},
+	"DeleteEventRequest":      &weftv1.DeleteEventRequest{Name: "x"},
+	"AbortBarrierRequest":     &weftv1.AbortBarrierRequest{Name: "x"},
+	"ResetBarrierRequest":     &weftv1.ResetBarrierRequest{Name: "x"},
+	"GetValueRequest":         &weftv1.GetValueRequest{Name: "x"},
+	"WatchValueRequest":       &weftv1.WatchValueRequest{Name: "x"},
+	"DeleteValueRequest":      &weftv1.DeleteValueRequest{Name: "x"},
+	"ReleaseLockRequest":      &weftv1.ReleaseLockRequest{Name: "x", Token: 1},
+	"CheckLockRequest":        &weftv1.CheckLockRequest{Name: "x", Token: 1},
+	"PublishLockRequest":      &weftv1.PublishLockRequest{Name: "x", Token: 1},
+	"WaitConditionRequest":    &weftv1.WaitConditionRequest{Name: "x", Token: 1, Holder: &weftv1.Holder{}},
+	"NotifyConditionRequest":  &weftv1.NotifyConditionRequest{Name: "x", Token: 1, Holder: &weftv1.Holder{}},
+	"AcquireSemaphoreRequest": &weftv1.AcquireSemaphoreRequest{Name: "x", Spec: &weftv1.SemaphoreSpec{}},
+	"ReleaseSemaphoreRequest": &weftv1.ReleaseSemaphoreRequest{Name: "x", Spec: &weftv1.SemaphoreSpec{}},
+	"WaitBarrierRequest":      &weftv1.WaitBarrierRequest{Name: "x", Parties: 1, Holder: &weftv1.Holder{}},
+	"CompleteBarrierRequest":  &weftv1.CompleteBarrierRequest{Name: "x", Generation: 1, Holder: &weftv1.Holder{}},
+	"SetValueRequest":         &weftv1.SetValueRequest{Name: "x", Data: &weftv1.Data{}},
+	"AddValueRequest":         &weftv1.AddValueRequest{Name: "x", Delta: &weftv1.AddValueRequest_Int64Delta{}},
+	"WaitValueRequest":        &weftv1.WaitValueRequest{Name: "x", Until: &weftv1.WaitValueRequest_NewerThan{}},
+
 	"InterruptSubmitterRequest": &weftv1.InterruptSubmitterRequest{TaskId: "t1", Token: 1},
 
 	"CreateScheduleRequest":   &weftv1.CreateScheduleRequest{Schedule: &weftv1.Schedule{Name: "s"}},
@@ -62,7 +87,7 @@ func violations(t *testing.T) (out []violation) {
 	for _, file := range []protoreflect.FileDescriptor{
 		weftv1.File_weft_v1_task_service_proto, weftv1.File_weft_v1_queue_service_proto,
 		weftv1.File_weft_v1_session_service_proto, weftv1.File_weft_v1_worker_service_proto,
-		weftv1.File_weft_v1_schedule_service_proto,
+		weftv1.File_weft_v1_schedule_service_proto, weftv1.File_weft_v1_lock_service_proto,
 	} {
 		for i := range file.Services().Len() {
 			s := file.Services().Get(i)
@@ -108,12 +133,23 @@ func violationsOf(t *testing.T, m protoreflect.MethodDescriptor) (out []violatio
 				if argv := sub.Descriptor().Fields().ByName("argv"); argv != nil {
 					sub.Mutable(argv).List().Append(protoreflect.ValueOf("true")) // needed beside what is broken
 				}
+				if sub.Descriptor().Name() == "Guard" {
+					proto.Merge(sub.Interface(), guardOver(sub))
+				}
 				return sub
 			})
 		}
 	}
 	walk(m.Input(), "", func(root protoreflect.Message) protoreflect.Message { return root })
 	return out
+}
+
+// guardOver is a guard that keeps its rules.
+func guardOver(sub protoreflect.Message) proto.Message {
+	guard := sub.New()
+	guard.Set(sub.Descriptor().Fields().ByName("lock"), protoreflect.ValueOf("x"))
+	guard.Set(sub.Descriptor().Fields().ByName("token"), protoreflect.ValueOf(uint64(1)))
+	return guard.Interface()
 }
 
 // breaker sets a field to what its rule forbids, and returns what the path of the violation adds.
@@ -137,7 +173,7 @@ func breakers(t *testing.T, f protoreflect.FieldDescriptor, r *validatev1.FieldR
 			set("no\x00name")
 			set(strings.Repeat("n", 300))
 		} else {
-			set(strings.Repeat("n", 40_000))
+			set(strings.Repeat("n", max(40_000, int(x.String_.GetMaxBytes())+1)))
 		}
 	case *validatev1.FieldRules_Int32:
 		set(x.Int32.GetLte() + 1)
@@ -148,6 +184,11 @@ func breakers(t *testing.T, f protoreflect.FieldDescriptor, r *validatev1.FieldR
 		set(x.Uint64.GetGt())
 	case *validatev1.FieldRules_Int64:
 		set(x.Int64.GetGte() - 1)
+		if x.Int64.HasLte() {
+			set(x.Int64.GetLte() + 1)
+		}
+	case *validatev1.FieldRules_Bytes:
+		set(make([]byte, x.Bytes.GetMaxLen()+1))
 	case *validatev1.FieldRules_Double:
 		set(x.Double.GetGte() - 1)
 		set(x.Double.GetLte() + 1)
@@ -230,6 +271,12 @@ func (h *harness) world(namespace string) string {
 	add(h.tasks.ListTasks(h.ctx(), &weftv1.ListTasksRequest{Namespace: namespace, PageSize: 1000, View: weftv1.View_VIEW_FULL}))
 	add(h.queues.ListQueues(h.ctx(), &weftv1.ListQueuesRequest{Namespace: namespace, PageSize: 1000}))
 	add(h.sessions.ListSessions(h.ctx(), &weftv1.ListSessionsRequest{Namespace: namespace, PageSize: 1000}))
+	locks := h.locks()
+	add(locks.ListLocks(h.ctx(), &weftv1.ListLocksRequest{Namespace: namespace, PageSize: 1000}))
+	add(locks.ListSemaphores(h.ctx(), &weftv1.ListSemaphoresRequest{Namespace: namespace, PageSize: 1000}))
+	add(locks.ListBarriers(h.ctx(), &weftv1.ListBarriersRequest{Namespace: namespace, PageSize: 1000}))
+	add(locks.ListEvents(h.ctx(), &weftv1.ListEventsRequest{Namespace: namespace, PageSize: 1000}))
+	add(locks.ListValues(h.ctx(), &weftv1.ListValuesRequest{Namespace: namespace, PageSize: 1000}))
 	return strings.ReplaceAll(b.String(), "  ", " ") // prototext varies its spaces on purpose
 }
 
@@ -245,7 +292,7 @@ func (h *harness) unchanged(do func()) {
 
 // call sends a request to a method, be it unary or with a stream of answers, and returns its error.
 func (h *harness) call(ctx context.Context, method string, req proto.Message) error {
-	if method != weftv1.TaskService_WatchTask_FullMethodName && method != weftv1.TaskService_WatchCall_FullMethodName {
+	if !strings.Contains(method, "/Watch") {
 		return h.conn.Invoke(ctx, method, req, &weftv1.ReleaseTaskResponse{})
 	}
 	stream, err := h.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method)

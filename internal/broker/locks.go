@@ -63,7 +63,7 @@ func (s *lockService) ask(ctx context.Context, req lockRequest, op shard.LockOp,
 	}
 	if cmd.Origin.RequestID == "" { // nobody heard of it, and nobody will ask again
 		_ = s.loop.Send(context.WithoutCancel(ctx), &shard.GiveBackLock{
-			Namespace: cmd.Namespace, Object: req.GetName(), Answer: a.value.Answer,
+			Namespace: cmd.Namespace, Op: op, Answer: a.value.Answer,
 		}, 0, nil)
 	}
 	return a.value, statusError(context.Cause(ctx))

@@ -103,13 +103,15 @@ func appendGrant(b []byte, s *lockservice.GrantState) []byte {
 func appendAnswered(b []byte, r *lockservice.Answered) []byte {
 	b = wire.String(b, 1, r.Namespace)
 	b, at := wire.Open(b, 2)
-	if o := &r.Origin; o.Number != 0 {
+	o := &r.Origin
+	if !o.Session.IsZero() {
 		b = wire.Bytes(b, 1, o.Session[:])
-		b = wire.Uint(b, 2, o.Channel)
-		b = wire.Uint(b, 3, o.Number)
-		b = wire.Uint(b, 4, o.Below)
-	} else {
-		b = wire.String(b, 5, o.RequestID)
+	}
+	b = wire.Uint(b, 2, o.Channel)
+	b = wire.Uint(b, 3, o.Number)
+	b = wire.Uint(b, 4, o.Below)
+	b = wire.String(b, 5, o.RequestID)
+	if o.Hash != [16]byte{} {
 		b = wire.Bytes(b, 6, o.Hash[:])
 	}
 	b = wire.Shut(b, at)

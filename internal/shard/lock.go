@@ -76,7 +76,7 @@ func (c *Synchronize) run(m *Machine, step *pure.Step) (any, error) {
 		m.reply = nil
 		return nil, nil
 	}
-	if fresh && (err != nil || d.Answer.Token == 0) {
+	if fresh && !m.locks.Knows(by.holder.Session) { // refused, in vain, or what it was once granted is over
 		m.endSession(step, by.holder.Session, session.Closed)
 	}
 	return m.lockReply(by.holder.Session, d.Answer), err
@@ -201,8 +201,22 @@ func (c *AbandonLock) run(m *Machine, step *pure.Step) (any, error) {
 
 // GiveBackLock gives up what a request was granted whose caller is gone.
 type GiveBackLock struct {
-	Namespace, Object string
-	Answer            lockservice.Answer
+	Namespace string
+	Op        LockOp
+	Answer    lockservice.Answer
+}
+
+// object is what a grant is given back with: see [lockservice.Core.TakeBack].
+func (c *GiveBackLock) object() string {
+	switch op := c.Op.(type) {
+	case *WaitCondition:
+		return op.Name
+	case *AcquireSemaphore:
+		if op.Spec.Free {
+			return op.Name
+		}
+	}
+	return ""
 }
 
 func (c *GiveBackLock) run(m *Machine, step *pure.Step) (any, error) {
@@ -210,7 +224,7 @@ func (c *GiveBackLock) run(m *Machine, step *pure.Step) (any, error) {
 	if g := m.locks.GrantOf(c.Answer.Token); g != nil {
 		id = g.Holder.Session
 	}
-	m.locks.TakeBack(step, c.Namespace, c.Object, &c.Answer)
+	m.locks.TakeBack(step, c.Namespace, c.object(), &c.Answer)
 	if !id.IsZero() {
 		m.idle(step, id)
 	}

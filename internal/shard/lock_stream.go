@@ -30,6 +30,7 @@ type Synchronized struct {
 type channel struct {
 	outbox  *Outbox
 	waiting map[uint64]LockOp // commands that are not answered, by number
+	below   uint64            // answers to lower numbers are acknowledged
 }
 
 func (c *SynchronizeHello) run(m *Machine, step *pure.Step) (any, error) {
@@ -120,9 +121,10 @@ func (c *SynchronizeFrame) run(m *Machine, step *pure.Step) (any, error) {
 	}
 	m.renewFor(step, c.Channel.Session)
 	m.locks.Acknowledge(c.Channel, c.Below)
+	ch.below = max(ch.below, c.Below, m.locks.Told(c.Channel)) // also of answers that nobody keeps
 	for i := range c.Commands {
 		cmd := &c.Commands[i]
-		if limit := m.locks.Told(c.Channel) + lockservice.WindowMax; cmd.Number > limit {
+		if limit := ch.below + lockservice.WindowMax; cmd.Number > limit {
 			m.closeAfter(c.Stream, pure.Refuse(pure.BadFrame, "too many commands have no acknowledged answer",
 				"field", "number", "limit", lockservice.WindowMax))
 			m.hangUp(c.Channel)
@@ -154,7 +156,7 @@ func (m *Machine) command(step *pure.Step, c *SynchronizeFrame, ch *channel, cmd
 		namespace: c.Namespace, label: cmd.Label,
 		holder: lockservice.HolderID{Session: c.Channel.Session, Number: cmd.Holder},
 		origin: lockservice.Origin{
-			Session: c.Channel.Session, Channel: c.Channel.Number, Number: cmd.Number, Below: m.locks.Told(c.Channel),
+			Session: c.Channel.Session, Channel: c.Channel.Number, Number: cmd.Number, Below: ch.below,
 		},
 	}
 	if answer.Err = m.mayHold(c.Namespace, by.holder); answer.Err != nil {

@@ -17,8 +17,10 @@ func (m *Machine) settle(step *pure.Step) {
 		panic("a record about something that is not there: no replay would take it")
 	}
 	m.queue.TellCalls(step)
-	for i := 0; i < len(step.Effects); i++ { // an answer may end a session, which has effects too
-		m.route(step, step.Effects[i])
+	routed := 0
+	for routed < len(step.Effects) { // an answer may end a session, which has effects too
+		m.route(step, step.Effects[routed])
+		routed++
 	}
 	m.tellObjects()
 }

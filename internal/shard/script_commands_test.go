@@ -161,6 +161,9 @@ func (s *script) advance(d *datadriven.TestData) {
 				s.m.Decide(&CallFrame{Call: s.calls[name].id, Stream: s.calls[name].stream}, nil)
 			}
 		}
+		if !(words{d}).has("silent") {
+			s.heardLockers()
+		}
 		s.m.Tick(s.wall, pass)
 		s.settle()
 	}

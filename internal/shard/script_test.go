@@ -47,6 +47,7 @@ type script struct {
 	waiter  uint64
 	beat    uint64
 	only    bool
+	locks   scriptLocks
 	out     strings.Builder
 }
 
@@ -73,6 +74,7 @@ func (s *script) start() {
 	s.m = NewMachine(s.cfg)
 	s.m.Tick(s.wall, 0)
 	s.workers, s.calls = map[string]*Outbox{}, map[string]*scriptCall{}
+	s.cutLockers()
 	s.waits, s.watches, s.viewers = map[string]uint64{}, map[uint64]*Outbox{}, map[string]*Outbox{}
 	s.replay(s.m)
 }
@@ -180,6 +182,7 @@ func (s *script) listen() {
 	for _, id := range sortedNames(s.watches) {
 		s.take("watcher of "+queue.FormatID(id), s.watches[id])
 	}
+	s.lockTold()
 	for _, call := range sortedNames(s.viewers) {
 		s.take("watcher of call "+call, s.viewers[call])
 	}
@@ -190,6 +193,11 @@ func (s *script) take(who string, o *Outbox) {
 		items, err := o.Take(nil)
 		for _, item := range items {
 			s.say("%s: %s", who, tellText(item))
+			if l := s.locks.clients[who]; l != nil && l.stream == o {
+				if a, ok := item.(*LockAnswered); ok && (a.Reply.Answer.Token != 0 || a.Reply.Answer.Act) {
+					s.tookToken(who, l.said[a.Number].Holder, a.Op, a.Reply.Answer)
+				}
+			}
 			if a, ok := item.(*queue.Assigned); ok {
 				s.held[who] = append(s.held[who], a.Token)
 				s.tokens[a.Token] = a.ID
@@ -220,6 +228,11 @@ func (s *script) leave(o *Outbox) {
 	for id, w := range s.watches {
 		if w == o {
 			delete(s.watches, id)
+		}
+	}
+	for _, l := range s.locks.clients {
+		if l.stream == o {
+			l.stream = nil
 		}
 	}
 	for call, w := range s.viewers {
@@ -266,6 +279,13 @@ func tellText(item any) string {
 		return "over"
 	case *queue.Changed:
 		return fmt.Sprintf("%v, attempt %d", e.Task.State, e.Task.Attempts) + broughtText(&e.Task)
+	case *LockAnswered:
+		if e.Since != 0 {
+			return fmt.Sprintf("%d waits since %d", e.Number, e.Since)
+		}
+		return fmt.Sprintf("%d %s", e.Number, answerText(e.Op, e.Reply, e.Err))
+	case *Synchronized:
+		return fmt.Sprintf("session %s", nameOf(e.Session))
 	case *Beat:
 		return fmt.Sprintf("beat %d", e.Number)
 	}

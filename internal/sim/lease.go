@@ -21,6 +21,16 @@ func (s *sim) heard(cmd shard.Command) {
 		if l := s.leases[c.Hello.Session]; l != nil {
 			l.stream = c.Stream
 		}
+	case *shard.SynchronizeHello:
+		s.leases[c.NewSession] = &lease{stream: c.Stream, renewed: s.broker.lease}
+		if l := s.leases[c.Session]; l != nil {
+			l.stream = c.Stream
+		}
+	case *shard.SynchronizeFrame:
+		if l := s.leases[c.Channel.Session]; l != nil && l.stream == c.Stream && s.broker.m.Alive(c.Channel.Session) {
+			l.renewed = s.broker.lease
+			s.model.locks.told(c)
+		}
 	case *shard.WorkerFrame:
 		if l := s.leases[c.Session]; l != nil && l.stream == c.Stream && s.broker.m.Alive(c.Session) {
 			l.renewed = s.broker.lease
@@ -33,4 +43,5 @@ func (s *sim) renewAll() {
 	for _, l := range s.leases {
 		l.renewed = s.broker.lease
 	}
+	clear(s.model.locks.heard) // also that is yet to be said
 }

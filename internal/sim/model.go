@@ -24,6 +24,7 @@ type model struct {
 	seen   uint64 // the last entry that was read
 	shadow *shard.Machine
 	plans  *plans
+	locks  *modelLocks
 
 	sessions   map[session.ID]*modelSession // all that ever were
 	calls      map[uint64]*modelCall
@@ -118,6 +119,7 @@ func newModel(s *sim) *model {
 	}
 	m.shadow.Restart(1)
 	m.plans = newPlans(m)
+	m.locks = newModelLocks(m)
 	return m
 }
 
@@ -174,10 +176,12 @@ func (m *model) entry(body []byte) {
 		m.record(&rec)
 		m.spends(false)
 		m.plans.record(&rec)
+		m.locks.record(&rec)
 		body = body[n+int(size):]
 	}
 	m.entryEnd()
 	m.plans.entryEnd()
+	m.locks.entryEnd()
 }
 
 // entryEnd holds the state after an entry to what may be broken within one.

@@ -69,6 +69,8 @@ func (o *observer) told(st *stream, item any) {
 		if st.told[e.ID] {
 			o.fail("task %d changed after its end", e.ID)
 		}
+	case *shard.LockAnswered:
+		o.lockAnswered(st, e)
 	case *queue.AdvanceAnswered:
 		o.advanceAnswered(st, e)
 	case *queue.Advanced:

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/weftq/weft/pkg/queue"
@@ -71,6 +73,16 @@ func (s *sim) answered() bool {
 	if s.planner != nil && !s.planner.done() {
 		return false
 	}
+	for _, l := range s.lockers {
+		if !l.done {
+			return false
+		}
+	}
+	for _, v := range s.smiths {
+		if v.busy > 0 {
+			return false
+		}
+	}
 	for _, v := range s.reservers {
 		if v.busy > 0 {
 			return false
@@ -114,6 +126,11 @@ func (s *sim) unsettled(what string) {
 			s.logf("%s: sent %d of %d, stored %v, has %v, refused %v, attached %v", c.name, c.sent, len(c.specs), c.stored, c.has, c.refused, c.attached)
 		}
 	}
+	for _, l := range s.lockers {
+		for _, n := range slices.Sorted(maps.Keys(l.asked)) {
+			s.logf("%s waits for %d: %s", l.name, n, opText(l.asked[n].op))
+		}
+	}
 	if s.broker.m != nil {
 		for _, line := range s.broker.m.Dump() {
 			s.logf("left: %s", line)
@@ -129,6 +146,9 @@ func (s *sim) empty() {
 	}
 	if err := s.broker.m.Check(); err != nil {
 		s.fail("in the end: %v", err)
+	}
+	if what := s.model.locks.left(); what != "" {
+		s.fail("in the end %s", what)
 	}
 	if bytes, _ := s.broker.m.Live(); bytes != 0 {
 		s.fail("in the end there are %d bytes of no tasks", bytes)

@@ -51,6 +51,8 @@ type sim struct {
 	submitters []*submitter
 	operators  []*operator
 	planner    *planner
+	lockers    []*locker
+	smiths     []*locksmith
 	bySession  map[session.ID]*worker
 	behaviours []behaviour
 	uniques    map[string]queue.Spec // the work of a unique key
@@ -132,6 +134,12 @@ func (s *sim) begin() {
 	}
 	if s.one(2) {
 		s.planner = newPlanner(s)
+	}
+	for i := range s.cfg.lockers {
+		s.lockers = append(s.lockers, newLocker(s, i))
+	}
+	for i := range s.cfg.smiths {
+		s.smiths = append(s.smiths, newLocksmith(s, i))
 	}
 	for _, name := range queueNames[1:] {
 		s.makeQueue(name)

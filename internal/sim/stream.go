@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/weftq/weft/internal/shard"
+	"github.com/weftq/weft/pkg/lockservice"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 )
@@ -16,14 +17,15 @@ type stream struct {
 	c    *conn
 	out  *shard.Outbox
 
-	worker session.ID
-	call   uint64
-	watch  uint64
-	view   *queue.CallView // of a call that is watched, as it was told so far
-	ready  bool
-	gone   bool
-	early  []any           // frames from before the first one was answered
-	told   map[uint64]bool // outcomes, by task
+	worker  session.ID
+	channel lockservice.Channel
+	call    uint64
+	watch   uint64
+	view    *queue.CallView // of a call that is watched, as it was told so far
+	ready   bool
+	gone    bool
+	early   []any           // frames from before the first one was answered
+	told    map[uint64]bool // outcomes, by task
 
 	brought     map[uint64]int   // partial results, by index
 	progress    map[uint64]int64 // by token
@@ -60,6 +62,11 @@ func (b *broker) accept(c *conn, msg any) bool {
 		attach := *msg
 		attach.Stream, attach.NewSession = st.out, b.s.newSession()
 		b.enqueue(&attach, st.first)
+	case *shard.SynchronizeHello:
+		hello := *msg
+		hello.Stream, hello.NewSession = st.out, b.s.newSession()
+		st.channel.Number = hello.Channel
+		b.enqueue(&hello, st.first)
 	case *shard.WatchTask:
 		watch := *msg
 		watch.Stream, st.watch = st.out, watch.ID
@@ -82,6 +89,8 @@ func (st *stream) first(value any, err error) {
 	switch v := value.(type) {
 	case session.ID:
 		st.worker = v
+	case *shard.Synchronized:
+		st.channel.Session = v.Session
 	case *shard.Attached:
 		st.call = v.Call
 		st.b.attached[v.Call] = st
@@ -138,6 +147,10 @@ func (st *stream) frame(msg any) {
 		f := *msg
 		f.Call, f.Stream = st.call, st.out
 		st.b.enqueue(&f, nil)
+	case *shard.SynchronizeFrame:
+		f := *msg
+		f.Namespace, f.Channel, f.Stream = namespace, st.channel, st.out
+		st.b.enqueue(&f, nil)
 	}
 }
 
@@ -154,6 +167,8 @@ func (st *stream) closed() {
 
 func (st *stream) leave() {
 	switch {
+	case !st.channel.Session.IsZero():
+		st.b.enqueue(&shard.SynchronizeGone{Channel: st.channel, Stream: st.out}, nil)
 	case st.call != 0:
 		st.b.enqueue(&shard.CallGone{Call: st.call, Stream: st.out}, nil)
 	case st.view != nil:
@@ -211,6 +226,7 @@ func (b *broker) unary(c *conn, r rpc) {
 		}
 	}
 	cmd = b.await(c, cmd)
+	lock, _ := cmd.(*shard.Synchronize)
 	answered := false
 	b.enqueue(cmd, func(value any, err error) {
 		if answered {
@@ -219,6 +235,9 @@ func (b *broker) unary(c *conn, r rpc) {
 		answered, c.brokerGone = true, nil
 		b.s.logf("answer %s %T: %s %v", c.name, cmd, describe(value), err)
 		b.s.observe.replied(cmd, value, err)
+		if lock != nil && err == nil && c.brokerKnows && lock.Origin.RequestID == "" { // nobody hears of it
+			b.enqueue(&shard.GiveBackLock{Namespace: namespace, Op: lock.Op, Answer: value.(shard.LockReply).Answer}, nil)
+		}
 		c.tell(answer{value, err})
 		c.end(nil)
 	})
@@ -254,6 +273,10 @@ func describe(item any) string {
 			text.WriteString(fmt.Sprintf(" task %d token %d", a.ID, a.Token))
 		}
 		return text.String()
+	case *shard.LockAnswered:
+		return fmt.Sprintf("answer %d: %+v %v since %d", e.Number, e.Reply.Answer, e.Err, e.Since)
+	case shard.LockReply:
+		return fmt.Sprintf("%+v session %x", e.Answer, e.Session[:4])
 	case *queue.Answered:
 		return fmt.Sprintf("answered token %d accepted %v", e.Token, e.Accepted)
 	case *queue.Stop:
@@ -299,6 +322,12 @@ func brief(cmd shard.Command) string {
 			text.WriteString(fmt.Sprintf(" draining %v goodbye %v", c.Draining, c.Goodbye))
 		}
 		return text.String()
+	case *shard.SynchronizeHello:
+		return fmt.Sprintf(" %s session %x", c.Client, c.Session[:4])
+	case *shard.SynchronizeFrame:
+		return fmt.Sprintf(" session %x commands %d abandoned %v below %d beat %d", c.Channel.Session[:4], len(c.Commands), c.Abandoned, c.Below, c.Heartbeat)
+	case *shard.Synchronize:
+		return fmt.Sprintf(" %s %s", c.Origin.RequestID, opText(c.Op))
 	case *shard.WorkerGone:
 		return fmt.Sprintf(" session %x", c.Session[:4])
 	case *shard.CallAttach:

@@ -36,6 +36,9 @@ type swarm struct {
 
 	advances, interrupts int // per mille of tasks that come further before their end, and interrupt their client
 
+	lockers, smiths int // clients of the lock service
+	killLocker      time.Duration
+
 	away int // per mille of a worker's reconnects that take long
 }
 
@@ -72,6 +75,12 @@ func draw(r *rand.Rand) swarm {
 	}
 	w.faults(r)
 	w.features(r)
+	if r.IntN(2) == 0 {
+		w.lockers, w.smiths = 1+r.IntN(4), r.IntN(3)
+		if r.IntN(2) == 0 {
+			w.killLocker = 20 * time.Second >> r.IntN(5)
+		}
+	}
 	return w
 }
 

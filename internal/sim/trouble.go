@@ -32,6 +32,9 @@ func (s *sim) troubles() {
 			w.die()
 		}
 	})
+	if len(s.lockers) > 0 {
+		s.lockTroubles()
+	}
 	s.trouble(s.cfg.killCaller, func() { s.callers[s.r.IntN(len(s.callers))].die() })
 	s.trouble(s.cfg.pause, func() {
 		d := s.upTo(3 * s.cfg.ttl)
@@ -64,6 +67,18 @@ func (s *sim) troubles() {
 		}
 	})
 	s.trouble(s.cfg.diskLow, func() { s.setDisk(!s.diskLow) })
+}
+
+// lockTroubles are those of the clients of the lock service.
+func (s *sim) lockTroubles() {
+	any := func() *locker { return s.lockers[s.r.IntN(len(s.lockers))] }
+	s.trouble(s.cfg.killLocker, func() { any().die() })
+	s.trouble(s.cfg.pause, func() { any().sleep(s.upTo(2 * s.cfg.ttl)) })
+	s.trouble(s.cfg.impatient, func() {
+		if l := any(); l.entered {
+			l.lost(errUnavailable)
+		}
+	})
 }
 
 func (s *sim) setDisk(low bool) {

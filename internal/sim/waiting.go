@@ -27,6 +27,11 @@ func (b *broker) await(c *conn, cmd shard.Command) shard.Command {
 		again := *asked
 		again.Waiter = b.waiters
 		cmd, forget = &again, &shard.ForgetJoin{Waiter: again.Waiter}
+	case *shard.Synchronize:
+		b.waiters++
+		again := *asked
+		again.Ticket, again.NewSession = b.waiters, b.s.newSession()
+		cmd, forget = &again, &shard.AbandonLock{Ticket: again.Ticket}
 	default:
 		return cmd
 	}

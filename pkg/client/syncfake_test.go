@@ -266,6 +266,46 @@ func TestSyncAbandons(t *testing.T) {
 	}
 }
 
+// What the broker gives up itself, as it was told that nobody wants it, is not given back twice: that would be another
+// level of the lock, or a permit too many.
+func TestSyncGivesBackOnce(t *testing.T) {
+	for _, acquire := range []func(context.Context, *Client) error{
+		func(ctx context.Context, c *Client) error {
+			_, err := c.Lock("l").Reentrant().Acquire(ctx)
+			return err
+		},
+		func(ctx context.Context, c *Client) error {
+			_, err := c.Semaphore("s", 1, Free()).Acquire(ctx, 1)
+			return err
+		},
+	} {
+		script := func(_ int, s *lockStream) error {
+			s.welcome()
+			number := s.untilAbandoned()
+			a := lockGranted(number, 17)
+			if s.commands[0].GetAcquireLock() != nil {
+				a.GetAcquireLock().Grant.Depth = 2
+			} else {
+				a.Answer = &weftv1.SynchronizeAnswer_AcquireSemaphore{AcquireSemaphore: &weftv1.AcquireSemaphoreResponse{Acquired: true}}
+			}
+			s.answer(a)
+			for {
+				if s.recv(); len(s.commands) > 1 {
+					t.Errorf("given back by %v", s.commands[1])
+				}
+			}
+		}
+		inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := acquire(ctx, c); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			pass(time.Second)
+		})
+	}
+}
+
 // A command that was never sent is dropped with its caller, and leaves no gap.
 func TestSyncDropsUnsent(t *testing.T) {
 	script := func(n int, s *lockStream) error {
@@ -377,7 +417,8 @@ func TestSyncTurnsOver(t *testing.T) {
 	})
 }
 
-// A session that the broker does not know any more is lost, with all that is held and waits in it; the next use opens another.
+// A session that the broker does not know any more is lost, with all that is held and waits in it; the next use opens
+// another.
 func TestSyncSessionLost(t *testing.T) {
 	script := func(n int, s *lockStream) error {
 		switch n {
@@ -435,8 +476,8 @@ func heldLock(mute *atomic.Bool) func(n int, s *lockStream) error {
 	}
 }
 
-// The lease is renewed while the broker answers, and over at 0.75 of the TTL after the sending of the last heartbeat that it
-// has: before the broker may give the lock to others.
+// The lease is renewed while the broker answers, and over at 0.75 of the TTL after the sending of the last heartbeat
+// that it has: before the broker may give the lock to others.
 func TestSyncDeadline(t *testing.T) {
 	var mute atomic.Bool
 	script := heldLock(&mute)
@@ -505,7 +546,8 @@ func TestSyncDeadlineAsleep(t *testing.T) {
 	})
 }
 
-// What follows a context without asking it learns of the loss by a look at the clock, a twentieth of the TTL later at most.
+// What follows a context without asking it learns of the loss by a look at the clock, a twentieth of the TTL later at
+// most.
 func TestSyncLooksAtTheClock(t *testing.T) {
 	var mute atomic.Bool
 	inBubble(t, heldLock(&mute), func(t *testing.T, _ *lockBroker, c *Client) {

@@ -47,7 +47,8 @@ func NewValue[T ValueType](c *Client, name string, opts ...ValueOption) *Value[T
 // Name is the value's name.
 func (v *Value[T]) Name() string { return v.name }
 
-// Lock is the value's lock, Python's get_lock(); nil for one without. Nothing of the value asks for it: it is for what takes several steps.
+// Lock is the value's lock, Python's get_lock(); nil for one without. Nothing of the value asks for it: it is for what
+// takes several steps.
 func (v *Value[T]) Lock() *Lock { return v.lock }
 
 func (v *Value[T]) object() string { return "value " + v.name }
@@ -57,8 +58,9 @@ type ChangeOption func(*changeConfig)
 
 type changeConfig struct{ guard *Lock }
 
-// Guarded lets a change through only while the holder of its context has the lock, by the token of the grant; otherwise it is
-// [ErrTokenStale], or [ErrNotHeld] if that is known here already. So a holder that has lost the lock without noticing changes nothing.
+// Guarded lets a change through only while the holder of its context has the lock, by the token of the grant;
+// otherwise it is [ErrTokenStale], or [ErrNotHeld] if that is known here already. So a holder that has lost the lock
+// without noticing changes nothing.
 func Guarded(lock *Lock) ChangeOption { return func(c *changeConfig) { c.guard = lock } }
 
 // guardOf is the guard of a change, nil for none.
@@ -112,8 +114,8 @@ func (v *Value[T]) Set(ctx context.Context, value T, opts ...ChangeOption) (vers
 	return v.set(ctx, value, nil, opts)
 }
 
-// CompareAndSet sets the value if it still has a version, 0 if it still is not there, and returns its new one. If somebody else was faster it
-// is [ErrValueChanged].
+// CompareAndSet sets the value if it still has a version, 0 if it still is not there, and returns its new one. If
+// somebody else was faster it is [ErrValueChanged].
 func (v *Value[T]) CompareAndSet(ctx context.Context, version uint64, value T, opts ...ChangeOption) (uint64, error) {
 	return v.set(ctx, value, &version, opts)
 }
@@ -136,8 +138,8 @@ func (v *Value[T]) set(ctx context.Context, value T, ifVersion *uint64, opts []C
 	return answer.GetSetValue().GetValue().GetVersion(), err
 }
 
-// Update changes the value by a function, as often as others are faster: fn is called with the value as it is, and again if that
-// has changed. It returns what the value is then.
+// Update changes the value by a function, as often as others are faster: fn is called with the value as it is, and
+// again if that has changed. It returns what the value is then.
 func (v *Value[T]) Update(ctx context.Context, fn func(T) T, opts ...ChangeOption) (value T, err error) {
 	for {
 		before, version, err := v.Get(ctx)
@@ -192,8 +194,8 @@ func (v *Value[T]) Delete(ctx context.Context, opts ...ChangeOption) error {
 	})
 }
 
-// Watch gives the value now and after each change; changes that follow each other closely may be given as one, and one that is not
-// there is the zero of the type. It goes on until ctx ends; an error is the last thing given.
+// Watch gives the value now and after each change; changes that follow each other closely may be given as one, and one
+// that is not there is the zero of the type. It goes on until ctx ends; an error is the last thing given.
 func (v *Value[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		w := &valueWatching[T]{value: v, yield: yield}

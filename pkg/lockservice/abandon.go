@@ -51,7 +51,8 @@ func (c *Core) undo(step *pure.Step, w *window, o *Origin) {
 	}
 }
 
-// TakeBack gives up what an answer granted whose client never heard of it. object is the condition or the semaphore.
+// TakeBack gives up what an answer granted whose client never heard of it. object is the condition that it came back from, or
+// the free semaphore.
 func (c *Core) TakeBack(step *pure.Step, namespace, object string, a *Answer) {
 	if a.Permits != 0 {
 		if s := c.semaphores.byName[name{namespace, object}]; s != nil && s.Spec.Free {
@@ -60,20 +61,24 @@ func (c *Core) TakeBack(step *pure.Step, namespace, object string, a *Answer) {
 		}
 		return
 	}
-	c.giveBack(step, a.Token)
+	levels := uint32(1)
+	if object != "" { // nobody knows the token of one that came back to its lock
+		levels = a.Depth
+	}
+	c.giveBack(step, a.Token, levels)
 	if a.Notified {
 		c.notifyOne(step, name{namespace, object})
 	}
 }
 
-// giveBack gives up one level of a grant that its client never heard of.
-func (c *Core) giveBack(step *pure.Step, token uint64) {
+// giveBack gives up levels of a grant that its client never heard of.
+func (c *Core) giveBack(step *pure.Step, token uint64, levels uint32) {
 	g := c.grants[token]
 	if g == nil {
 		return
 	}
-	if g.Depth > 1 {
-		c.emit(step, &GrantChanged{Token: token, Depth: g.Depth - 1, Published: g.Published})
+	if g.Depth > levels {
+		c.emit(step, &GrantChanged{Token: token, Depth: g.Depth - levels, Published: g.Published})
 		return
 	}
 	c.drop(step, g)

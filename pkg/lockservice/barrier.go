@@ -96,7 +96,7 @@ func (c *Core) WaitBarrier(step *pure.Step, a *WaitBarrier) (Decision, error) {
 		}
 		waiting = len(b.parties)
 	}
-	if a.Wait.Try() && (waiting+1 < int(a.Parties) || c.acting(n)) { // its time is over before the others come
+	if a.Wait.Try() && waiting+1 < int(a.Parties) && !c.acting(n) { // its time is over before the others come
 		if b := c.barriers.byName[n]; b != nil {
 			c.breakBarrier(step, b)
 		} else {
@@ -119,6 +119,11 @@ func (c *Core) WaitBarrier(step *pure.Step, a *WaitBarrier) (Decision, error) {
 	return d, nil
 }
 
+// early tells whether a party is of the meeting after the one whose action runs.
+func (b *barrier) early(w *Waiter) bool {
+	return b.Acting && slices.Index(b.parties, w) >= int(b.Parties)-1
+}
+
 func (c *Core) acting(n name) bool {
 	b := c.barriers.byName[n]
 	return b != nil && b.Acting
@@ -139,7 +144,7 @@ func (c *Core) meet(step *pure.Step, b *barrier) {
 		c.emit(step, &BarrierPut{st})
 		c.emit(step, &WaiterEnded{ID: last.ID})
 		c.resolve(step, last, Answer{Outcome: Done, Index: b.Parties - 1, Act: true, Generation: st.Generation})
-		for _, w := range b.parties[:b.Parties-1] { // the action takes as long as it takes
+		for _, w := range b.parties { // the action takes as long as it takes
 			c.deadlines.Remove(w)
 		}
 		return
@@ -175,6 +180,9 @@ func (c *Core) CompleteBarrier(step *pure.Step, r *Request, generation uint64) (
 	st.Acting, st.Actor = false, HolderID{}
 	c.emit(step, &BarrierPut{st})
 	c.pass(step, b, b.Parties-1)
+	for _, w := range b.parties { // who came meanwhile is of the next meeting
+		c.armWaiter(step.Lease, w)
+	}
 	c.meet(step, b)
 	return c.keep(step, r.Namespace, &r.Origin, Answer{Outcome: Done})
 }

@@ -49,7 +49,7 @@ func (c *Core) checkLocks() (broken error) {
 		if len(l.grants) == 0 && !waits {
 			broken = errors.Join(broken, fmt.Errorf("lock %s: nobody is there", n.name))
 		}
-		if waits && l.compatible(w.Mode) {
+		if waits && l.compatible(w.Mode) && !c.sent[errand{KindLock, n}] {
 			broken = errors.Join(broken, fmt.Errorf("lock %s: waiter %d could have it", n.name, w.ID))
 		}
 		broken = errors.Join(broken, l.queue.Check())
@@ -79,7 +79,7 @@ func (c *Core) checkSemaphores() (broken error) {
 		if permits != s.permits || s.left() < 0 || s.Spec.Free && len(s.grants) > 0 {
 			broken = errors.Join(broken, fmt.Errorf("semaphore %s: %d permits held, %d counted, %d left", n.name, permits, s.permits, s.left()))
 		}
-		if w, _, waits := s.queue.Min(); waits && w.Permits <= s.left() {
+		if w, _, waits := s.queue.Min(); waits && w.Permits <= s.left() && !c.sent[errand{KindSemaphore, n}] {
 			broken = errors.Join(broken, fmt.Errorf("semaphore %s: waiter %d could have %d of %d", n.name, w.ID, w.Permits, s.left()))
 		}
 		if s.idle() {

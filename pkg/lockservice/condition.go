@@ -90,6 +90,7 @@ func (c *Core) Notify(step *pure.Step, at *At, count int, origin Origin) (Decisi
 func (c *Core) notifyOne(step *pure.Step, n name) { c.notify(step, n, 1) }
 
 func (c *Core) notify(step *pure.Step, n name, count int) (notified int) {
+	var first *Waiter
 	for notified < count {
 		k := c.conditions[n]
 		if k == nil {
@@ -101,9 +102,12 @@ func (c *Core) notify(step *pure.Step, n name, count int) (notified int) {
 			continue
 		}
 		c.emit(step, &WaiterMoved{ID: w.ID, Order: step.Next(), Notified: true})
-		if notified++; notified == 1 {
-			defer c.contend(step, w)
+		if notified++; first == nil {
+			first = w
 		}
+	}
+	if first != nil {
+		c.contend(step, first)
 	}
 	return notified
 }

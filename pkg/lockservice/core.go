@@ -29,6 +29,8 @@ type Core struct {
 	forget    pure.Heap[*request]
 	watchers  watchers
 	leaving   []HolderID // whose things are yet to be given up
+	errands   []errand   // what others are yet to be given
+	sent      map[errand]bool
 	ages      pure.Ages[node]
 	spaces    map[string]*space
 	bytes     int64
@@ -90,6 +92,7 @@ func New(cfg Config) *Core {
 		watchers:  newWatchers(),
 		ages:      pure.NewAges(func(n *node) *pure.Age[node] { return &n.age }),
 		spaces:    map[string]*space{},
+		sent:      map[errand]bool{},
 	}
 }
 

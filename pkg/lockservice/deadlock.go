@@ -2,6 +2,7 @@ package lockservice
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weftq/weft/internal/pure"
@@ -19,8 +20,17 @@ import (
 // search is one look at the graph.
 type search struct {
 	c       *Core
-	found   []*Waiter // that may be stuck
-	virtual *Waiter   // a request that is not yet a waiter
+	found   []vertex
+	virtual *Waiter // a request that is not yet a waiter
+}
+
+// vertex is a waiter that may be stuck.
+type vertex struct {
+	w    *Waiter
+	on   []int // whom it waits for, of those that may be stuck
+	by   []int // who waits for it
+	left int   // of a lock's waiter: so many of them are stuck, as far as is known
+	free bool  // it goes on some time
 }
 
 // stuckable returns what a holder waits for if that may be for ever.
@@ -65,92 +75,126 @@ func (s *search) blockers(w *Waiter, fn func(HolderID, *holder) bool) {
 	}
 }
 
-// stuck tells whether a waiter waits for ever if those marked do.
-func (s *search) stuck(w *Waiter) bool {
-	all := w.Kind == KindSemaphore
-	any, blocked := false, all
-	s.blockers(w, func(id HolderID, h *holder) bool {
-		any = true
-		next := s.stuckable(h, id)
-		marked := next != nil && next.mark == s.c.epoch
-		if all {
-			blocked = marked
-			return marked
-		}
-		blocked = marked
-		return !marked
-	})
-	return any && blocked
+// add returns the vertex of a waiter.
+func (s *search) add(w *Waiter) int {
+	if w.mark != s.c.epoch {
+		w.mark, w.vertex = s.c.epoch, len(s.found)
+		s.found = append(s.found, vertex{w: w})
+	}
+	return w.vertex
 }
 
-// collect marks everyone whom a waiter depends on.
-func (s *search) collect(start *Waiter) {
+// collect finds everyone whom a waiter depends on, and returns those who depend on nobody that may be stuck.
+func (s *search) collect(start *Waiter) (free []int) {
 	s.c.epoch++
-	start.mark = s.c.epoch
-	s.found = append(s.found, start)
+	s.add(start)
 	for i := 0; i < len(s.found); i++ {
-		s.blockers(s.found[i], func(id HolderID, h *holder) bool {
-			if next := s.stuckable(h, id); next != nil && next.mark != s.c.epoch {
-				next.mark = s.c.epoch
-				s.found = append(s.found, next)
+		w, runs := s.found[i].w, false
+		s.blockers(w, func(id HolderID, h *holder) bool {
+			next := s.stuckable(h, id)
+			if next == nil {
+				runs = true
+				return w.Kind != KindSemaphore // one that runs is enough there
 			}
+			k := s.add(next)
+			s.found[i].on = append(s.found[i].on, k)
+			s.found[k].by = append(s.found[k].by, i)
+			s.found[i].left++
 			return true
 		})
+		if s.found[i].left == 0 || w.Kind == KindSemaphore && (runs || s.hopes(w)) {
+			s.found[i].free = true
+			free = append(free, i)
+		}
 	}
+	return free
+}
+
+// hopes tells whether a semaphore's waiter gets what it wants even though nobody releases: only one whose time will be over
+// is in its way.
+func (s *search) hopes(w *Waiter) bool {
+	sem := s.c.semaphores.byName[name{w.Namespace, w.Name}]
+	if w.Permits > sem.left() {
+		return false
+	}
+	walk := sem.queue.Walk()
+	for range sem.queue.Len() {
+		ahead, _, _ := walk.Peek()
+		if ahead == w {
+			break
+		}
+		if eternal(ahead) && !s.c.dead(ahead.Holder) && ahead.Permits > sem.left() {
+			return false
+		}
+		walk.Step()
+	}
+	return true
 }
 
 // cycle returns the waiters of a cycle that a waiter is stuck in or behind, nil if it is not stuck.
 func (s *search) cycle(start *Waiter) []*Waiter {
-	s.collect(start)
-	for changed := true; changed && start.mark == s.c.epoch; {
-		changed = false
-		for _, w := range s.found {
-			if w.mark == s.c.epoch && !s.stuck(w) {
-				w.mark, changed = 0, true
+	free := s.collect(start)
+	for len(free) > 0 && !s.found[0].free {
+		last := free[len(free)-1]
+		free = free[:len(free)-1]
+		for _, i := range s.found[last].by {
+			v := &s.found[i]
+			v.left--
+			if !v.free && (v.left == 0 || v.w.Kind == KindSemaphore) {
+				v.free = true
+				free = append(free, i)
 			}
 		}
 	}
-	if start.mark != s.c.epoch {
+	if s.found[0].free {
 		return nil
 	}
-	return s.walk(start)
+	return s.walk()
 }
 
-// walk follows those who are stuck, until one comes again: the shortest way back to the first one if there is one.
-func (s *search) walk(start *Waiter) []*Waiter {
-	from := map[*Waiter]*Waiter{}
-	queue := []*Waiter{start}
-	for i := 0; i < len(queue); i++ {
-		w := queue[i]
-		closed := false
-		s.blockers(w, func(id HolderID, h *holder) bool {
-			next := s.stuckable(h, id)
-			if next == start {
-				closed = true
-				return false
+// walk returns the shortest way from the start back to it, and the cycle that it is behind if it is in none.
+func (s *search) walk() []*Waiter {
+	from := map[int]int{}
+	queue := []int{0}
+	for len(queue) > 0 {
+		i := queue[0]
+		queue = queue[1:]
+		for _, next := range s.found[i].on {
+			if next == 0 {
+				return s.way(from, i)
 			}
-			if next != nil && next.mark == s.c.epoch && from[next] == nil {
-				from[next] = w
+			if _, seen := from[next]; !seen && !s.found[next].free {
+				from[next] = i
 				queue = append(queue, next)
 			}
-			return true
-		})
-		if closed {
-			return path(from, start, w)
 		}
 	}
-	// It is behind a cycle, not in it.
-	last := queue[len(queue)-1]
-	return path(from, start, last)
+	var way []int
+	place := map[int]int{}
+	for i := 0; ; {
+		if at, again := place[i]; again {
+			return s.waiters(way[at:])
+		}
+		place[i] = len(way)
+		way = append(way, i)
+		i = s.found[i].on[slices.IndexFunc(s.found[i].on, func(k int) bool { return !s.found[k].free })]
+	}
 }
 
-func path(from map[*Waiter]*Waiter, start, end *Waiter) []*Waiter {
-	var out []*Waiter
-	for w := end; w != nil; w = from[w] {
-		out = append([]*Waiter{w}, out...)
-		if w == start {
-			break
-		}
+// way is how the search came from the start to a waiter.
+func (s *search) way(from map[int]int, i int) []*Waiter {
+	way := []int{i}
+	for i != 0 {
+		i = from[i]
+		way = append(way, i)
+	}
+	slices.Reverse(way)
+	return s.waiters(way)
+}
+
+func (s *search) waiters(of []int) (out []*Waiter) {
+	for _, i := range of {
+		out = append(out, s.found[i].w)
 	}
 	return out
 }
@@ -171,43 +215,47 @@ func (c *Core) wouldDeadlock(st *WaiterState) *pure.Refusal {
 	return nil
 }
 
-// worthwhile tells whether any of those who keep a waiter out waits for something itself.
+// worthwhile tells whether those who keep a waiter out may all be stuck, or one of them if it waits for a lock.
 func (s *search) worthwhile(w *Waiter) (yes bool) {
 	s.blockers(w, func(id HolderID, h *holder) bool {
 		yes = s.stuckable(h, id) != nil
-		return !yes
+		return yes == (w.Kind == KindSemaphore)
 	})
 	return yes
 }
 
-// detect looks whether a waiter is stuck now, and if so ends the newest plain request of the cycle. One that comes back
-// from a condition is never ended: its holder counts on the lock.
+// detect looks whether a waiter is stuck now, and if so ends the newest plain request of the cycle, and of the next one
+// if there are more. One that comes back from a condition is never ended: its holder counts on the lock.
 func (c *Core) detect(step *pure.Step, w *Waiter) {
-	if !eternal(w) {
-		return
+	for eternal(w) && c.waiters[w.ID] == w {
+		s := search{c: c}
+		if !s.worthwhile(w) {
+			return
+		}
+		cycle := s.cycle(w)
+		victim := newest(cycle)
+		if victim == nil {
+			return
+		}
+		refusal := s.refusal(victim, cycle)
+		c.end(step, victim)
+		step.Tell(&Resolved{Waiter: victim.ID, Origin: victim.Origin, Err: refusal})
+		if victim.Kind == KindSemaphore {
+			c.wakeSemaphore(step, c.semaphores.byName[name{victim.Namespace, victim.Name}])
+		} else if l := c.locks.byName[victim.lockName()]; l != nil {
+			c.wake(step, l)
+		}
 	}
-	s := search{c: c}
-	if !s.worthwhile(w) {
-		return
-	}
-	cycle := s.cycle(w)
-	var victim *Waiter
+}
+
+// newest is the waiter of a cycle that came last, of those that may be refused.
+func newest(cycle []*Waiter) (victim *Waiter) {
 	for _, x := range cycle {
 		if !x.Back && (victim == nil || x.ID > victim.ID) {
 			victim = x
 		}
 	}
-	if victim == nil {
-		return
-	}
-	refusal := s.refusal(victim, cycle)
-	c.end(step, victim)
-	step.Tell(&Resolved{Waiter: victim.ID, Origin: victim.Origin, Err: refusal})
-	if victim.Kind == KindSemaphore {
-		c.wakeSemaphore(step, c.semaphores.byName[name{victim.Namespace, victim.Name}])
-	} else if l := c.locks.byName[victim.lockName()]; l != nil {
-		c.wake(step, l)
-	}
+	return victim
 }
 
 // refusal spells a cycle out.
@@ -223,13 +271,18 @@ func (s *search) refusal(victim *Waiter, cycle []*Waiter) *pure.Refusal {
 			b.WriteString("; ")
 		}
 		next := cycle[(i+1)%len(cycle)]
-		fmt.Fprintf(&b, "%s waits for %s, which %s has", s.c.nameOf(w.Holder, w.Label), wanted(w), s.c.nameOf(next.Holder, next.Label))
+		fmt.Fprintf(&b, "%s waits for %s, which %s %s", s.c.nameOf(w.Holder, w.Label), wanted(w), s.c.nameOf(next.Holder, next.Label), s.has(w, next))
 	}
-	kind := KindLock
-	if victim.Kind == KindSemaphore {
-		kind = KindSemaphore
+	return pure.Refuse(pure.Deadlock, "deadlock: "+b.String(), "cycle", b.String(), victim.heldKind().String(), victim.lockName().name)
+}
+
+// has says how one waiter is in the way of another: it has what the other one waits for, or is ahead of it.
+func (s *search) has(w, next *Waiter) string {
+	held := s.c.held(w.heldKind(), w.lockName())
+	if held.grantOf(s.c, next.Holder) != nil {
+		return "has"
 	}
-	return pure.Refuse(pure.Deadlock, "deadlock: "+b.String(), "cycle", b.String(), kind.String(), victim.lockName().name)
+	return "waits for first"
 }
 
 // wanted is what a waiter waits for, for people.

@@ -43,9 +43,9 @@ func (c *Core) Dump() []string {
 
 // Leftovers names what is in memory beside the durable state; "" is nothing.
 func (c *Core) Leftovers() string {
-	if n := len(c.watchers.byID) + len(c.watchers.locks) + len(c.watchers.values) + len(c.leaving); n > 0 {
-		return fmt.Sprintf(" %d watchers, %d locks and %d values followed, %d holders leave", len(c.watchers.byID),
-			len(c.watchers.locks), len(c.watchers.values), len(c.leaving))
+	if n := len(c.watchers.byID) + len(c.watchers.locks) + len(c.watchers.values) + len(c.leaving) + len(c.errands); n > 0 {
+		return fmt.Sprintf(" %d watchers, %d locks and %d values followed, %d holders leave, %d errands", len(c.watchers.byID),
+			len(c.watchers.locks), len(c.watchers.values), len(c.leaving), len(c.errands))
 	}
 	return ""
 }

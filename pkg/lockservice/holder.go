@@ -109,7 +109,7 @@ func (c *Core) nameOf(id HolderID, label string) string {
 // SessionEnded gives up what a session that has just ended holds and waits for: some of it now, the rest by [Core.Work].
 // Until then it counts as given up.
 func (c *Core) SessionEnded(step *pure.Step, id session.ID) {
-	c.dropWatchers(id)
+	c.dropWatchers(step, id)
 	p := c.peers[id]
 	if p == nil {
 		return
@@ -130,8 +130,8 @@ func (c *Core) EndHolder(step *pure.Step, id HolderID) {
 	}
 }
 
-// Holds tells whether a holder holds or waits for something.
-func (c *Core) Holds(id HolderID) bool { return c.holders[id] != nil }
+// Holds tells whether a holder holds or waits for something, and is not gone.
+func (c *Core) Holds(id HolderID) bool { return c.holders[id] != nil && !c.holders[id].gone }
 
 // Knows tells whether a session's holders hold or wait for something.
 func (c *Core) Knows(id session.ID) bool {
@@ -155,12 +155,9 @@ func (c *Core) leave(h *holder) {
 	}
 }
 
-// Pending tells whether [Core.Work] has something to do.
-func (c *Core) Pending() bool { return len(c.leaving) > 0 }
-
-// Work goes on giving up what holders that are gone have, one step of it.
+// Work goes on giving up what holders that are gone have, and giving others what is free, one step of it.
 func (c *Core) Work(step *pure.Step) {
-	for len(c.leaving) > 0 && step.Work() < c.cfg.StepRecordsMax {
+	for len(c.leaving) > 0 && !c.full(step) {
 		h := c.holders[c.leaving[0]]
 		if h == nil {
 			c.leaving = c.leaving[1:]
@@ -171,6 +168,7 @@ func (c *Core) Work(step *pure.Step) {
 	if len(c.leaving) == 0 {
 		c.leaving = nil
 	}
+	c.runErrands(step)
 }
 
 // giveUp gives up one thing of a holder.
@@ -202,4 +200,5 @@ func (c *Core) Serve(now pure.Lease) {
 			}
 		}
 	}
+	c.resumeErrands()
 }

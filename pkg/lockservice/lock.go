@@ -1,6 +1,8 @@
 package lockservice
 
 import (
+	"slices"
+
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/pkg/session"
 )
@@ -101,9 +103,12 @@ func (c *Core) grantLock(step *pure.Step, a *AcquireLock) (Decision, error) {
 
 // bury gives up what holders that are gone still have of something, so that nobody meets them.
 func (c *Core) bury(step *pure.Step, held *heldBy) {
-	for i := len(held.grants) - 1; i >= 0; i-- {
-		if i < len(held.grants) && c.dead(held.grants[i].Holder) {
-			c.drop(step, held.grants[i])
+	if len(c.leaving) == 0 {
+		return
+	}
+	for _, g := range slices.Clone(held.grants) { // giving one up may hand others on
+		if c.grants[g.Token] == g && c.dead(g.Holder) {
+			c.drop(step, g)
 		}
 	}
 }
@@ -139,27 +144,27 @@ func (c *Core) wake(step *pure.Step, l *lock) {
 		switch {
 		case !ok:
 			return
-		case c.dead(w.Holder):
-			c.bereave(step, w)
-		case l.compatible(w.Mode):
-			c.grantWaiter(step, w)
-		default:
+		case !c.dead(w.Holder) && !l.compatible(w.Mode):
 			c.detect(step, w)
 			return
+		case c.full(step):
+			c.postpone(errand{KindLock, l.name})
+			return
+		case c.dead(w.Holder):
+			c.bereave(step, w)
+		default:
+			c.grantWaiter(step, w)
 		}
 	}
 }
 
 // grantWaiter gives a waiter what it waits for.
 func (c *Core) grantWaiter(step *pure.Step, w *Waiter) {
-	n, kind := w.lockName(), KindLock
-	if w.Kind == KindSemaphore {
-		kind = KindSemaphore
-	}
+	n := w.lockName()
 	a := Answer{Outcome: Done, Token: step.Next(), Depth: w.Depth, Notified: w.Notified}
 	c.emit(step, &WaiterEnded{ID: w.ID})
 	c.emit(step, &GrantPut{GrantState{
-		Token: a.Token, Kind: kind, Namespace: n.namespace, Name: n.name, Holder: w.Holder, Label: w.Label,
+		Token: a.Token, Kind: w.heldKind(), Namespace: n.namespace, Name: n.name, Holder: w.Holder, Label: w.Label,
 		Mode: w.Mode, Depth: w.Depth, Permits: w.Permits, Published: w.Published, Since: step.Wall,
 	}})
 	c.resolve(step, w, a)
@@ -168,7 +173,7 @@ func (c *Core) grantWaiter(step *pure.Step, w *Waiter) {
 // resolve answers a waiter that has ended.
 func (c *Core) resolve(step *pure.Step, w *Waiter, a Answer) {
 	object := ""
-	if a.Notified || a.Permits != 0 {
+	if w.Kind == KindCondition || a.Permits != 0 {
 		object = w.Name
 	}
 	if a.Outcome != Abandoned || w.Origin.Number != 0 { // a request with an id that is cut off may come again, and wait anew
@@ -198,8 +203,8 @@ func gone(c *Core, w *Waiter) *pure.Refusal {
 
 // quit ends a waiter, with an answer unless its holder is gone, and wakes those whom it kept waiting.
 func (c *Core) quit(step *pure.Step, w *Waiter, outcome Outcome) {
-	if w.Kind == KindBarrier {
-		c.breakBarrier(step, c.barriers.byName[name{w.Namespace, w.Name}])
+	if b := c.barriers.byName[name{w.Namespace, w.Name}]; w.Kind == KindBarrier && !b.early(w) {
+		c.breakBarrier(step, b)
 		return
 	}
 	if outcome == 0 {

@@ -91,6 +91,8 @@ func (c *Core) recall(namespace string, o *Origin) (d Decision, known bool, err 
 		return d, false, nil
 	case r.hash != o.Hash:
 		return d, true, mismatch(o)
+	case r.answer.Token != 0 && (c.grants[r.answer.Token] == nil || c.dead(c.grants[r.answer.Token].Holder)):
+		return d, true, pure.Refuse(pure.LeaseLost, "what the request was granted has been given up since", "token", r.answer.Token)
 	}
 	return Decision{Answer: r.answer}, true, nil
 }

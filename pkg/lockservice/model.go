@@ -170,14 +170,23 @@ type WaiterState struct {
 type Waiter struct {
 	WaiterState
 	holder   *holder
-	place    int32 // in the queue of what it waits for
-	deadline int32 // place among the deadlines
-	mark     uint64
+	place    int32  // in the queue of what it waits for
+	deadline int32  // place among the deadlines
+	mark     uint64 // the search that met it last, and where it is there
+	vertex   int
 	node     node
 }
 
 // atLock tells whether it waits for a lock now.
 func (w *Waiter) atLock() bool { return w.Kind == KindLock || w.Back }
+
+// heldKind is the kind of what it waits to hold.
+func (w *Waiter) heldKind() Kind {
+	if w.Kind == KindSemaphore {
+		return KindSemaphore
+	}
+	return KindLock
+}
 
 // lockName is the lock that it waits for, or will.
 func (w *Waiter) lockName() name {

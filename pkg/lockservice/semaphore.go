@@ -139,11 +139,14 @@ func (c *Core) wakeSemaphore(step *pure.Step, s *semaphore) {
 		case !ok:
 			c.tidySemaphore(step, s)
 			return
-		case c.dead(w.Holder):
-			c.bereave(step, w)
-		case s.left() < w.Permits:
+		case !c.dead(w.Holder) && s.left() < w.Permits:
 			c.detect(step, w)
 			return
+		case c.full(step):
+			c.postpone(errand{KindSemaphore, name{s.Namespace, s.Name}})
+			return
+		case c.dead(w.Holder):
+			c.bereave(step, w)
 		case s.Spec.Free:
 			c.emit(step, &WaiterEnded{ID: w.ID})
 			c.setAvailable(step, s, s.Available-w.Permits)

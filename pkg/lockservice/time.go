@@ -12,18 +12,9 @@ func (c *Core) armWaiter(now pure.Lease, w *Waiter) {
 	c.deadlines.Remove(w) // a replay learns of the action after the party
 }
 
-// suspended tells whether a party waits for the others' action, which takes as long as it takes.
+// suspended tells whether a party waits for an action, its own meeting's or the one before: that takes as long as it takes.
 func (c *Core) suspended(w *Waiter) bool {
-	if w.Kind != KindBarrier {
-		return false
-	}
-	b := c.barriers.byName[name{w.Namespace, w.Name}]
-	for i := 0; b != nil && b.Acting && i < len(b.parties) && i < int(b.Parties)-1; i++ {
-		if b.parties[i] == w {
-			return true
-		}
-	}
-	return false
+	return w.Kind == KindBarrier && c.acting(name{w.Namespace, w.Name})
 }
 
 // NextLease is when something is due.

@@ -184,7 +184,8 @@ func (u *Until) holds(st *ValueState) bool {
 	if u.Comparison == Equals {
 		return st.Data == u.Data
 	}
-	order := cmp.Or(cmp.Compare(st.Data.Number, u.Data.Number), cmp.Compare(st.Data.Double, u.Data.Double))
+	order := cmp.Or(cmp.Compare(st.Data.Number, u.Data.Number), cmp.Compare(st.Data.Double, u.Data.Double),
+		cmp.Compare(st.Data.Text, u.Data.Text))
 	return u.Comparison == AtLeast && order >= 0 || u.Comparison == AtMost && order <= 0
 }
 

@@ -123,13 +123,15 @@ func (c *Core) present(step *pure.Step, w *watcher, o Outcome) {
 	step.Tell(&Resolved{Waiter: w.id, Origin: w.origin, Answer: a})
 }
 
-// dropWatchers forgets those of a session that is over.
-func (c *Core) dropWatchers(id session.ID) {
+// dropWatchers ends those of a session that is over.
+func (c *Core) dropWatchers(step *pure.Step, id session.ID) {
 	if id.IsZero() {
 		return // of requests that need no session
 	}
-	for _, w := range c.watchers.bySession[id] {
+	for _, number := range slices.Sorted(maps.Keys(c.watchers.bySession[id])) {
+		w := c.watchers.byID[number]
 		c.unwatch(w)
+		step.Tell(&Resolved{Waiter: number, Origin: w.origin, Err: pure.Refuse(pure.LeaseLost, "the session has ended")})
 	}
 }
 
