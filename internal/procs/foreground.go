@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/weftq/weft/pkg/worker/command"
 )
 
 // Foreground is a command that runs in this process's place: it has the standard streams, the terminal when it asks for
@@ -57,7 +59,7 @@ func (f *Foreground) run(startC chan<- error) {
 	f.term.take()
 	f.mu.Lock() // a signal before this reaches nobody else: the kernel gives numbers in turn
 	f.reaped = true
-	f.empty = !f.exists()
+	f.empty = !f.lives()
 	f.mu.Unlock()
 	_ = f.cmd.Wait() // nothing is left to reap, but its output may be copied still
 	close(f.done)
@@ -134,17 +136,15 @@ func (f *Foreground) Signal(s syscall.Signal) {
 // signal signals the group while its number is the group's. The caller holds f.mu.
 func (f *Foreground) signal(s syscall.Signal) {
 	if f.reaped {
-		f.empty = f.empty || !f.exists()
+		f.empty = f.empty || !f.lives()
 	}
 	if !f.empty {
 		_ = syscall.Kill(-f.Pid(), s) // it may be gone already
 	}
 }
 
-// exists reports whether the group has members.
-func (f *Foreground) exists() bool {
-	return !errors.Is(syscall.Kill(-f.Pid(), 0), syscall.ESRCH)
-}
+// lives reports whether somebody of the group runs. The leader has been reaped.
+func (f *Foreground) lives() bool { return command.GroupAlive(f.Pid()) }
 
 const (
 	killPatience = 2 * time.Second       // what a killed group may take to vanish

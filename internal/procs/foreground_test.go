@@ -77,7 +77,7 @@ func TestForegroundStop(t *testing.T) {
 			case <-time.After(20 * time.Second):
 				t.Fatal("it lives")
 			}
-			if f.exists() {
+			if f.lives() {
 				t.Error("its group lives")
 			}
 		})
