@@ -88,6 +88,29 @@ func TestValueGuarded(t *testing.T) {
 	})
 }
 
+// A put that is guarded goes through while the lock is held, does not wait for room, and says that the lock is lost.
+func TestPutGuarded(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		c := b.Client()
+		q, lock := c.Queue("q"), c.Lock("l")
+		must(t, q.Create(t.Context(), client.MaxSize(1)))
+		held, err := lock.Acquire(t.Context())
+		must(t, err)
+		_, err = q.Put(held, client.Spec{}, client.Guarded(lock), client.RequestID("once"))
+		must(t, err)
+		_, err = q.Put(held, client.Spec{}, client.Guarded(lock))
+		want(t, err, client.ErrFull)
+		must(t, lock.Release(held))
+		_, err = q.Put(held, client.Spec{}, client.Guarded(lock))
+		want(t, err, client.ErrNotHeld)
+		n, err := q.Len(t.Context())
+		must(t, err)
+		if n != 1 {
+			t.Errorf("%d tasks", n)
+		}
+	})
+}
+
 func TestValueWatch(t *testing.T) {
 	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
 		n := client.NewValue[int64](b.Client(), "n")
