@@ -88,7 +88,7 @@ func (s *search) add(w *Waiter) int {
 func (s *search) collect(start *Waiter) (free []int) {
 	s.c.epoch++
 	s.add(start)
-	for i := 0; i < len(s.found); i++ {
+	for i := 0; i < len(s.found); i++ { //nolint:intrange // it grows
 		w, runs := s.found[i].w, false
 		s.blockers(w, func(id HolderID, h *holder) bool {
 			next := s.stuckable(h, id)
