@@ -17,7 +17,7 @@ import (
 )
 
 // Foreground is a command that runs in this process's place: it has the standard streams, the terminal when it asks for
-// it, and the signals, which are passed on by [Foreground.Signal]. It is the leader of a process group of its own, which [Foreground.Stop] ends
+// it, and the signals, by [Foreground.Pass]. It is the leader of a process group of its own, which [Foreground.Stop] ends
 // whole. On Linux the kernel kills the leader when this process is gone, however it went.
 type Foreground struct {
 	cmd  *exec.Cmd
@@ -89,21 +89,37 @@ func (f *Foreground) stopped(by syscall.Signal) {
 			if f.term.file == nil {
 				return
 			}
-			Suspend() // this process is in the background itself
+			suspend() // this process is in the background itself
 		}
 		f.Signal(syscall.SIGCONT)
 	case syscall.SIGTSTP:
 		if !f.term.take() { // it is this process that the terminal told, and that has passed it on
 			return
 		}
-		Suspend()
+		suspend()
 		f.term.give(f.Pid()) // else it asks for it when it needs it
 		f.Signal(syscall.SIGCONT)
 	}
 }
 
-// Suspend stops this process, as the terminal has asked, until somebody has it go on.
-func Suspend() {
+// PassedOn are signals for [Foreground.Pass], beside os.Interrupt and SIGTERM.
+var PassedOn = []os.Signal{
+	syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGTSTP,
+}
+
+// Pass passes a signal on to the command's group.
+func (f *Foreground) Pass(s os.Signal) {
+	if n, ok := s.(syscall.Signal); ok {
+		f.Signal(n)
+	}
+	if s == syscall.SIGTSTP { // together they stand still, and together they go on
+		suspend()
+		f.Signal(syscall.SIGCONT)
+	}
+}
+
+// suspend stops this process, as the terminal has asked, until somebody has it go on.
+func suspend() {
 	goesOn := make(chan os.Signal, 1)
 	signal.Notify(goesOn, syscall.SIGCONT)
 	defer signal.Stop(goesOn)
