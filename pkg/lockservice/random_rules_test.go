@@ -103,13 +103,14 @@ func (r *rules) waitsAt(condition string) bool {
 	return false
 }
 
-// unheard is how many notifications a session that ends was told of and has not acknowledged, by condition.
+// unheard is how many notifications a session that ends was told of and has not acknowledged, by condition. Who has used the
+// grant since has heard.
 func (r *rules) unheard(id session.ID) map[string]int {
 	out := map[string]int{}
 	if p := r.w.core.peers[id]; p != nil {
 		for _, w := range p.windows {
 			for _, k := range w.answers {
-				if k.Answer.Notified && k.Number >= max(w.told, w.below) {
+				if k.Answer.Notified && k.Number >= max(w.told, w.below) && r.w.core.grants[k.Answer.Token] != nil {
 					out[k.Object]++
 				}
 			}
