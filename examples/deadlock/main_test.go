@@ -16,8 +16,8 @@ func TestRun(t *testing.T) {
 		if err := run(t.Context(), addr, &out); err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range []string{"deadlock: ", "Plato", "Kant", "left", "right"} {
-			if strings.Count(out.String(), "deadlock: ") != 1 || !strings.Contains(out.String(), part) {
+		for _, part := range []string{"circle of waits: ", "Plato", "Kant", "left", "right"} {
+			if strings.Count(out.String(), "circle of waits: ") != 1 || !strings.Contains(out.String(), part) {
 				t.Errorf("%q, want one deadlock with %q", out.String(), part)
 			}
 		}

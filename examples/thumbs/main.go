@@ -5,7 +5,8 @@
 //	    for future in as_completed(futures):
 //	        print(futures[future], future.result())
 //
-// Here kinds are typed, a picture that was begun goes on from its checkpoint, and breaking the loop cancels the rest.
+// Here kinds are typed, a picture that was begun goes on from its checkpoint, and breaking the loop cancels the rest. The
+// handlers count under a lock which they share with the client, wherever they are.
 //
 //	go run ./examples/thumbs ~/pictures/*.png
 package main
@@ -54,21 +55,26 @@ func main() {
 
 // run is a worker and the client that has it work.
 func run(ctx context.Context, broker string, out io.Writer, photos []Photo) error {
-	w, err := worker.New(worker.Config{Broker: broker})
-	if err != nil {
-		return err
-	}
-	worker.Handle(w, Thumb, thumbnail)
-	working, drain := context.WithCancel(ctx)
-	workerC := make(chan error, 1)
-	go func() { workerC <- w.Run(working) }()
-	defer func() { drain(); <-workerC }()
-
 	c, err := dial(ctx, broker)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	s := newStudio(c)
+	if _, err := s.made.Set(ctx, 0); err != nil {
+		return err
+	}
+	w, err := worker.New(worker.Config{Broker: broker})
+	if err != nil {
+		return err
+	}
+	worker.Handle(w, Thumb, s.thumbnail)
+	working, drain := context.WithCancel(ctx)
+	workerC := make(chan error, 1)
+	go func() { workerC <- w.Run(working) }()
+	defer func() { drain(); <-workerC }()
+
+	good := int64(0)
 	for r := range client.Map(ctx, c, Thumb, slices.Values(photos), client.InFlight(1000)) {
 		var failed *task.Error // typed reason, remote stack
 		switch {
@@ -77,14 +83,61 @@ func run(ctx context.Context, broker string, out io.Writer, photos []Photo) erro
 		case r.Err != nil:
 			return r.Err
 		default:
+			good++
 			fmt.Fprintf(out, "%s: %d x %d\n", r.In.Path, r.Out.Width, r.Out.Height)
 		}
 	}
-	return nil
+	return s.finish(ctx, good, out)
+}
+
+// studio counts the thumbnails that were made, by all workers.
+type studio struct {
+	mu      *client.Lock
+	counted *client.Condition
+	made    *client.Value[int64]
+}
+
+func newStudio(c *client.Client) *studio {
+	mu := c.Lock("thumbs")
+	return &studio{mu: mu, counted: c.Condition("thumbs/counted", mu), made: client.NewValue[int64](c, "thumbs/made")}
+}
+
+// count counts a thumbnail. The attempt whose context this is holds the lock: should its worker be lost, so is the lock, and a late
+// change is refused.
+func (s *studio) count(ctx context.Context) error {
+	return s.mu.Do(ctx, func(ctx context.Context) error {
+		if _, err := client.Add(ctx, s.made, 1, client.Guarded(s.mu)); err != nil {
+			return err
+		}
+		return s.counted.NotifyAll(ctx)
+	})
+}
+
+// finish waits until so many have been counted.
+func (s *studio) finish(ctx context.Context, good int64, out io.Writer) error {
+	return s.mu.Do(ctx, func(ctx context.Context) error { // ctx: the holder, dead when the lease is
+		made := int64(0)
+		ready := func(ctx context.Context) (_ bool, err error) {
+			made, _, err = s.made.Get(ctx)
+			return made >= good, err
+		}
+		if err := s.counted.WaitFor(ctx, ready); err != nil {
+			return err
+		}
+		token, err := s.mu.Token(ctx) // the grant after the wait
+		if err != nil {
+			return err
+		}
+		if err := s.mu.Check(ctx, token); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "made:", made)
+		return s.made.Delete(ctx)
+	})
 }
 
 // thumbnail writes a smaller picture beside the picture, a tenth of its rows at a step.
-func thumbnail(ctx context.Context, p Photo) (Size, error) {
+func (s *studio) thumbnail(ctx context.Context, p Photo) (Size, error) {
 	picture, err := read(p.Path)
 	if err != nil {
 		return Size{}, task.Permanent(&task.Error{Reason: "no_picture", Message: err.Error()}) // is not tried again
@@ -116,7 +169,10 @@ func thumbnail(ctx context.Context, p Photo) (Size, error) {
 			return Size{}, err
 		}
 	}
-	return size, write(strings.TrimSuffix(p.Path, ".png")+".thumb.png", small)
+	if err := write(strings.TrimSuffix(p.Path, ".png")+".thumb.png", small); err != nil {
+		return Size{}, err
+	}
+	return size, s.count(ctx)
 }
 
 func read(path string) (image.Image, error) {

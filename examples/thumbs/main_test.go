@@ -31,7 +31,7 @@ func TestRun(t *testing.T) {
 	if err := run(t.Context(), addr, &out, photos); err != nil {
 		t.Fatal(err)
 	}
-	if want := path + ": 64 x 32\nnowhere.png: no_picture: open nowhere.png: no such file or directory\n"; out.String() != want {
+	if want := path + ": 64 x 32\nnowhere.png: no_picture: open nowhere.png: no such file or directory\nmade: 1\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 	small, err := read(strings.TrimSuffix(path, ".png") + ".thumb.png")

@@ -203,6 +203,14 @@ func TestLockServiceRefusals(t *testing.T) {
 			_, err := l.DeleteValue(ctx, &weftv1.DeleteValueRequest{Name: "v", Guard: &weftv1.Guard{Lock: "l", Token: old}})
 			return err
 		}, pure.TokenStale, []string{"lock", "l"}},
+		"a put with a stale guard": {func() error {
+			_, err := h.tasks.SubmitTask(ctx, &weftv1.SubmitTaskRequest{Task: &weftv1.TaskSpec{Kind: "k"}, Guard: &weftv1.Guard{Lock: "l", Token: old}})
+			return err
+		}, pure.TokenStale, []string{"lock", "l"}},
+		"a put with a guard that waits": {func() error {
+			_, err := h.tasks.SubmitTask(ctx, &weftv1.SubmitTaskRequest{Task: &weftv1.TaskSpec{Kind: "k"}, Guard: &weftv1.Guard{Lock: "l", Token: token}, Wait: durationpb.New(1)})
+			return err
+		}, pure.InvalidField, []string{"field", "guard"}},
 		"a value of no type": {func() error {
 			_, err := l.SetValue(ctx, &weftv1.SetValueRequest{Name: "v", Data: &weftv1.Data{}})
 			return err

@@ -94,8 +94,13 @@ func (s *taskService) SubmitTask(ctx context.Context, req *weftv1.SubmitTaskRequ
 	if refusal != nil {
 		return nil, statusError(inSubmit(refusal, field))
 	}
-	cmd := &shard.SubmitTask{Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(), Task: n}
+	cmd := &shard.SubmitTask{
+		Namespace: orDefault(req.GetNamespace()), RequestID: req.GetRequestId(), Task: n, Guard: guardOf(req.GetGuard()),
+	}
 	if req.GetWait().AsDuration() > 0 {
+		if req.GetGuard() != nil {
+			return nil, statusError(invalid("guard", "must not be set beside a wait"))
+		}
 		return s.submitAndWait(ctx, cmd, req.GetWait().AsDuration())
 	}
 	submitted, err := do[queue.Submitted](ctx, s.loop, cmd)

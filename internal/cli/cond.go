@@ -3,14 +3,12 @@ package cli
 import (
 	"cmp"
 	"context"
-
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weftq/weft/pkg/client"
-	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
 // condCommand is `cond`.
@@ -236,22 +234,3 @@ func (f *timeoutFlag) add(cmd *cobra.Command) {
 }
 
 func (f *timeoutFlag) check() error { return checkWait("--timeout", f.d) }
-
-// no is an answer that is no error of Weft's: exit code 1.
-func no(err error) error { return &ExitError{Code: ExitNo, Err: err} }
-
-// ExitNo is the answer no: a value that has changed, a barrier that is broken.
-const ExitNo = 1
-
-// noOf gives refusals that are answers their exit code.
-func noOf(err error) error {
-	for _, r := range []weftv1.ErrorReason{
-		weftv1.ErrorReason_ERROR_REASON_BARRIER_BROKEN, weftv1.ErrorReason_ERROR_REASON_VALUE_CHANGED,
-		weftv1.ErrorReason_ERROR_REASON_SEMAPHORE_FULL,
-	} {
-		if client.HasReason(err, r) {
-			return no(err)
-		}
-	}
-	return err
-}

@@ -12,8 +12,10 @@ import (
 
 // Exit codes, apart from the command's own.
 const (
+	ExitNo          = 1   // the answer is no: a value that has changed, a barrier that is broken
 	ExitUsage       = 2   // the command line is wrong
 	ExitClosed      = 3   // the queue is closed
+	ExitLost        = 75  // what the command ran under is lost
 	ExitMapMax      = 101 // map: so many tasks failed, or more
 	ExitTimeout     = 124 // the task's timeout is over
 	ExitWeft        = 125 // Weft failed
@@ -121,4 +123,20 @@ func signalExit(name string) int {
 		}
 	}
 	return ExitWeft
+}
+
+// no is an answer that is no error of Weft's: exit code 1.
+func no(err error) error { return &ExitError{Code: ExitNo, Err: err} }
+
+// noOf gives refusals that are answers their exit code.
+func noOf(err error) error {
+	for _, r := range []weftv1.ErrorReason{
+		weftv1.ErrorReason_ERROR_REASON_BARRIER_BROKEN, weftv1.ErrorReason_ERROR_REASON_VALUE_CHANGED,
+		weftv1.ErrorReason_ERROR_REASON_SEMAPHORE_FULL,
+	} {
+		if client.HasReason(err, r) {
+			return no(err)
+		}
+	}
+	return err
 }

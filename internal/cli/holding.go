@@ -14,9 +14,6 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// ExitLost is the end of a command whose lock was lost.
-const ExitLost = 75
-
 // Bounds of a session that holds something.
 const (
 	ttlMin     = time.Second

@@ -14,11 +14,6 @@ import (
 	"github.com/weftq/weft/pkg/client"
 )
 
-// passedOn are signals that go to the command, beside those of App.Signal.
-var passedOn = []os.Signal{
-	syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGTSTP,
-}
-
 // run runs the command until it ends, or what is held is lost.
 func (h *holding) run(held context.Context) error {
 	env, err := h.environ(held)
@@ -26,7 +21,7 @@ func (h *holding) run(held context.Context) error {
 		return lostEnd(err)
 	}
 	signals := make(chan os.Signal, 16)
-	for _, s := range passedOn {
+	for _, s := range procs.PassedOn {
 		if !signal.Ignored(s) { // as nohup has it
 			signal.Notify(signals, s)
 		}
@@ -46,21 +41,10 @@ func (h *holding) run(held context.Context) error {
 		case <-held.Done():
 			return h.lost(held, f)
 		case s := <-h.app.Signal:
-			pass(f, s)
+			f.Pass(s)
 		case s := <-signals:
-			pass(f, s)
+			f.Pass(s)
 		}
-	}
-}
-
-// pass passes a signal on to the command's group.
-func pass(f *procs.Foreground, s os.Signal) {
-	if n, ok := s.(syscall.Signal); ok {
-		f.Signal(n)
-	}
-	if s == syscall.SIGTSTP { // together they stand still, and together they go on
-		procs.Suspend()
-		f.Signal(syscall.SIGCONT)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -42,13 +43,11 @@ func (t *dataType) Type() string { return "type" }
 
 // Set implements pflag.Value.
 func (t *dataType) Set(s string) error {
-	for _, known := range dataTypes {
-		if s == known {
-			*t = dataType(s)
-			return nil
-		}
+	if !slices.Contains(dataTypes, s) {
+		return errors.New("none of " + strings.Join(dataTypes, ", "))
 	}
-	return errors.New("none of " + strings.Join(dataTypes, ", "))
+	*t = dataType(s)
+	return nil
 }
 
 // typeOf is the type of what a value holds; typeAny if that is nothing.

@@ -1,4 +1,4 @@
-// Package procs runs child processes that never outlive their parent.
+// Package procs runs child processes that never outlive their parent, and commands in their parent's place ([Foreground]).
 //
 // A child has a process group of its own, so that an interrupt at the keyboard reaches the parent alone,
 // and inherits the reading end of a pipe whose writing end only the parent has. However the parent ends,

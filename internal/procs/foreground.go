@@ -12,10 +12,12 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/weftq/weft/pkg/worker/command"
 )
 
 // Foreground is a command that runs in this process's place: it has the standard streams, the terminal when it asks for
-// it, and the signals, which are passed on by [Foreground.Signal]. It is the leader of a process group of its own, which [Foreground.Stop] ends
+// it, and the signals, by [Foreground.Pass]. It is the leader of a process group of its own, which [Foreground.Stop] ends
 // whole. On Linux the kernel kills the leader when this process is gone, however it went.
 type Foreground struct {
 	cmd  *exec.Cmd
@@ -57,7 +59,7 @@ func (f *Foreground) run(startC chan<- error) {
 	f.term.take()
 	f.mu.Lock() // a signal before this reaches nobody else: the kernel gives numbers in turn
 	f.reaped = true
-	f.empty = !f.exists()
+	f.empty = !f.lives()
 	f.mu.Unlock()
 	_ = f.cmd.Wait() // nothing is left to reap, but its output may be copied still
 	close(f.done)
@@ -87,21 +89,37 @@ func (f *Foreground) stopped(by syscall.Signal) {
 			if f.term.file == nil {
 				return
 			}
-			Suspend() // this process is in the background itself
+			suspend() // this process is in the background itself
 		}
 		f.Signal(syscall.SIGCONT)
 	case syscall.SIGTSTP:
 		if !f.term.take() { // it is this process that the terminal told, and that has passed it on
 			return
 		}
-		Suspend()
+		suspend()
 		f.term.give(f.Pid()) // else it asks for it when it needs it
 		f.Signal(syscall.SIGCONT)
 	}
 }
 
-// Suspend stops this process, as the terminal has asked, until somebody has it go on.
-func Suspend() {
+// PassedOn are signals for [Foreground.Pass], beside os.Interrupt and SIGTERM.
+var PassedOn = []os.Signal{
+	syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGTSTP,
+}
+
+// Pass passes a signal on to the command's group.
+func (f *Foreground) Pass(s os.Signal) {
+	if n, ok := s.(syscall.Signal); ok {
+		f.Signal(n)
+	}
+	if s == syscall.SIGTSTP { // together they stand still, and together they go on
+		suspend()
+		f.Signal(syscall.SIGCONT)
+	}
+}
+
+// suspend stops this process, as the terminal has asked, until somebody has it go on.
+func suspend() {
 	goesOn := make(chan os.Signal, 1)
 	signal.Notify(goesOn, syscall.SIGCONT)
 	defer signal.Stop(goesOn)
@@ -134,17 +152,15 @@ func (f *Foreground) Signal(s syscall.Signal) {
 // signal signals the group while its number is the group's. The caller holds f.mu.
 func (f *Foreground) signal(s syscall.Signal) {
 	if f.reaped {
-		f.empty = f.empty || !f.exists()
+		f.empty = f.empty || !f.lives()
 	}
 	if !f.empty {
 		_ = syscall.Kill(-f.Pid(), s) // it may be gone already
 	}
 }
 
-// exists reports whether the group has members.
-func (f *Foreground) exists() bool {
-	return !errors.Is(syscall.Kill(-f.Pid(), 0), syscall.ESRCH)
-}
+// lives reports whether somebody of the group runs. The leader has been reaped.
+func (f *Foreground) lives() bool { return command.GroupAlive(f.Pid()) }
 
 const (
 	killPatience = 2 * time.Second       // what a killed group may take to vanish

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"maps"
 	"math"
 	"reflect"
 	"testing"
@@ -11,9 +12,7 @@ import (
 )
 
 func init() {
-	for kind, draw := range lockGenerators {
-		recordGenerators[kind] = draw
-	}
+	maps.Copy(recordGenerators, lockGenerators)
 }
 
 // The lock service's records. Names, numbers and flags are anything; what the schema joins (an actor and its acting, no
@@ -33,6 +32,9 @@ var lockGenerators = map[string]func(*rapid.T) any{
 		return &lockservice.Answered{Namespace: drawText(t), Origin: drawOrigin(t), Answer: drawAnswer(t), Object: drawText(t)}
 	},
 	"windowPut": func(t *rapid.T) any { return &lockservice.WindowPut{State: drawWindow(t)} },
+	"windowDropped": func(t *rapid.T) any {
+		return &lockservice.WindowDropped{Channel: lockservice.Channel{Session: drawSession(t), Number: drawID(t)}}
+	},
 	"requestsDropped": func(t *rapid.T) any {
 		r := &lockservice.RequestsDropped{Namespace: drawText(t)}
 		for range rapid.IntRange(0, 3).Draw(t, "ids") {

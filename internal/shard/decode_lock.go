@@ -30,6 +30,10 @@ func fromLockMessage(m *journalv1.Record) any {
 		return &lockservice.Answered{Namespace: r.Namespace, Origin: toOrigin(r.Origin), Answer: toAnswer(r.Answer), Object: r.Object}
 	case *journalv1.Record_WindowPut:
 		return &lockservice.WindowPut{State: toWindow(c.WindowPut)}
+	case *journalv1.Record_WindowDropped:
+		return &lockservice.WindowDropped{Channel: lockservice.Channel{
+			Session: toSessionID(c.WindowDropped.SessionId), Number: c.WindowDropped.Channel,
+		}}
 	case *journalv1.Record_RequestsDropped:
 		return &lockservice.RequestsDropped{Namespace: c.RequestsDropped.Namespace, IDs: c.RequestsDropped.Ids}
 	}

@@ -28,6 +28,10 @@ func lockMessage(rec any) *journalv1.Record {
 		}}}
 	case *lockservice.WindowPut:
 		return windowMessage(&r.State)
+	case *lockservice.WindowDropped:
+		return &journalv1.Record{Change: &journalv1.Record_WindowDropped{WindowDropped: &journalv1.WindowDropped{
+			SessionId: r.Channel.Session[:], Channel: r.Channel.Number,
+		}}}
 	case *lockservice.RequestsDropped:
 		return &journalv1.Record{Change: &journalv1.Record_RequestsDropped{RequestsDropped: &journalv1.RequestsDropped{
 			Namespace: r.Namespace, Ids: r.IDs,

@@ -41,9 +41,13 @@ func (c *SynchronizeHello) run(m *Machine, step *pure.Step) (any, error) {
 	key := lockservice.Channel{Session: s.ID, Number: c.Channel}
 	if old := m.channels[key]; old != nil {
 		m.closeAfter(old.outbox, pure.Refuse(pure.Superseded, "another stream took over the channel"))
-		m.hangUp(key)
+		m.hangUp(step, key)
 	} else if len(m.channelsOf[s.ID]) >= lockservice.ChannelMax {
 		return nil, pure.Refuse(pure.Overloaded, "the session has as many channels as it may", "limit", lockservice.ChannelMax)
+	}
+	if count, known := m.locks.Windows(key); count >= lockservice.WindowsMax && !known {
+		return nil, pure.Refuse(pure.Overloaded, "the session has as many channels with answers that were not acknowledged as it may",
+			"limit", lockservice.WindowsMax)
 	}
 	m.renewFor(step, s.ID)
 	m.channels[key] = &channel{outbox: c.Stream, waiting: map[uint64]LockOp{}}
@@ -70,12 +74,12 @@ func (m *Machine) synchronized(step *pure.Step, c *SynchronizeHello) (*session.S
 }
 
 // hangUp forgets a channel's stream. What waits and is not durable will be asked for again.
-func (m *Machine) hangUp(key lockservice.Channel) {
+func (m *Machine) hangUp(step *pure.Step, key lockservice.Channel) {
 	delete(m.channels, key)
 	if delete(m.channelsOf[key.Session], key.Number); len(m.channelsOf[key.Session]) == 0 {
 		delete(m.channelsOf, key.Session)
 	}
-	m.locks.Disconnect(key)
+	m.locks.Disconnect(step, key)
 	m.noteStreams(key.Session)
 }
 
@@ -127,7 +131,7 @@ func (c *SynchronizeFrame) run(m *Machine, step *pure.Step) (any, error) {
 		if limit := ch.below + lockservice.WindowMax; cmd.Number > limit {
 			m.closeAfter(c.Stream, pure.Refuse(pure.BadFrame, "too many commands have no acknowledged answer",
 				"field", "number", "limit", lockservice.WindowMax))
-			m.hangUp(c.Channel)
+			m.hangUp(step, c.Channel)
 			return nil, nil
 		}
 		m.command(step, c, ch, cmd)
@@ -206,9 +210,9 @@ type SynchronizeGone struct {
 	Stream  *Outbox `json:"-"`
 }
 
-func (c *SynchronizeGone) run(m *Machine, _ *pure.Step) (any, error) {
+func (c *SynchronizeGone) run(m *Machine, step *pure.Step) (any, error) {
 	if ch := m.channels[c.Channel]; ch != nil && ch.outbox == c.Stream {
-		m.hangUp(c.Channel)
+		m.hangUp(step, c.Channel)
 	}
 	return nil, nil
 }

@@ -428,7 +428,7 @@ func sessionOver(id session.ID) error {
 // sessionEnded closes a session's streams, behind what the same step told them.
 type sessionEnded struct{ id session.ID }
 
-func (m *Machine) closeStreams(id session.ID) {
+func (m *Machine) closeStreams(step *pure.Step, id session.ID) {
 	if o := m.workers[id]; o != nil {
 		delete(m.workers, id)
 		m.closeAfter(o, sessionOver(id))
@@ -440,7 +440,7 @@ func (m *Machine) closeStreams(id session.ID) {
 	for _, number := range slices.Sorted(maps.Keys(m.channelsOf[id])) {
 		key := lockservice.Channel{Session: id, Number: number}
 		m.closeAfter(m.channels[key].outbox, sessionOver(id))
-		m.hangUp(key)
+		m.hangUp(step, key)
 	}
 }
 

@@ -67,7 +67,7 @@ func (m *Machine) route(step *pure.Step, effect any) {
 	case *answerTo:
 		m.deliver(e.stream, e.answer)
 	case *sessionEnded:
-		m.closeStreams(e.id)
+		m.closeStreams(step, e.id)
 	case *saidGoodbye:
 		m.closeAfter(e.stream, ErrClosed)
 	case *beatTo:

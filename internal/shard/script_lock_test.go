@@ -295,11 +295,19 @@ func answerText(op LockOp, r LockReply, err error) string {
 		value any
 		there bool
 	}{
-		{"token", a.Token, a.Token != 0}, {"depth", a.Depth, a.Depth != 0}, {"permits", a.Permits, a.Permits != 0},
-		{"notified", a.Notified, a.Notified}, {"count", a.Count, a.Count != 0},
-		{"index", a.Index, meets && a.Outcome == lockservice.Done}, {"acts", a.Act, a.Act}, {"generation", a.Generation, a.Generation != 0},
-		{"set", a.Set, a.Set}, {"version", a.Version, a.Version != 0}, {"number", a.Data.Number, a.Data.Type == lockservice.Int64},
-		{"text", a.Data.Text, a.Data.Type == lockservice.String}, {"session", nameOf(r.Session), strings.HasPrefix(nameOf(r.Session), "own")},
+		{"token", a.Token, a.Token != 0},
+		{"depth", a.Depth, a.Depth != 0},
+		{"permits", a.Permits, a.Permits != 0},
+		{"notified", a.Notified, a.Notified},
+		{"count", a.Count, a.Count != 0},
+		{"index", a.Index, meets && a.Outcome == lockservice.Done},
+		{"acts", a.Act, a.Act},
+		{"generation", a.Generation, a.Generation != 0},
+		{"set", a.Set, a.Set},
+		{"version", a.Version, a.Version != 0},
+		{"number", a.Data.Number, a.Data.Type == lockservice.Int64},
+		{"text", a.Data.Text, a.Data.Type == lockservice.String},
+		{"session", nameOf(r.Session), strings.HasPrefix(nameOf(r.Session), "own")},
 	} {
 		if field.there {
 			text += fmt.Sprintf(", %s %v", field.name, field.value)

@@ -17,11 +17,17 @@ type SubmitTask struct {
 	RequestID string
 	Task      queue.NewTask
 	Waiter    uint64
+	Guard     lockservice.Guard // without a waiter
 }
 
 func (c *SubmitTask) run(m *Machine, step *pure.Step) (any, error) {
 	if m.diskLow {
 		return nil, diskLow()
+	}
+	if _, known := m.queue.Requested(c.Namespace, c.RequestID); !known && c.Guard.Token != 0 {
+		if err := m.locks.CheckLock(c.Namespace, c.Guard); err != nil {
+			return nil, err
+		}
 	}
 	s, waits, err := m.queue.Submit(step, c.Namespace, c.RequestID, c.Task, c.Waiter)
 	if waits {

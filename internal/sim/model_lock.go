@@ -40,7 +40,6 @@ type channelNumber struct {
 
 type modelWaiter struct {
 	put *journalv1.WaiterPut
-	via bool // it was answered
 }
 
 func newModelLocks(m *model) *modelLocks {

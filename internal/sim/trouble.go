@@ -71,11 +71,11 @@ func (s *sim) troubles() {
 
 // lockTroubles are those of the clients of the lock service.
 func (s *sim) lockTroubles() {
-	any := func() *locker { return s.lockers[s.r.IntN(len(s.lockers))] }
-	s.trouble(s.cfg.killLocker, func() { any().die() })
-	s.trouble(s.cfg.pause, func() { any().sleep(s.upTo(2 * s.cfg.ttl)) })
+	one := func() *locker { return s.lockers[s.r.IntN(len(s.lockers))] }
+	s.trouble(s.cfg.killLocker, func() { one().die() })
+	s.trouble(s.cfg.pause, func() { one().sleep(s.upTo(2 * s.cfg.ttl)) })
 	s.trouble(s.cfg.impatient, func() {
-		if l := any(); l.entered {
+		if l := one(); l.entered {
 			l.lost(errUnavailable)
 		}
 	})

@@ -10,8 +10,8 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// Barrier is where a number of parties wait for each other, as Python's Barrier, again and again. One that fails, is gone or is not in time
-// breaks it for all: then everyone is told [ErrBrokenBarrier], until it is reset.
+// Barrier is where a number of parties wait for each other, as Python's Barrier, again and again. One that fails, is
+// gone or is not in time breaks it for all: then everyone is told [ErrBrokenBarrier], until it is reset.
 type Barrier struct {
 	client  *Client
 	name    string
@@ -22,8 +22,9 @@ type Barrier struct {
 // BarrierOption changes a barrier.
 type BarrierOption func(*Barrier)
 
-// Action has the last party that comes run a function before all go on. If it fails or panics, the barrier is broken. Its context
-// ends when the broker gives the party up. It takes as long as it takes: the others' time does not run meanwhile.
+// Action has the last party that comes run a function before all go on. If it fails or panics, the barrier is broken.
+// Its context ends when the broker gives the party up. It takes as long as it takes: the others' time does not run
+// meanwhile.
 func Action(fn func(ctx context.Context) error) BarrierOption {
 	return func(b *Barrier) { b.action = fn }
 }
@@ -45,8 +46,8 @@ func (b *Barrier) Name() string { return b.name }
 
 func (b *Barrier) object() string { return "barrier " + b.name }
 
-// Wait waits until all parties have come, and returns the place of this one in their order: 0 to one less than their number. If ctx
-// ends first, the error is its cause, and the barrier is broken.
+// Wait waits until all parties have come, and returns the place of this one in their order: 0 to one less than their
+// number. If ctx ends first, the error is its cause, and the barrier is broken.
 func (b *Barrier) Wait(ctx context.Context) (int, error) { return b.wait(ctx, nil) }
 
 // WaitWithin is Wait that waits for d at most, 24 hours at most. If that is over first, the barrier is broken.

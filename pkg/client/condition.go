@@ -9,15 +9,16 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// Condition is a condition variable: a holder of its lock waits for what another holder changes. As in Python, but over the
-// network: no notification is lost, also not to one who is gone or whose time was over, and nobody wakes without one.
+// Condition is a condition variable: a holder of its lock waits for what another holder changes. As in Python, but
+// over the network: no notification is lost, also not to one who is gone or whose time was over, and nobody wakes
+// without one.
 type Condition struct {
 	lock *Lock
 	name string
 }
 
-// Condition is the condition of that name, with its lock. All who use it say the same lock; nil is the re-entrant lock of the
-// condition's own name.
+// Condition is the condition of that name, with its lock. All who use it say the same lock; nil is the re-entrant lock
+// of the condition's own name.
 func (c *Client) Condition(name string, lock *Lock) *Condition {
 	if lock == nil {
 		lock = c.Lock(name).Reentrant()
@@ -31,18 +32,18 @@ func (k *Condition) Lock() *Lock { return k.lock }
 // Name is the condition's name.
 func (k *Condition) Name() string { return k.name }
 
-// Wait gives the lock up, all levels of it, waits to be notified, and comes back with the lock, as deep as before and with a
-// new token. Without the lock it is [ErrNotHeld].
+// Wait gives the lock up, all levels of it, waits to be notified, and comes back with the lock, as deep as before and
+// with a new token. Without the lock it is [ErrNotHeld].
 //
-// If ctx ends first, the error is its cause, and the lock is not held any more: its contexts have ended, and there is nothing to release. [Lock.Do]
-// knows that.
+// If ctx ends first, the error is its cause, and the lock is not held any more: its contexts have ended, and there is
+// nothing to release. [Lock.Do] knows that.
 func (k *Condition) Wait(ctx context.Context) error {
 	_, err := k.wait(ctx, nil)
 	return err
 }
 
-// WaitWithin is Wait that waits for d at most, 24 hours at most, to be notified; false is that d was over first. The lock is
-// held again in any case, however long that takes.
+// WaitWithin is Wait that waits for d at most, 24 hours at most, to be notified; false is that d was over first. The
+// lock is held again in any case, however long that takes.
 func (k *Condition) WaitWithin(ctx context.Context, d time.Duration) (notified bool, err error) {
 	wait, err := waitOf(d)
 	if err != nil {
@@ -120,8 +121,8 @@ func (k *Condition) wait(ctx context.Context, wait *durationpb.Duration) (notifi
 	return false, err
 }
 
-// Notify wakes n of those who wait, the ones that wait longest first; fewer if there are fewer. They go on as each gets the lock,
-// which the caller has, and keeps. Without it, it is [ErrNotHeld].
+// Notify wakes n of those who wait, the ones that wait longest first; fewer if there are fewer. They go on as each
+// gets the lock, which the caller has, and keeps. Without it, it is [ErrNotHeld].
 func (k *Condition) Notify(ctx context.Context, n int) error {
 	if n < 1 || n > notifyMax {
 		return invalid("count", "must be 1 to 1,000,000; see NotifyAll")

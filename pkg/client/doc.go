@@ -15,6 +15,9 @@
 // Tasks without a type are a [Spec]: commands, say, and what is put into queues. Their futures are [SpecFuture], their
 // maps [MapSpecs].
 //
+// Programs that synchronize have what threads of one machine have: [Lock], [Condition], [Semaphore], [SharedEvent],
+// [Barrier], [Value], and an [Election]. What is held ends with the client's lease, and the context of it, too.
+//
 // # How a call survives
 //
 // Every task has an index in its call, and every index is in one of these states:

@@ -8,7 +8,8 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// Election has one leader at a time, who publishes a text, an address say, for those who observe. It is the lock of its name.
+// Election has one leader at a time, who publishes a text, an address say, for those who observe. It is the lock of
+// its name.
 type Election struct{ lock *Lock }
 
 // Election is the election of that name.
@@ -40,8 +41,8 @@ func checkPublished(published string) error {
 	return nil
 }
 
-// Campaign waits until the holder of ctx leads, and publishes a text of at most 4,096 bytes. The returned context ends with the leadership, as that of
-// [Lock.Acquire].
+// Campaign waits until the holder of ctx leads, and publishes a text of at most 4,096 bytes. The returned context ends
+// with the leadership, as that of [Lock.Acquire].
 func (e *Election) Campaign(ctx context.Context, published string) (context.Context, error) {
 	if err := checkPublished(published); err != nil {
 		return ctx, err
@@ -91,8 +92,8 @@ func leaderOf(h *weftv1.LockHolder) Leader {
 	return Leader{Name: h.GetName(), Published: h.GetPublished(), Token: h.GetToken()}
 }
 
-// Observe gives who leads, now and after each change, also of what is published; with token 0 nobody does. Changes that follow each other
-// closely may be given as one. It goes on until ctx ends; an error is the last thing given.
+// Observe gives who leads, now and after each change, also of what is published; with token 0 nobody does. Changes
+// that follow each other closely may be given as one. It goes on until ctx ends; an error is the last thing given.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
 		w := &observing{lock: e.lock, yield: yield}

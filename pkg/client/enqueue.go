@@ -20,6 +20,7 @@ type enqueueConfig struct {
 	requestID string
 	bound     Bound
 	joined    *bool
+	guard     []GuardOption
 }
 
 // requestIDMax is the longest id of a request, in bytes.
@@ -115,12 +116,16 @@ func (c *Client) submitOne(ctx context.Context, spec Spec, cfg *enqueueConfig) (
 	if err := errors.Join(spec.alone(), cfg.check()); err != nil {
 		return "", err
 	}
-	request := &weftv1.SubmitTaskRequest{Namespace: c.namespace, RequestId: cfg.requestID, Task: spec.proto()}
+	guard, err := guardOf(ctx, cfg.guard)
+	if err != nil {
+		return "", err
+	}
+	request := &weftv1.SubmitTaskRequest{Namespace: c.namespace, RequestId: cfg.requestID, Task: spec.proto(), Guard: guard}
 	at, bounded := cfg.bound.deadline(ctx)
 	for {
 		var last bool
 		request.Wait, last = nextWait(at, bounded)
-		if cfg.bound.set && cfg.bound.wait == 0 {
+		if guard != nil || cfg.bound.set && cfg.bound.wait == 0 {
 			request.Wait, last = nil, true
 		}
 		response, err := c.submitOnce(ctx, request)

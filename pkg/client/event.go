@@ -10,7 +10,8 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// SharedEvent is a flag that programs wait for, as Python's Event. It stays set, for those who come later, until it is cleared.
+// SharedEvent is a flag that programs wait for, as Python's Event. It stays set, for those who come later, until it is
+// cleared.
 type SharedEvent struct {
 	client *Client
 	name   string

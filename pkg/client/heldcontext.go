@@ -41,8 +41,8 @@ func (c *heldContext) check() error {
 	return lost
 }
 
-// Err implements context.Context. It does not rely on timers alone: a process or a machine that stood still for longer than
-// the lease, and goes on, finds its context done before any timer has fired.
+// Err implements context.Context. It does not rely on timers alone: a process or a machine that stood still for longer
+// than the lease, and goes on, finds its context done before any timer has fired.
 func (c *heldContext) Err() error {
 	if err := c.Context.Err(); err != nil {
 		return err

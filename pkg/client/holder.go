@@ -38,14 +38,14 @@ type identity struct {
 
 type identityKey struct{}
 
-// NewHolder makes a holder, which the returned context carries. Everything that is done with the context, or one that is
-// derived from it, is done by this holder, also in other goroutines: what one of them holds, all of them hold. A
-// holder waits for one thing at a time. The name, of at most 256 bytes, is for people: it stands in listings, and in the error that
-// spells out a deadlock.
+// NewHolder makes a holder, which the returned context carries. Everything that is done with the context, or one that
+// is derived from it, is done by this holder, also in other goroutines: what one of them holds, all of them hold. A
+// holder waits for one thing at a time. The name, of at most 256 bytes, is for people: it stands in listings, and in
+// the error that spells out a deadlock.
 //
 // It is seldom needed: a context without a holder is given a new one by each Acquire and each Do, which its inner
-// context carries, and the context of a task's handler is the attempt's, whose locks are given up at the end of the attempt.
-// Inside of these it makes a holder of its own, which has nothing to do with the one outside.
+// context carries, and the context of a task's handler is the attempt's, whose locks are given up at the end of the
+// attempt. Inside of these it makes a holder of its own, which has nothing to do with the one outside.
 func NewHolder(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, identityKey{}, &identity{name: name})
 }
@@ -142,8 +142,8 @@ func (id *identity) at(c *Client) *holder {
 // proto is the holder in a command.
 func (h *holder) proto() *weftv1.Holder { return &weftv1.Holder{Number: h.number, Name: h.id.name} }
 
-// use returns the session that the holder acts in. After its own session is lost, and everything with it, it goes on in a new
-// one; in another's session it is over.
+// use returns the session that the holder acts in. After its own session is lost, and everything with it, it goes on
+// in a new one; in another's session it is over.
 func (h *holder) use() (*syncSession, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -16,10 +16,11 @@ import (
 // used from several goroutines.
 //
 // Who has it is a holder (see [NewHolder]), for as long as its client is in touch with the broker: the context that
-// [Lock.Acquire] returns, and that [Lock.Do] gives to its function, ends when that is over, before the broker can give the lock to others. Its
-// Err method asks the clock; contexts that are derived from it learn by a timer, which after a standstill of the process or the
-// machine comes a moment late. What the code has begun after its last look at the context is protected by the fencing
-// token alone ([Lock.Token]): whoever guards a resource remembers the highest token that it has seen, or asks [Lock.Check].
+// [Lock.Acquire] returns, and that [Lock.Do] gives to its function, ends when that is over, before the broker can give
+// the lock to others. Its Err method asks the clock; contexts that are derived from it learn by a timer, which after a
+// standstill of the process or the machine comes a moment late. What the code has begun after its last look at the
+// context is protected by the fencing token alone ([Lock.Token]): whoever guards a resource remembers the highest
+// token that it has seen, or asks [Lock.Check].
 type Lock struct {
 	client    *Client
 	name      string
@@ -43,17 +44,18 @@ func (l *Lock) Shared() *Lock {
 	return &out
 }
 
-// Reentrant is the same lock, which a holder that has it acquires once more, at once, as Python's RLock: it is free after as
-// many releases. Without it a holder that acquires it again waits for itself, which is [ErrDeadlock].
+// Reentrant is the same lock, which a holder that has it acquires once more, at once, as Python's RLock: it is free
+// after as many releases. Without it a holder that acquires it again waits for itself, which is [ErrDeadlock].
 func (l *Lock) Reentrant() *Lock {
 	out := *l
 	out.reentrant = true
 	return &out
 }
 
-// Acquire acquires the lock, in turn with the others who wait. The returned context is of the holder of ctx, or of a new one, and
-// ends with the lock: by [Lock.Release], or because the lease is lost, and then its cause is a [*LeaseLostError]. A wait that would never end
-// is [ErrDeadlock], in which the cycle is spelled out. If ctx ends first, the error is its cause, and nothing is held.
+// Acquire acquires the lock, in turn with the others who wait. The returned context is of the holder of ctx, or of a
+// new one, and ends with the lock: by [Lock.Release], or because the lease is lost, and then its cause is a
+// [*LeaseLostError]. A wait that would never end is [ErrDeadlock], in which the cycle is spelled out. If ctx ends
+// first, the error is its cause, and nothing is held.
 func (l *Lock) Acquire(ctx context.Context) (context.Context, error) {
 	held, _, err := l.acquire(ctx, nil, "")
 	return held, err
@@ -64,8 +66,8 @@ func (l *Lock) TryAcquire(ctx context.Context) (context.Context, bool, error) {
 	return l.acquire(ctx, durationpb.New(0), "")
 }
 
-// AcquireWithin is Acquire that waits for d at most, 24 hours at most; false is that d was over first. As such a wait ends by
-// itself, it is no deadlock.
+// AcquireWithin is Acquire that waits for d at most, 24 hours at most; false is that d was over first. As such a wait
+// ends by itself, it is no deadlock.
 func (l *Lock) AcquireWithin(ctx context.Context, d time.Duration) (context.Context, bool, error) {
 	wait, err := waitOf(d)
 	if err != nil {
@@ -127,9 +129,10 @@ func (l *Lock) releasing(h *holder, token uint64, all bool) *weftv1.SynchronizeC
 	}}
 }
 
-// Release gives the lock up, or one level of it, and ends the context of the last Acquire. The holder is that of ctx; if it has
-// the lock several times, it is the newest grant. It is done also if ctx has ended; it returns sooner than the broker has answered only
-// if ctx ends meanwhile. What the holder does not have is [ErrNotHeld], what it has lost [ErrLeaseLost].
+// Release gives the lock up, or one level of it, and ends the context of the last Acquire. The holder is that of ctx;
+// if it has the lock several times, it is the newest grant. It is done also if ctx has ended; it returns sooner than
+// the broker has answered only if ctx ends meanwhile. What the holder does not have is [ErrNotHeld], what it has lost
+// [ErrLeaseLost].
 func (l *Lock) Release(ctx context.Context) error {
 	h := l.client.heldBy(ctx)
 	g, err := h.newest(l.name)
@@ -139,8 +142,8 @@ func (l *Lock) Release(ctx context.Context) error {
 	return l.release(ctx, h, g)
 }
 
-// outlast is a context for a release by ctx: it does not end because of the release itself, and not at all if ctx has ended
-// already. The release itself ends with the lease at the latest.
+// outlast is a context for a release by ctx: it does not end because of the release itself, and not at all if ctx has
+// ended already. The release itself ends with the lease at the latest.
 func outlast(ctx context.Context) (out context.Context, stop func()) {
 	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	if ctx.Err() != nil {
@@ -180,8 +183,9 @@ func (l *Lock) release(ctx context.Context, h *holder, g *grant) error {
 	return err
 }
 
-// Do runs fn while the lock is held: its context is that of [Lock.Acquire]. The lock is released also if fn panics, or ctx has ended.
-// The error is that of Acquire, of fn or of the release, whichever is first: one that has lost the lock on the way is [ErrLeaseLost].
+// Do runs fn while the lock is held: its context is that of [Lock.Acquire]. The lock is released also if fn panics, or
+// ctx has ended. The error is that of Acquire, of fn or of the release, whichever is first: one that has lost the lock
+// on the way is [ErrLeaseLost].
 func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) (err error) {
 	held, err := l.Acquire(ctx)
 	if err != nil {
@@ -229,8 +233,8 @@ func (c *heldContext) gone() error {
 	return cause
 }
 
-// Token is the fencing token of the holder's newest grant of the lock. Tokens rise in a namespace: a later grant, of any lock, has a
-// higher one.
+// Token is the fencing token of the holder's newest grant of the lock. Tokens rise in a namespace: a later grant, of
+// any lock, has a higher one.
 func (l *Lock) Token(ctx context.Context) (uint64, error) {
 	h := l.client.heldBy(ctx)
 	g, err := h.lock(l.name)
@@ -242,7 +246,8 @@ func (l *Lock) Token(ctx context.Context) (uint64, error) {
 	return g.token, nil
 }
 
-// Check asks the broker whether a token is of a live grant of the lock: for whoever guards a resource. Otherwise it is [ErrTokenStale].
+// Check asks the broker whether a token is of a live grant of the lock: for whoever guards a resource. Otherwise it is
+// [ErrTokenStale].
 func (l *Lock) Check(ctx context.Context, token uint64) error {
 	if token == 0 {
 		return invalid("token", "must not be 0")
@@ -268,8 +273,8 @@ func (l *Lock) State(ctx context.Context) (state *weftv1.Lock, err error) {
 // locks is the generated client on the connection of the moment.
 func (c *Client) locks() weftv1.LockServiceClient { return weftv1.NewLockServiceClient(c.current()) }
 
-// Environ is what a program that the holder starts is told, for the environment of it: WEFT_HOLDER, so that it acts as the same holder
-// ([HolderFromEnv]), and WEFT_FENCE, the token of the lock.
+// Environ is what a program that the holder starts is told, for the environment of it: WEFT_HOLDER, so that it acts as
+// the same holder ([HolderFromEnv]), and WEFT_FENCE, the token of the lock.
 func (l *Lock) Environ(ctx context.Context) ([]string, error) {
 	h := l.client.heldBy(ctx)
 	g, err := h.lock(l.name)

@@ -82,7 +82,8 @@ func fromRefusal(r *weftv1.SynchronizeRefusal) *Error {
 	}
 }
 
-// isRefusal tells whether the broker has refused something, which then has changed nothing. A session that is over is none.
+// isRefusal tells whether the broker has refused something, which then has changed nothing. A session that is over is
+// none.
 func isRefusal(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && !errors.Is(err, ErrLeaseLost)

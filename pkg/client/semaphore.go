@@ -13,7 +13,8 @@ import (
 
 // Semaphore is a number of permits that programs share, given out in turn: a small request never overtakes a large one.
 //
-// A permit is held by a holder, as a lock is (see [Lock]), and comes back when that is gone, unless the semaphore is [Free].
+// A permit is held by a holder, as a lock is (see [Lock]), and comes back when that is gone, unless the semaphore is
+// [Free].
 type Semaphore struct {
 	client *Client
 	name   string
@@ -23,12 +24,12 @@ type Semaphore struct {
 // SemaphoreOption says what sort of semaphore it is.
 type SemaphoreOption func(*weftv1.SemaphoreSpec)
 
-// Free is a semaphore whose permits are nobody's, as Python's Semaphore: who acquired one may end, and anyone may release,
-// also more than were acquired.
+// Free is a semaphore whose permits are nobody's, as Python's Semaphore: who acquired one may end, and anyone may
+// release, also more than were acquired.
 func Free() SemaphoreOption { return func(s *weftv1.SemaphoreSpec) { s.Free = true } }
 
-// Bounded is a free semaphore that never has more permits than declared, as Python's BoundedSemaphore: one that is released
-// too many times is [ErrSemaphoreFull].
+// Bounded is a free semaphore that never has more permits than declared, as Python's BoundedSemaphore: one that is
+// released too many times is [ErrSemaphoreFull].
 func Bounded() SemaphoreOption {
 	return func(s *weftv1.SemaphoreSpec) { s.Free, s.Bounded = true, true }
 }
@@ -36,8 +37,8 @@ func Bounded() SemaphoreOption {
 // permitsMax is the most permits of a semaphore.
 const permitsMax = 1_000_000_000
 
-// Semaphore is the semaphore of that name, with 0 to 1,000,000,000 permits. All who use it at a time declare it alike; else it is
-// SEMAPHORE_MISMATCH.
+// Semaphore is the semaphore of that name, with 0 to 1,000,000,000 permits. All who use it at a time declare it alike;
+// else it is SEMAPHORE_MISMATCH.
 func (c *Client) Semaphore(name string, permits int, opts ...SemaphoreOption) *Semaphore {
 	s := &Semaphore{client: c, name: name, spec: &weftv1.SemaphoreSpec{Permits: int64(permits)}}
 	for _, o := range opts {
@@ -49,8 +50,8 @@ func (c *Client) Semaphore(name string, permits int, opts ...SemaphoreOption) *S
 // Name is the semaphore's name.
 func (s *Semaphore) Name() string { return s.name }
 
-// Acquire acquires n permits, all at once, as [Lock.Acquire] does a lock. The returned context ends with what was acquired, but
-// not that of a free semaphore.
+// Acquire acquires n permits, all at once, as [Lock.Acquire] does a lock. The returned context ends with what was
+// acquired, but not that of a free semaphore.
 func (s *Semaphore) Acquire(ctx context.Context, n int) (context.Context, error) {
 	held, _, err := s.acquire(ctx, n, nil)
 	return held, err
@@ -128,8 +129,9 @@ func (s *Semaphore) releasing(h *holder, token uint64, n int64) *weftv1.Synchron
 	return &weftv1.SynchronizeCommand{Command: &weftv1.SynchronizeCommand_ReleaseSemaphore{ReleaseSemaphore: m}}
 }
 
-// Release gives n permits back. Of a free semaphore anyone may. Else they are those that the holder of ctx has acquired last, and what one
-// Acquire has acquired is released as a whole: n has to be what the last one, or the last ones together, have acquired, or what one of them has. It is done also if ctx has ended.
+// Release gives n permits back. Of a free semaphore anyone may. Else they are those that the holder of ctx has
+// acquired last, and what one Acquire has acquired is released as a whole: n has to be what the last one, or the last
+// ones together, have acquired, or what one of them has. It is done also if ctx has ended.
 func (s *Semaphore) Release(ctx context.Context, n int) error {
 	if err := s.check(n); err != nil {
 		return err

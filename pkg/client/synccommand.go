@@ -136,7 +136,8 @@ func (s *syncSession) giveBackNow(cmd *syncCommand) bool {
 	return true
 }
 
-// undo carries out a command in the background, if it is one; it is not needed once the session is over. The caller holds s.mu.
+// undo carries out a command in the background, if it is one; it is not needed once the session is over. The caller
+// holds s.mu.
 func (s *syncSession) undo(cmd *syncCommand, m *weftv1.SynchronizeCommand) {
 	if m == nil || s.err != nil {
 		return
@@ -145,6 +146,16 @@ func (s *syncSession) undo(cmd *syncCommand, m *weftv1.SynchronizeCommand) {
 		message: m, object: cmd.object, stays: true, done: make(chan struct{}), size: proto.Size(m) + 16,
 	})
 	s.current.wake()
+}
+
+// repeatable tells whether what was granted may be given back here although the broker, which was told that the
+// command is abandoned, does so too. A token stands for one grant, but not for one level of it, and a free permit has
+// none.
+func repeatable(a *weftv1.SynchronizeAnswer) bool {
+	if m := a.GetAcquireSemaphore(); m != nil {
+		return m.GetGrant() != nil
+	}
+	return a.GetAcquireLock().GetGrant().GetDepth() <= 1
 }
 
 // finish ends a command. The caller holds s.mu.
@@ -163,14 +174,14 @@ func (s *syncSession) finish(cmd *syncCommand, a *weftv1.SynchronizeAnswer, err 
 	case !cmd.gone:
 	case a.GetRefused() != nil:
 		s.undo(cmd, cmd.forfeit)
-	default:
+	case cmd.channel.retract(cmd.message.GetNumber()) || repeatable(a):
 		s.giveBackNow(cmd)
 	}
 	close(cmd.done)
 }
 
-// again prepares a command to be sent once more. The broker remembers what waits at a lock, and not who waits for an event or a
-// value: such a wait goes on where it was.
+// again prepares a command to be sent once more. The broker remembers what waits at a lock, and not who waits for an
+// event or a value: such a wait goes on where it was.
 func (cmd *syncCommand) again(now time.Time) {
 	if w := cmd.message.GetWaitEvent(); w != nil && w.Since == 0 {
 		w.Since = cmd.since

@@ -70,8 +70,8 @@ func (ch *syncChannel) room() bool { return ch.next < ch.base+syncWindowMax }
 // full tells whether commands are kept back.
 func (ch *syncChannel) full() bool { return len(ch.queue) > 0 && !ch.room() }
 
-// turnOver begins another channel if the oldest command of a full one waits, for hours perhaps: what keeps it waiting may be in
-// the queue. The old channel ends with its last answer. The caller holds s.mu.
+// turnOver begins another channel if the oldest command of a full one waits, for hours perhaps: what keeps it waiting
+// may be in the queue. The old channel ends with its last answer. The caller holds s.mu.
 func (s *syncSession) turnOver(ch *syncChannel) {
 	if s.current != ch || s.err != nil || !ch.sent[ch.base].waits || !s.client.begin() {
 		return

@@ -47,34 +47,33 @@ func NewValue[T ValueType](c *Client, name string, opts ...ValueOption) *Value[T
 // Name is the value's name.
 func (v *Value[T]) Name() string { return v.name }
 
-// Lock is the value's lock, Python's get_lock(); nil for one without. Nothing of the value asks for it: it is for what takes several steps.
+// Lock is the value's lock, Python's get_lock(); nil for one without. Nothing of the value asks for it: it is for what
+// takes several steps.
 func (v *Value[T]) Lock() *Lock { return v.lock }
 
 func (v *Value[T]) object() string { return "value " + v.name }
 
-// ChangeOption is a condition of a change.
-type ChangeOption func(*changeConfig)
+// GuardOption is a condition of a change, and of a put.
+type GuardOption struct{ lock *Lock }
 
-type changeConfig struct{ guard *Lock }
+// Guarded lets a change of a value, or a put into a queue, through only while the holder of its context has the lock, by the
+// token of the grant; otherwise it is [ErrTokenStale], or [ErrNotHeld] if that is known here already. So a holder that
+// has lost the lock without noticing changes nothing. A put that is guarded does not wait for room: it is [ErrFull] at once.
+func Guarded(lock *Lock) GuardOption { return GuardOption{lock} }
 
-// Guarded lets a change through only while the holder of its context has the lock, by the token of the grant; otherwise it is
-// [ErrTokenStale], or [ErrNotHeld] if that is known here already. So a holder that has lost the lock without noticing changes nothing.
-func Guarded(lock *Lock) ChangeOption { return func(c *changeConfig) { c.guard = lock } }
+func (o GuardOption) applyEnqueue(c *enqueueConfig) { c.guard = append(c.guard, o) }
 
 // guardOf is the guard of a change, nil for none.
-func guardOf(ctx context.Context, opts []ChangeOption) (*weftv1.Guard, error) {
-	var cfg changeConfig
-	for _, o := range opts {
-		o(&cfg)
-	}
-	if cfg.guard == nil {
+func guardOf(ctx context.Context, opts []GuardOption) (*weftv1.Guard, error) {
+	if len(opts) == 0 {
 		return nil, nil
 	}
-	token, err := cfg.guard.Token(ctx)
+	lock := opts[len(opts)-1].lock
+	token, err := lock.Token(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &weftv1.Guard{Lock: cfg.guard.name, Token: token}, nil
+	return &weftv1.Guard{Lock: lock.name, Token: token}, nil
 }
 
 // Get returns the value and its version. One that is not there has version 0.
@@ -108,17 +107,17 @@ func (v *Value[T]) read(m *weftv1.Value) (value T, version uint64, err error) {
 }
 
 // Set sets the value, and returns its version.
-func (v *Value[T]) Set(ctx context.Context, value T, opts ...ChangeOption) (version uint64, err error) {
+func (v *Value[T]) Set(ctx context.Context, value T, opts ...GuardOption) (version uint64, err error) {
 	return v.set(ctx, value, nil, opts)
 }
 
-// CompareAndSet sets the value if it still has a version, 0 if it still is not there, and returns its new one. If somebody else was faster it
-// is [ErrValueChanged].
-func (v *Value[T]) CompareAndSet(ctx context.Context, version uint64, value T, opts ...ChangeOption) (uint64, error) {
+// CompareAndSet sets the value if it still has a version, 0 if it still is not there, and returns its new one. If
+// somebody else was faster it is [ErrValueChanged].
+func (v *Value[T]) CompareAndSet(ctx context.Context, version uint64, value T, opts ...GuardOption) (uint64, error) {
 	return v.set(ctx, value, &version, opts)
 }
 
-func (v *Value[T]) set(ctx context.Context, value T, ifVersion *uint64, opts []ChangeOption) (uint64, error) {
+func (v *Value[T]) set(ctx context.Context, value T, ifVersion *uint64, opts []GuardOption) (uint64, error) {
 	data, err := toData(value)
 	if err != nil {
 		return 0, err
@@ -136,9 +135,9 @@ func (v *Value[T]) set(ctx context.Context, value T, ifVersion *uint64, opts []C
 	return answer.GetSetValue().GetValue().GetVersion(), err
 }
 
-// Update changes the value by a function, as often as others are faster: fn is called with the value as it is, and again if that
-// has changed. It returns what the value is then.
-func (v *Value[T]) Update(ctx context.Context, fn func(T) T, opts ...ChangeOption) (value T, err error) {
+// Update changes the value by a function, as often as others are faster: fn is called with the value as it is, and
+// again if that has changed. It returns what the value is then.
+func (v *Value[T]) Update(ctx context.Context, fn func(T) T, opts ...GuardOption) (value T, err error) {
 	for {
 		before, version, err := v.Get(ctx)
 		if err != nil {
@@ -153,7 +152,7 @@ func (v *Value[T]) Update(ctx context.Context, fn func(T) T, opts ...ChangeOptio
 
 // Add adds to a number, in one step, and returns the sum. One that is not there counts as 0. A sum that does not fit is
 // [ErrValueRange].
-func Add[T Number](ctx context.Context, v *Value[T], delta T, opts ...ChangeOption) (sum T, err error) {
+func Add[T Number](ctx context.Context, v *Value[T], delta T, opts ...GuardOption) (sum T, err error) {
 	guard, err := guardOf(ctx, opts)
 	if err != nil {
 		return sum, err
@@ -179,7 +178,7 @@ func Add[T Number](ctx context.Context, v *Value[T], delta T, opts ...ChangeOpti
 }
 
 // Delete forgets the value: it may have another type afterwards. One that is not there is no error.
-func (v *Value[T]) Delete(ctx context.Context, opts ...ChangeOption) error {
+func (v *Value[T]) Delete(ctx context.Context, opts ...GuardOption) error {
 	guard, err := guardOf(ctx, opts)
 	if err != nil {
 		return err
@@ -192,8 +191,8 @@ func (v *Value[T]) Delete(ctx context.Context, opts ...ChangeOption) error {
 	})
 }
 
-// Watch gives the value now and after each change; changes that follow each other closely may be given as one, and one that is not
-// there is the zero of the type. It goes on until ctx ends; an error is the last thing given.
+// Watch gives the value now and after each change; changes that follow each other closely may be given as one, and one
+// that is not there is the zero of the type. It goes on until ctx ends; an error is the last thing given.
 func (v *Value[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		w := &valueWatching[T]{value: v, yield: yield}

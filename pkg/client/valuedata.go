@@ -86,14 +86,15 @@ func AtMost[T Number](value T) Wanted[T] {
 	}}
 }
 
-// WaitUntil waits until the value is as wanted, and returns what it was then. One that is not there is nothing that could be waited for: it
-// has to be set first.
+// WaitUntil waits until the value is as wanted, and returns what it was then. One that is not there is nothing that
+// could be waited for: it has to be set first.
 func (v *Value[T]) WaitUntil(ctx context.Context, until Wanted[T]) (T, error) {
 	value, _, err := v.waitUntil(ctx, until, nil)
 	return value, err
 }
 
-// WaitUntilWithin is WaitUntil that waits for d at most, 24 hours at most; false is that d was over first, and then the value is returned as it is.
+// WaitUntilWithin is WaitUntil that waits for d at most, 24 hours at most; false is that d was over first, and then
+// the value is returned as it is.
 func (v *Value[T]) WaitUntilWithin(ctx context.Context, d time.Duration, until Wanted[T]) (T, bool, error) {
 	wait, err := waitOf(d)
 	if err != nil {

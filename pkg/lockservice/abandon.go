@@ -14,11 +14,9 @@ func (c *Core) Abandon(step *pure.Step, namespace string, o Origin) {
 		c.AbandonWaiter(step, w.ID)
 		return
 	}
-	for _, w := range c.watchers.bySession[o.Session] {
-		if k, ok := keyOf(w.name.namespace, &w.origin); ok && k == key {
-			c.present(step, w, Abandoned)
-			return
-		}
+	if w := c.watchers.byOrigin[key]; w != nil {
+		c.present(step, w, Abandoned)
+		return
 	}
 	if w := c.window(Channel{o.Session, o.Channel}); w != nil && o.Number != 0 {
 		c.undo(step, w, &o)

@@ -33,6 +33,10 @@ func (c *Core) Apply(rec any, seq uint64) {
 		c.remember(rec, seq)
 	case *WindowPut:
 		c.applyWindow(&rec.State, seq)
+	case *WindowDropped:
+		if w := known(c, c.window(rec.Channel)); w != nil {
+			c.applyWindowDropped(w)
+		}
 	case *RequestsDropped:
 		c.applyRequestsDropped(rec)
 	case *session.Ended:

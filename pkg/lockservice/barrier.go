@@ -87,6 +87,9 @@ func (c *Core) WaitBarrier(step *pure.Step, a *WaitBarrier) (Decision, error) {
 	n := name{a.Namespace, a.Name}
 	waiting := 0
 	if b := c.barriers.byName[n]; b != nil {
+		c.buryParties(step, b)
+	}
+	if b := c.barriers.byName[n]; b != nil {
 		switch {
 		case b.Broken:
 			return Decision{}, broken(a.Name)
@@ -117,6 +120,16 @@ func (c *Core) WaitBarrier(step *pure.Step, a *WaitBarrier) (Decision, error) {
 	}
 	c.meet(step, b)
 	return d, nil
+}
+
+// buryParties breaks a barrier at which somebody waits who is gone, or whose action somebody runs who is.
+func (c *Core) buryParties(step *pure.Step, b *barrier) {
+	if len(c.leaving) == 0 || b.Broken {
+		return
+	}
+	if b.Acting && c.dead(b.Actor) || slices.ContainsFunc(b.parties, func(w *Waiter) bool { return c.dead(w.Holder) && !b.early(w) }) {
+		c.breakBarrier(step, b)
+	}
 }
 
 // early tells whether a party is of the meeting after the one whose action runs.

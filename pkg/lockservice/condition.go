@@ -128,12 +128,13 @@ func (c *Core) applyWaiterMoved(w *Waiter, rec *WaiterMoved) {
 	c.enqueue(w)
 }
 
-// passUnheard hands on the notifications that a session's clients have never acknowledged.
+// passUnheard hands on the notifications that a session's clients have never acknowledged. Who has given up the lock that it
+// came back with has heard.
 func (c *Core) passUnheard(step *pure.Step, p *peer) {
 	for _, w := range sortedWindows(p) {
 		heard := max(w.told, w.below)
 		for i := range w.answers {
-			if k := &w.answers[i]; k.Answer.Notified && k.Number >= heard {
+			if k := &w.answers[i]; k.Answer.Notified && k.Number >= heard && c.grants[k.Answer.Token] != nil {
 				c.notifyOne(step, name{w.namespace, k.Object})
 			}
 		}

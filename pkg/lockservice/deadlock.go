@@ -88,7 +88,7 @@ func (s *search) add(w *Waiter) int {
 func (s *search) collect(start *Waiter) (free []int) {
 	s.c.epoch++
 	s.add(start)
-	for i := 0; i < len(s.found); i++ {
+	for i := 0; i < len(s.found); i++ { //nolint:intrange // it grows
 		w, runs := s.found[i].w, false
 		s.blockers(w, func(id HolderID, h *holder) bool {
 			next := s.stuckable(h, id)
@@ -273,7 +273,7 @@ func (s *search) refusal(victim *Waiter, cycle []*Waiter) *pure.Refusal {
 		next := cycle[(i+1)%len(cycle)]
 		fmt.Fprintf(&b, "%s waits for %s, which %s %s", s.c.nameOf(w.Holder, w.Label), wanted(w), s.c.nameOf(next.Holder, next.Label), s.has(w, next))
 	}
-	return pure.Refuse(pure.Deadlock, "deadlock: "+b.String(), "cycle", b.String(), victim.heldKind().String(), victim.lockName().name)
+	return pure.Refuse(pure.Deadlock, "a circle of waits: "+b.String(), "cycle", b.String(), victim.heldKind().String(), victim.lockName().name)
 }
 
 // has says how one waiter is in the way of another: it has what the other one waits for, or is ahead of it.

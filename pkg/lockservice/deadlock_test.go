@@ -1,11 +1,8 @@
 package lockservice
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +123,22 @@ func (a *arena) permits(h uint64, n string, spec SemaphoreSpec, permits int64, w
 	})
 	a.asked(WaiterState{Kind: KindSemaphore, Namespace: "n", Name: n, Holder: who(h), Mode: Exclusive, Permits: permits, Wait: wait}, d, err)
 	return d, err
+}
+
+// has has a holder be granted a lock at once.
+func (a *arena) has(h uint64, n string, mode Mode, wait Wait) {
+	a.t.Helper()
+	if d, err := a.lock(h, n, mode, wait); err != nil || d.Answer.Token == 0 {
+		a.t.Fatalf("holder %d is not granted %s: %+v, %v", h, n, d, err)
+	}
+}
+
+// hasPermits has a holder be granted permits at once.
+func (a *arena) hasPermits(h uint64, n string, spec SemaphoreSpec, permits int64, wait Wait) {
+	a.t.Helper()
+	if d, err := a.permits(h, n, spec, permits, wait); err != nil || d.Waiter != 0 {
+		a.t.Fatalf("holder %d is not granted %s: %+v, %v", h, n, d, err)
+	}
 }
 
 // release gives up everything that a holder has of something.
@@ -263,8 +276,8 @@ func TestDeadlockRings(t *testing.T) {
 
 func TestATimedWaitIsNoEdge(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "a", Exclusive, forEver)
-	a.lock(2, "b", Exclusive, forEver)
+	a.has(1, "a", Exclusive, forEver)
+	a.has(2, "b", Exclusive, forEver)
 	d, err := a.lock(1, "b", Exclusive, timed(time.Hour))
 	waits(t, d, err)
 	d, err = a.lock(2, "a", Exclusive, forEver)
@@ -276,8 +289,8 @@ func TestATimedWaitIsNoEdge(t *testing.T) {
 
 func TestDeadlockThroughSharedLocks(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "a", Shared, forEver)
-	a.lock(2, "a", Shared, forEver)
+	a.has(1, "a", Shared, forEver)
+	a.has(2, "a", Shared, forEver)
 	d, err := a.lock(1, "a", Exclusive, forEver) // itself and the other one are in its way
 	deadlocked(t, err, `s1/2 waits for lock "a", which s1/2 has`)
 	if d.Waiter != 0 {
@@ -285,9 +298,9 @@ func TestDeadlockThroughSharedLocks(t *testing.T) {
 	}
 
 	a = newArena(t)
-	a.lock(1, "a", Shared, forEver)
-	a.lock(2, "a", Shared, forEver)
-	a.lock(3, "b", Exclusive, forEver)
+	a.has(1, "a", Shared, forEver)
+	a.has(2, "a", Shared, forEver)
+	a.has(3, "b", Exclusive, forEver)
 	d, err = a.lock(3, "a", Exclusive, forEver)
 	waits(t, d, err)
 	_, err = a.lock(2, "b", Shared, forEver) // one of the readers is enough
@@ -297,8 +310,8 @@ func TestDeadlockThroughSharedLocks(t *testing.T) {
 // A reader waits behind a writer that waits.
 func TestDeadlockBehindAWriter(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "a", Shared, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.has(1, "a", Shared, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.lock(2, "a", Exclusive, forEver)
 	waits(t, d, err)
 	d, err = a.lock(1, "m", Exclusive, forEver)
@@ -312,8 +325,8 @@ func TestDeadlockBehindAWriter(t *testing.T) {
 // It was no deadlock as long as one with a time was ahead.
 func TestDeadlockFormsWhenATimedHeadLeaves(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "a", Shared, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.has(1, "a", Shared, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.lock(4, "a", Exclusive, timed(time.Second))
 	waits(t, d, err)
 	d, err = a.lock(2, "a", Exclusive, forEver)
@@ -332,9 +345,9 @@ func TestDeadlockFormsWhenATimedHeadLeaves(t *testing.T) {
 func TestDeadlockThroughASemaphore(t *testing.T) {
 	two := SemaphoreSpec{Permits: 2}
 	a := newArena(t)
-	a.permits(1, "s", two, 1, forEver)
-	a.permits(2, "s", two, 1, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.hasPermits(1, "s", two, 1, forEver)
+	a.hasPermits(2, "s", two, 1, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.permits(3, "s", two, 1, forEver)
 	waits(t, d, err)
 	d, err = a.lock(1, "m", Exclusive, forEver) // the other permit may come back
@@ -344,8 +357,8 @@ func TestDeadlockThroughASemaphore(t *testing.T) {
 
 	free := SemaphoreSpec{Permits: 1, Free: true}
 	a = newArena(t)
-	a.permits(1, "f", free, 1, forEver)
-	a.lock(2, "m", Exclusive, forEver)
+	a.hasPermits(1, "f", free, 1, forEver)
+	a.has(2, "m", Exclusive, forEver)
 	d, err = a.permits(2, "f", free, 1, forEver)
 	waits(t, d, err)
 	d, err = a.lock(1, "m", Exclusive, forEver) // anybody may release a free one
@@ -356,9 +369,9 @@ func TestDeadlockThroughASemaphore(t *testing.T) {
 func TestDeadlockFormsAtARelease(t *testing.T) {
 	three := SemaphoreSpec{Permits: 3}
 	a := newArena(t)
-	a.permits(1, "s", three, 2, forEver)
-	a.permits(2, "s", three, 1, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.hasPermits(1, "s", three, 2, forEver)
+	a.hasPermits(2, "s", three, 1, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.permits(3, "s", three, 2, forEver)
 	first := waits(t, d, err)
 	d, err = a.lock(1, "m", Exclusive, forEver)
@@ -374,8 +387,8 @@ func TestDeadlockFormsAtARelease(t *testing.T) {
 func TestNoDeadlockBehindATimedWaiter(t *testing.T) {
 	two := SemaphoreSpec{Permits: 2}
 	a := newArena(t)
-	a.permits(1, "s", two, 1, forEver)
-	a.lock(3, "m", Exclusive, forEver)
+	a.hasPermits(1, "s", two, 1, forEver)
+	a.has(3, "m", Exclusive, forEver)
 	d, err := a.lock(1, "m", Exclusive, forEver)
 	waits(t, d, err)
 	d, err = a.permits(2, "s", two, 2, timed(time.Second))
@@ -394,11 +407,11 @@ func TestNoDeadlockBehindATimedWaiter(t *testing.T) {
 func TestAReacquireIsNeverTheVictim(t *testing.T) {
 	a := newArena(t)
 	for _, n := range []string{"l", "m", "n"} {
-		a.lock(1, n, Exclusive, forEver)
+		a.has(1, n, Exclusive, forEver)
 	}
 	a.waitCondition(1, "l", timed(time.Second))
-	a.lock(2, "l", Shared, forEver)
-	a.lock(3, "l", Shared, forEver)
+	a.has(2, "l", Shared, forEver)
+	a.has(3, "l", Shared, forEver)
 	d, err := a.lock(2, "m", Exclusive, forEver)
 	second := waits(t, d, err)
 	d, err = a.lock(3, "n", Exclusive, forEver)
@@ -417,12 +430,12 @@ func TestAReacquireIsNeverTheVictim(t *testing.T) {
 // refused.
 func TestDeadlockFormsAtANotification(t *testing.T) {
 	a := newArena(t)
-	a.lock(1, "l", Exclusive, forEver)
+	a.has(1, "l", Exclusive, forEver)
 	a.waitCondition(1, "l", forEver)
-	a.lock(2, "m", Exclusive, forEver)
-	a.lock(2, "l", Exclusive, forEver)
+	a.has(2, "m", Exclusive, forEver)
+	a.has(2, "l", Exclusive, forEver)
 	a.waitCondition(2, "l", forEver)
-	a.lock(3, "l", Exclusive, forEver)
+	a.has(3, "l", Exclusive, forEver)
 	d, err := a.lock(3, "m", Exclusive, forEver) // while another part of holder 3 goes on
 	id := waits(t, d, err)
 	a.notify(3, "l", 2)
@@ -430,117 +443,4 @@ func TestDeadlockFormsAtANotification(t *testing.T) {
 		t.Errorf("refused: %v", a.refused)
 	}
 	a.missed(true)
-}
-
-// TestDeadlocksAgainstBruteForce plays random holders, and holds every refusal, and the want of one, to an account that lets
-// everybody who can go on do so until nobody can.
-func TestDeadlocksAgainstBruteForce(t *testing.T) {
-	steps, each := 20_000, 15
-	if testing.Short() {
-		each = 5
-	}
-	refusals := 0
-	for seed := range each {
-		a := newArena(t)
-		p := &fighter{arena: a, rng: rand.New(rand.NewPCG(uint64(seed), 2))}
-		p.holders, p.locks = uint64(2+p.rng.IntN(7)), 2+p.rng.IntN(4)
-		for range steps {
-			p.act()
-			a.missed(false)
-		}
-		p.finish()
-		if err := a.core.Check(); err != nil {
-			t.Fatal(err)
-		}
-		refusals += p.refusals
-	}
-	if refusals < each*100 {
-		t.Errorf("only %d deadlocks in %d acquires", refusals, each*steps)
-	}
-}
-
-// fighter does random things, and nothing for a holder that waits.
-type fighter struct {
-	*arena
-	rng      *rand.Rand
-	holders  uint64
-	locks    int
-	refusals int
-}
-
-func (p *fighter) act() {
-	h := p.rng.Uint64N(p.holders)
-	for _, w := range p.book.waiters {
-		if w.Holder == who(h) {
-			if p.rng.IntN(10) == 0 {
-				p.pass(time.Duration(p.rng.IntN(3)) * time.Second)
-			}
-			return
-		}
-	}
-	wait := Wait{Timed: p.rng.IntN(3) == 0, For: time.Duration(p.rng.IntN(4)) * time.Second}
-	n := string(rune('a' + p.rng.IntN(p.locks)))
-	var err error
-	switch p.rng.IntN(10) {
-	case 0, 1, 2:
-		mine := p.mine(h)
-		if len(mine) > 0 {
-			p.releaseGrant(mine[p.rng.IntN(len(mine))])
-		}
-	case 3:
-		p.condition(h)
-	case 4, 5:
-		_, err = p.permits(h, "s", SemaphoreSpec{Permits: 3}, 1+p.rng.Int64N(3), wait)
-	case 6:
-		_, err = p.permits(h, "z", SemaphoreSpec{Permits: 1}, 1, wait)
-	default:
-		_, err = p.lock(h, n, Mode(1+p.rng.IntN(2)), wait)
-	}
-	if isDeadlock(err) {
-		p.refusals++
-	}
-	p.refusals += len(p.refused)
-}
-
-// finish has everybody who can do so go on to the end: nobody may be left.
-func (p *fighter) finish() {
-	for round := 0; len(p.book.grants)+len(p.book.waiters) > 0; round++ {
-		if round == 100 {
-			p.t.Fatalf("left:\n%s", p.book.text())
-		}
-		p.pass(time.Hour)
-		p.missed(false)
-		for h := range p.holders {
-			if x := p.core.holders[who(h)]; x != nil && x.waits == nil {
-				for _, g := range p.mine(h) {
-					p.releaseGrant(g)
-				}
-			}
-		}
-	}
-}
-
-// mine is what a holder has, in an order that does not change.
-func (p *fighter) mine(h uint64) (out []GrantState) {
-	for _, g := range p.book.grants {
-		if g.Holder == who(h) {
-			out = append(out, g)
-		}
-	}
-	slices.SortFunc(out, func(a, b GrantState) int { return cmp.Compare(a.Token, b.Token) })
-	return out
-}
-
-func (p *fighter) condition(h uint64) {
-	for _, g := range p.mine(h) {
-		if g.Kind != KindLock || g.Mode != Exclusive {
-			continue
-		}
-		if p.rng.IntN(2) == 0 {
-			p.notify(h, g.Name, 1+p.rng.IntN(3))
-			return
-		}
-		p.waitCondition(h, g.Name, timed(time.Duration(p.rng.IntN(5))*time.Second))
-		return
-	}
 }

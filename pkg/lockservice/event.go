@@ -41,7 +41,7 @@ func (c *Core) SetEvent(step *pure.Step, namespace, eventName string, set bool, 
 	if st.Set == set {
 		return c.keep(step, namespace, &origin, eventAnswer(&st))
 	}
-	if st.Generation == 0 {
+	if st.Generation == 0 || origin.RequestID != "" {
 		if err := c.room(namespace, 256); err != nil {
 			return Decision{}, err
 		}

@@ -203,6 +203,9 @@ func gone(c *Core, w *Waiter) *pure.Refusal {
 
 // quit ends a waiter, with an answer unless its holder is gone, and wakes those whom it kept waiting.
 func (c *Core) quit(step *pure.Step, w *Waiter, outcome Outcome) {
+	if c.dead(w.Holder) {
+		outcome = 0 // its session keeps no answers any more
+	}
 	if b := c.barriers.byName[name{w.Namespace, w.Name}]; w.Kind == KindBarrier && !b.early(w) {
 		c.breakBarrier(step, b)
 		return

@@ -51,6 +51,9 @@ func (w *window) state() WindowState {
 
 type requestKey struct{ namespace, id string }
 
+// requestBytes is about what the memory of a request takes.
+const requestBytes = 160
+
 // request is the memory of a request with an id.
 type request struct {
 	key    requestKey
@@ -183,7 +186,7 @@ func (c *Core) remember(rec *Answered, seq uint64) {
 		c.requests[key] = r
 	}
 	r.hash, r.answer = rec.Origin.Hash, rec.Answer
-	c.touch(&r.node, r, rec.Namespace, int64(160+len(key.id)), seq)
+	c.touch(&r.node, r, rec.Namespace, int64(requestBytes+len(key.id)), seq)
 	c.armRequest(c.now, r)
 }
 
@@ -217,6 +220,41 @@ func (c *Core) applyWindow(s *WindowState, seq uint64) {
 	w := c.lower(s.Namespace, &Origin{Session: s.Channel.Session, Channel: s.Channel.Number}, seq)
 	w.below, w.answers = s.Below, slices.Clone(s.Answers)
 	c.touch(&w.node, w, s.Namespace, windowWeight(w), seq)
+}
+
+// WindowsMax bounds the channels of a session whose answers are kept.
+const WindowsMax = 1024
+
+// Windows is how many channels of a session have answers that are kept, and whether a channel is one of them.
+func (c *Core) Windows(ch Channel) (count int, known bool) {
+	p := c.peers[ch.Session]
+	if p == nil {
+		return 0, false
+	}
+	return len(p.windows), p.windows[ch.Number] != nil
+}
+
+// endWindow forgets what a channel was answered whose stream is gone, if its client has all of it and waits for nothing.
+func (c *Core) endWindow(step *pure.Step, ch Channel) {
+	w := c.window(ch)
+	if w == nil {
+		return
+	}
+	if n := len(w.answers); n > 0 && w.answers[n-1].Number >= max(w.told, w.below) {
+		return
+	}
+	for _, h := range c.peers[ch.Session].holders {
+		if h.waits != nil && h.waits.Origin.Number != 0 && h.waits.Origin.Channel == ch.Number {
+			return
+		}
+	}
+	c.emit(step, &WindowDropped{ch})
+}
+
+func (c *Core) applyWindowDropped(w *window) {
+	c.lose(&w.node)
+	delete(c.peers[w.channel.Session].windows, w.channel.Number)
+	c.tidyPeer(w.channel.Session)
 }
 
 // dropWindows forgets the windows of a session that has ended.

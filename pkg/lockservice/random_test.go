@@ -23,6 +23,9 @@ type world struct {
 	seq      uint64
 	lease    pure.Lease
 	tape     []entry
+	rules    *rules
+	told     int                  // waiters that the request of the step under way says to have notified
+	slice    int                  // the records of a step of bulk work
 	resolved map[uint64]*Resolved // of durable waiters, since the last look
 	waits    map[uint64]string    // waiters that are not resolved, and for what
 }
@@ -34,7 +37,7 @@ type entry struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, alive: map[session.ID]bool{}, seq: 1, lease: 1, resolved: map[uint64]*Resolved{}, waits: map[uint64]string{}}
-	w.core = w.fresh()
+	w.core, w.rules = w.fresh(), newRules(w)
 	w.core.Serve(w.lease)
 	return w
 }
@@ -42,7 +45,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) fresh() *Core {
 	return New(Config{
 		Alive:       func(id session.ID) bool { return w.alive[id] },
-		SessionName: func(id session.ID) string { return fmt.Sprintf("s%d", id[0]) },
+		SessionName: func(id session.ID) string { return fmt.Sprintf("s%d", id[0]) }, StepRecordsMax: w.slice,
 	})
 }
 
@@ -63,7 +66,10 @@ func (w *world) Record(rec any) int {
 func (w *world) do(fn func(step *pure.Step)) {
 	w.t.Helper()
 	step := &pure.Step{Wall: pure.Wall(w.lease), Lease: w.lease, Seq: w.seq, Sink: w, Counter: &w.counter}
+	from := len(w.tape)
+	w.told = 0
 	fn(step)
+	w.rules.step(w.tape[from:], w.told)
 	for _, e := range step.Effects {
 		r := e.(*Resolved)
 		if r.Waiter < volatileIDs && w.waits[r.Waiter] == "" {
@@ -126,7 +132,11 @@ type player struct {
 	*world
 	rng     *rand.Rand
 	numbers map[Channel]uint64
+	ended   [10]int // how often the session of a client has ended: the next one has another id
 }
+
+// sid is the id of a client's session.
+func (p *player) sid(client int) session.ID { return sid(client + 10*p.ended[client]) }
 
 func TestRandom(t *testing.T) {
 	seeds := 200
@@ -136,9 +146,15 @@ func TestRandom(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(t)
+			w.slice = []int{0, 0, 1, 3}[seed%4]
+			w.core = w.fresh()
+			w.core.Serve(w.lease)
 			p := &player{world: w, rng: rand.New(rand.NewPCG(uint64(seed), 1)), numbers: map[Channel]uint64{}}
 			for range 400 {
 				p.do(p.step)
+				for p.rng.IntN(3) > 0 && p.core.Pending() {
+					p.do(p.core.Work)
+				}
 				if p.rng.IntN(40) == 0 {
 					p.compact()
 				}
@@ -163,7 +179,7 @@ func (p *player) compact() {
 // settle ends every session: nothing may be left but what is nobody's.
 func (p *player) settle() {
 	for id := range 6 {
-		p.end(sid(id))
+		p.end(p.sid(id))
 	}
 	for p.core.Pending() {
 		p.do(p.core.Work)
@@ -192,6 +208,8 @@ func (p *player) end(id session.ID) {
 }
 
 func (p *player) sessionEnds(step *pure.Step, id session.ID) {
+	p.rules.lost = p.rules.unheard(id)
+	p.ended[id[0]%10]++
 	step.Emit(&session.Ended{ID: id})
 	delete(p.alive, id)
 	p.core.SessionEnded(step, id)
@@ -203,7 +221,7 @@ func (p *player) sessionEnds(step *pure.Step, id session.ID) {
 }
 
 func (p *player) request(names string) Request {
-	id := sid(p.rng.IntN(5))
+	id := p.sid(p.rng.IntN(5))
 	p.alive[id] = true
 	r := Request{
 		Namespace: "n", Name: string(names[p.rng.IntN(len(names))]), Holder: HolderID{id, uint64(p.rng.IntN(3))},
@@ -245,7 +263,7 @@ func (p *player) took(what string, d Decision, err error) {
 }
 
 func (p *player) step(step *pure.Step) {
-	switch p.rng.IntN(16) {
+	switch p.rng.IntN(20) {
 	case 0, 1, 2:
 		mode := Exclusive
 		if p.rng.IntN(2) == 0 {
@@ -255,7 +273,7 @@ func (p *player) step(step *pure.Step) {
 		p.took("lock", d, err)
 	case 3, 4, 5:
 		p.release(step)
-	case 6:
+	case 6, 16, 17, 18, 19:
 		p.condition(step)
 	case 7, 8:
 		d, err := p.core.AcquireSemaphore(step, &AcquireSemaphore{Request: p.request("xy"), Spec: p.spec(), Permits: int64(p.rng.IntN(2) + 1)})
@@ -335,6 +353,7 @@ func (p *player) condition(step *pure.Step) {
 	at := &At{Namespace: "n", Condition: g.Name + "!", Lock: g.Name, Session: g.Holder.Session, Token: g.Token}
 	if p.rng.IntN(2) == 0 {
 		d, err := p.core.Notify(step, at, p.rng.IntN(3)+1, p.origin(g.Holder.Session))
+		p.told = int(d.Answer.Count)
 		p.took("notify", d, err)
 		return
 	}
@@ -394,7 +413,7 @@ func (p *player) leave(step *pure.Step) {
 	if p.rng.IntN(4) != 0 {
 		return
 	}
-	id := sid(p.rng.IntN(5))
+	id := p.sid(p.rng.IntN(5))
 	if !p.alive[id] {
 		return
 	}

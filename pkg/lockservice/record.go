@@ -63,6 +63,9 @@ type (
 	// WindowPut is all that a channel of a session has to be answered with again.
 	WindowPut struct{ State WindowState }
 
+	// WindowDropped ends a channel that has acknowledged everything.
+	WindowDropped struct{ Channel Channel }
+
 	// RequestsDropped ends the memory of requests.
 	RequestsDropped struct {
 		Namespace string

@@ -1,6 +1,7 @@
 package lockservice
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -36,6 +37,7 @@ type watchedName struct {
 type watchers struct {
 	last      uint64
 	byID      map[uint64]*watcher
+	byOrigin  map[originKey]*watcher // of streams' commands
 	byName    map[watchedName]map[uint64]*watcher
 	bySession map[session.ID]map[uint64]*watcher
 	deadlines pure.Heap[*watcher]
@@ -44,13 +46,16 @@ type watchers struct {
 	changed       []any
 }
 
+// watchersMax bounds them: they are in memory alone, and in nobody's bytes.
+const watchersMax = 250_000
+
 // volatileIDs is where the ids of volatile waiters begin: the shard's counter does not come as far.
 const volatileIDs = 1 << 63
 
 func newWatchers() watchers {
 	return watchers{
 		last: volatileIDs, byID: map[uint64]*watcher{}, byName: map[watchedName]map[uint64]*watcher{},
-		bySession: map[session.ID]map[uint64]*watcher{},
+		byOrigin: map[originKey]*watcher{}, bySession: map[session.ID]map[uint64]*watcher{},
 		deadlines: pure.NewHeap(func(w *watcher) *int32 { return &w.place }),
 		locks:     map[name]int{}, values: map[name]int{},
 	}
@@ -62,11 +67,17 @@ func (c *Core) watch(step *pure.Step, w *watcher, wait Wait) (Decision, error) {
 	if len(c.watchers.byName[key]) >= WaitersMax {
 		return Decision{}, pure.Refuse(pure.StateFull, "as many wait for it as may", "limit", WaitersMax, "name", w.name.name)
 	}
+	if len(c.watchers.byID) >= watchersMax {
+		return Decision{}, pure.Refuse(pure.Overloaded, "as many wait for events and values as may", "limit", watchersMax)
+	}
 	c.watchers.last++
 	w.id = c.watchers.last
 	c.watchers.byID[w.id] = w
 	list(c.watchers.byName, key, w)
 	list(c.watchers.bySession, w.session, w)
+	if origin, ok := keyOf(w.name.namespace, &w.origin); ok {
+		c.watchers.byOrigin[origin] = w
+	}
 	if wait.Timed {
 		c.watchers.deadlines.Set(w, pure.Key{A: int64(step.Lease.Add(wait.For)), B: w.id})
 	}
@@ -90,18 +101,25 @@ func (c *Core) unwatch(w *watcher) {
 	delete(c.watchers.byID, w.id)
 	unlist(c.watchers.byName, watchedName{w.kind, w.name}, w)
 	unlist(c.watchers.bySession, w.session, w)
+	if origin, ok := keyOf(w.name.namespace, &w.origin); ok && c.watchers.byOrigin[origin] == w {
+		delete(c.watchers.byOrigin, origin)
+	}
 	c.watchers.deadlines.Remove(w)
 }
 
 // wakeWatchers answers those who have what they wait for, in the order in which they came.
 func (c *Core) wakeWatchers(step *pure.Step, k watchKind, n name) {
-	named := c.watchers.byName[watchedName{k, n}]
-	for _, id := range slices.Sorted(maps.Keys(named)) {
-		w := named[id]
-		if a, ok := c.reached(w); ok {
-			c.unwatch(w)
-			step.Tell(&Resolved{Waiter: id, Origin: w.origin, Answer: a})
+	var reached []*watcher
+	for _, w := range c.watchers.byName[watchedName{k, n}] {
+		if _, ok := c.reached(w); ok {
+			reached = append(reached, w)
 		}
+	}
+	slices.SortFunc(reached, func(a, b *watcher) int { return cmp.Compare(a.id, b.id) })
+	for _, w := range reached {
+		a, _ := c.reached(w)
+		c.unwatch(w)
+		step.Tell(&Resolved{Waiter: w.id, Origin: w.origin, Answer: a})
 	}
 }
 
@@ -135,8 +153,9 @@ func (c *Core) dropWatchers(step *pure.Step, id session.ID) {
 	}
 }
 
-// Disconnect forgets the volatile waiters of a channel whose stream is gone: it will ask again.
-func (c *Core) Disconnect(ch Channel) {
+// Disconnect forgets the volatile waiters of a channel whose stream is gone: it will ask again, unless that was its end.
+func (c *Core) Disconnect(step *pure.Step, ch Channel) {
+	c.endWindow(step, ch)
 	for _, w := range c.watchers.bySession[ch.Session] {
 		if w.origin.Number != 0 && w.origin.Channel == ch.Number {
 			c.unwatch(w)

@@ -160,7 +160,7 @@ func (c Config) validate() error {
 	case c.Broker != "" && c.Conn != nil:
 		return errors.New("worker: Broker or Conn, one of them")
 	case !nameRule.MatchString(c.Namespace) && c.Namespace != "":
-		return fmt.Errorf("worker: the namespace %q; a name has 1 to 256 bytes of A-Z a-z 0-9 . _ / -", c.Namespace)
+		return fmt.Errorf("worker: namespace: %q is no name: 1 to 256 bytes of A-Z a-z 0-9 . _ / -", c.Namespace)
 	case len(c.Queues) > queuesMax:
 		return fmt.Errorf("worker: %d queues; 1 to %d are possible", len(c.Queues), queuesMax)
 	case len(c.Name) > nameBytesMax:
@@ -177,7 +177,7 @@ func (c Config) validate() error {
 	}
 	for _, name := range c.Queues {
 		if !nameRule.MatchString(name) {
-			return fmt.Errorf("worker: the queue %q; a name has 1 to 256 bytes of A-Z a-z 0-9 . _ / -", name)
+			return fmt.Errorf("worker: queues: %q is no name: 1 to 256 bytes of A-Z a-z 0-9 . _ / -", name)
 		}
 	}
 	for name, weight := range c.QueueWeights {

@@ -49,9 +49,9 @@ func TestConfigsThatCannotWork(t *testing.T) {
 		`the port "x"; 1 to 65535 are possible`:                                {Broker: "here:x"},
 		`the port "0"; 1 to 65535 are possible`:                                {Broker: "here:0"},
 		`the port "65536"; 1 to 65535`:                                         {Broker: "here:65536"},
-		`the namespace "a b"; a name has 1 to 256 bytes`:                       {Namespace: "a b"},
-		`the queue ""; a name has`:                                             {Queues: []string{"a", ""}},
-		`the queue "ä"; a name has`:                                            {Queues: []string{"ä"}},
+		`namespace: "a b" is no name: 1 to 256 bytes`:                          {Namespace: "a b"},
+		`queues: "" is no name`:                                                {Queues: []string{"a", ""}},
+		`queues: "ä" is no name`:                                               {Queues: []string{"ä"}},
 		`101 queues; 1 to 100`:                                                 {Queues: slices.Repeat([]string{"q"}, 101)},
 		`a name of 257 bytes; 256`:                                             {Name: strings.Repeat("n", 257)},
 	} {

@@ -14,9 +14,9 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// private are variables of the worker that are none of a command's business: its credential, and the file by which
-// it hears of the end of who started it.
-var private = []string{"WEFT_KEY", "WEFT_PARENT_FD"}
+// private are variables of the worker that are none of a command's business: its credential, the file by which
+// it hears of the end of who started it, and the lock that it may have been started under.
+var private = []string{"WEFT_KEY", "WEFT_PARENT_FD", "WEFT_HOLDER", "WEFT_FENCE"}
 
 // environ is the worker's environment, without what is private, with the attempt's and then the command's laid over
 // it. With a working directory PWD follows, as in a shell, unless the command sets it.

@@ -10,8 +10,9 @@ func groupExists(group int) bool {
 	return syscall.Kill(-group, 0) != syscall.ESRCH
 }
 
-// groupAlive reports whether somebody in a process group still runs.
-func groupAlive(group int) bool {
+// GroupAlive reports whether somebody in a process group still runs, whose leader has ended and is reaped. It reaps those
+// of the group that have become this process's children.
+func GroupAlive(group int) bool {
 	return groupExists(group) && hasLiveMember(group)
 }
 

@@ -107,7 +107,7 @@ func (l *ladder) end() {
 // cannot be emptied.
 func (p *Process) clearGroup() (left bool) {
 	var killedAt time.Time
-	for look := lookMin; groupAlive(p.ladder.group); look = min(2*look, lookMax) {
+	for look := lookMin; GroupAlive(p.ladder.group); look = min(2*look, lookMax) {
 		if killedAt.IsZero() {
 			killedAt = p.stopLeftovers()
 		} else if time.Since(killedAt) > killWait {

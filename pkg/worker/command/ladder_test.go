@@ -16,7 +16,7 @@ const never = time.Hour
 
 func checkGroupGone(t *testing.T, p *Process) {
 	t.Helper()
-	if groupAlive(p.ladder.group) {
+	if GroupAlive(p.ladder.group) {
 		t.Errorf("group %d is still there", p.ladder.group)
 	}
 }

@@ -1738,7 +1738,10 @@ type SubmitTaskRequest struct {
 	// Short for a task with nothing but a command.
 	Command *Command `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
 	// How long to wait for room in a queue that is full: unset is not at all, at most 1 h.
-	Wait          *durationpb.Duration `protobuf:"bytes,5,opt,name=wait,proto3" json:"wait,omitempty"`
+	Wait *durationpb.Duration `protobuf:"bytes,5,opt,name=wait,proto3" json:"wait,omitempty"`
+	// Only while the token is of a live grant of the lock; otherwise FAILED_PRECONDITION / TOKEN_STALE. Not with a wait:
+	// by the time that there is room, the lock may be somebody else's.
+	Guard         *Guard `protobuf:"bytes,6,opt,name=guard,proto3" json:"guard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1804,6 +1807,13 @@ func (x *SubmitTaskRequest) GetCommand() *Command {
 func (x *SubmitTaskRequest) GetWait() *durationpb.Duration {
 	if x != nil {
 		return x.Wait
+	}
+	return nil
+}
+
+func (x *SubmitTaskRequest) GetGuard() *Guard {
+	if x != nil {
+		return x.Guard
 	}
 	return nil
 }
@@ -3709,7 +3719,7 @@ var File_weft_v1_task_service_proto protoreflect.FileDescriptor
 
 const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1aweft/v1/task_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weft/v1/error.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\"\xf5\x02\n" +
+	"\x1aweft/v1/task_service.proto\x12\aweft.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13weft/v1/error.proto\x1a\x15weft/v1/payload.proto\x1a\x12weft/v1/task.proto\x1a\x13weft/v1/value.proto\"\xf5\x02\n" +
 	"\x12AdvanceTaskRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x121\n" +
 	"\atask_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^t[0-9a-z]{1,13}$R\x06taskId\x12\x1d\n" +
@@ -3843,7 +3853,7 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x0eExecuteOutcome\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12*\n" +
-	"\aoutcome\x18\x03 \x01(\v2\x10.weft.v1.OutcomeR\aoutcome\"\x98\x02\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x10.weft.v1.OutcomeR\aoutcome\"\xbe\x02\n" +
 	"\x11SubmitTaskRequest\x12=\n" +
 	"\tnamespace\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._/-]{0,256}$R\tnamespace\x123\n" +
 	"\n" +
@@ -3852,7 +3862,8 @@ const file_weft_v1_task_service_proto_rawDesc = "" +
 	"\x04task\x18\x03 \x01(\v2\x11.weft.v1.TaskSpecR\x04task\x12*\n" +
 	"\acommand\x18\x04 \x01(\v2\x10.weft.v1.CommandR\acommand\x12<\n" +
 	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
-	"\xaa\x01\a\"\x03\b\x90\x1c2\x00R\x04wait\"E\n" +
+	"\xaa\x01\a\"\x03\b\x90\x1c2\x00R\x04wait\x12$\n" +
+	"\x05guard\x18\x06 \x01(\v2\x0e.weft.v1.GuardR\x05guard\"E\n" +
 	"\x12SubmitTaskResponse\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n" +
 	"\x06joined\x18\x02 \x01(\bR\x06joined\"\xaf\x01\n" +
@@ -4103,13 +4114,14 @@ var file_weft_v1_task_service_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),        // 61: google.protobuf.Duration
 	(*Outcome)(nil),                    // 62: weft.v1.Outcome
 	(*Command)(nil),                    // 63: weft.v1.Command
-	(View)(0),                          // 64: weft.v1.View
-	(*Task)(nil),                       // 65: weft.v1.Task
-	(*timestamppb.Timestamp)(nil),      // 66: google.protobuf.Timestamp
-	(*OutputChunk)(nil),                // 67: weft.v1.OutputChunk
-	(*TaskCounts)(nil),                 // 68: weft.v1.TaskCounts
-	(*CommandResult)(nil),              // 69: weft.v1.CommandResult
-	(*TaskError)(nil),                  // 70: weft.v1.TaskError
+	(*Guard)(nil),                      // 64: weft.v1.Guard
+	(View)(0),                          // 65: weft.v1.View
+	(*Task)(nil),                       // 66: weft.v1.Task
+	(*timestamppb.Timestamp)(nil),      // 67: google.protobuf.Timestamp
+	(*OutputChunk)(nil),                // 68: weft.v1.OutputChunk
+	(*TaskCounts)(nil),                 // 69: weft.v1.TaskCounts
+	(*CommandResult)(nil),              // 70: weft.v1.CommandResult
+	(*TaskError)(nil),                  // 71: weft.v1.TaskError
 }
 var file_weft_v1_task_service_proto_depIdxs = []int32{
 	55, // 0: weft.v1.AdvanceTaskRequest.progress:type_name -> weft.v1.Progress
@@ -4147,83 +4159,84 @@ var file_weft_v1_task_service_proto_depIdxs = []int32{
 	58, // 32: weft.v1.SubmitTaskRequest.task:type_name -> weft.v1.TaskSpec
 	63, // 33: weft.v1.SubmitTaskRequest.command:type_name -> weft.v1.Command
 	61, // 34: weft.v1.SubmitTaskRequest.wait:type_name -> google.protobuf.Duration
-	64, // 35: weft.v1.GetTaskRequest.view:type_name -> weft.v1.View
-	65, // 36: weft.v1.GetTaskResponse.task:type_name -> weft.v1.Task
-	60, // 37: weft.v1.ListTasksRequest.states:type_name -> weft.v1.TaskState
-	64, // 38: weft.v1.ListTasksRequest.view:type_name -> weft.v1.View
-	52, // 39: weft.v1.ListTasksRequest.labels:type_name -> weft.v1.ListTasksRequest.LabelsEntry
-	66, // 40: weft.v1.ListTasksRequest.created_after:type_name -> google.protobuf.Timestamp
-	66, // 41: weft.v1.ListTasksRequest.created_before:type_name -> google.protobuf.Timestamp
-	65, // 42: weft.v1.ListTasksResponse.tasks:type_name -> weft.v1.Task
-	61, // 43: weft.v1.WaitTaskRequest.wait:type_name -> google.protobuf.Duration
-	65, // 44: weft.v1.WaitTaskResponse.task:type_name -> weft.v1.Task
-	65, // 45: weft.v1.WatchTaskResponse.task:type_name -> weft.v1.Task
-	67, // 46: weft.v1.WatchTaskResponse.output:type_name -> weft.v1.OutputChunk
-	57, // 47: weft.v1.WatchTaskResponse.partial:type_name -> weft.v1.Payload
-	68, // 48: weft.v1.WatchCallResponse.counts:type_name -> weft.v1.TaskCounts
-	65, // 49: weft.v1.WatchCallResponse.tasks:type_name -> weft.v1.Task
-	61, // 50: weft.v1.CancelTaskRequest.grace:type_name -> google.protobuf.Duration
-	60, // 51: weft.v1.CancelTaskResponse.state:type_name -> weft.v1.TaskState
-	61, // 52: weft.v1.CancelCallRequest.grace:type_name -> google.protobuf.Duration
-	61, // 53: weft.v1.ReserveTasksRequest.lease:type_name -> google.protobuf.Duration
-	61, // 54: weft.v1.ReserveTasksRequest.wait:type_name -> google.protobuf.Duration
-	53, // 55: weft.v1.ReserveTasksRequest.labels:type_name -> weft.v1.ReserveTasksRequest.LabelsEntry
-	41, // 56: weft.v1.ReserveTasksResponse.tasks:type_name -> weft.v1.Assignment
-	61, // 57: weft.v1.ReserveTasksResponse.lease:type_name -> google.protobuf.Duration
-	57, // 58: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
-	63, // 59: weft.v1.Assignment.command:type_name -> weft.v1.Command
-	61, // 60: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
-	61, // 61: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
-	54, // 62: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
-	56, // 63: weft.v1.Assignment.checkpoint:type_name -> weft.v1.Checkpoint
-	61, // 64: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
-	57, // 65: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
-	69, // 66: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
-	70, // 67: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
-	60, // 68: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
-	11, // 69: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
-	23, // 70: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
-	4,  // 71: weft.v1.TaskService.SubmitTasks:input_type -> weft.v1.SubmitTasksRequest
-	25, // 72: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
-	27, // 73: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
-	29, // 74: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
-	31, // 75: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
-	33, // 76: weft.v1.TaskService.WatchCall:input_type -> weft.v1.WatchCallRequest
-	35, // 77: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
-	37, // 78: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
-	39, // 79: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
-	42, // 80: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
-	44, // 81: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
-	0,  // 82: weft.v1.TaskService.AdvanceTask:input_type -> weft.v1.AdvanceTaskRequest
-	2,  // 83: weft.v1.TaskService.InterruptSubmitter:input_type -> weft.v1.InterruptSubmitterRequest
-	46, // 84: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
-	48, // 85: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
-	7,  // 86: weft.v1.TaskService.RetryTasks:input_type -> weft.v1.RetryTasksRequest
-	9,  // 87: weft.v1.TaskService.ExplainTask:input_type -> weft.v1.ExplainTaskRequest
-	16, // 88: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
-	24, // 89: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
-	5,  // 90: weft.v1.TaskService.SubmitTasks:output_type -> weft.v1.SubmitTasksResponse
-	26, // 91: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
-	28, // 92: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
-	30, // 93: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
-	32, // 94: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
-	34, // 95: weft.v1.TaskService.WatchCall:output_type -> weft.v1.WatchCallResponse
-	36, // 96: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
-	38, // 97: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
-	40, // 98: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
-	43, // 99: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
-	45, // 100: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
-	1,  // 101: weft.v1.TaskService.AdvanceTask:output_type -> weft.v1.AdvanceTaskResponse
-	3,  // 102: weft.v1.TaskService.InterruptSubmitter:output_type -> weft.v1.InterruptSubmitterResponse
-	47, // 103: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
-	49, // 104: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
-	8,  // 105: weft.v1.TaskService.RetryTasks:output_type -> weft.v1.RetryTasksResponse
-	10, // 106: weft.v1.TaskService.ExplainTask:output_type -> weft.v1.ExplainTaskResponse
-	88, // [88:107] is the sub-list for method output_type
-	69, // [69:88] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	64, // 35: weft.v1.SubmitTaskRequest.guard:type_name -> weft.v1.Guard
+	65, // 36: weft.v1.GetTaskRequest.view:type_name -> weft.v1.View
+	66, // 37: weft.v1.GetTaskResponse.task:type_name -> weft.v1.Task
+	60, // 38: weft.v1.ListTasksRequest.states:type_name -> weft.v1.TaskState
+	65, // 39: weft.v1.ListTasksRequest.view:type_name -> weft.v1.View
+	52, // 40: weft.v1.ListTasksRequest.labels:type_name -> weft.v1.ListTasksRequest.LabelsEntry
+	67, // 41: weft.v1.ListTasksRequest.created_after:type_name -> google.protobuf.Timestamp
+	67, // 42: weft.v1.ListTasksRequest.created_before:type_name -> google.protobuf.Timestamp
+	66, // 43: weft.v1.ListTasksResponse.tasks:type_name -> weft.v1.Task
+	61, // 44: weft.v1.WaitTaskRequest.wait:type_name -> google.protobuf.Duration
+	66, // 45: weft.v1.WaitTaskResponse.task:type_name -> weft.v1.Task
+	66, // 46: weft.v1.WatchTaskResponse.task:type_name -> weft.v1.Task
+	68, // 47: weft.v1.WatchTaskResponse.output:type_name -> weft.v1.OutputChunk
+	57, // 48: weft.v1.WatchTaskResponse.partial:type_name -> weft.v1.Payload
+	69, // 49: weft.v1.WatchCallResponse.counts:type_name -> weft.v1.TaskCounts
+	66, // 50: weft.v1.WatchCallResponse.tasks:type_name -> weft.v1.Task
+	61, // 51: weft.v1.CancelTaskRequest.grace:type_name -> google.protobuf.Duration
+	60, // 52: weft.v1.CancelTaskResponse.state:type_name -> weft.v1.TaskState
+	61, // 53: weft.v1.CancelCallRequest.grace:type_name -> google.protobuf.Duration
+	61, // 54: weft.v1.ReserveTasksRequest.lease:type_name -> google.protobuf.Duration
+	61, // 55: weft.v1.ReserveTasksRequest.wait:type_name -> google.protobuf.Duration
+	53, // 56: weft.v1.ReserveTasksRequest.labels:type_name -> weft.v1.ReserveTasksRequest.LabelsEntry
+	41, // 57: weft.v1.ReserveTasksResponse.tasks:type_name -> weft.v1.Assignment
+	61, // 58: weft.v1.ReserveTasksResponse.lease:type_name -> google.protobuf.Duration
+	57, // 59: weft.v1.Assignment.payload:type_name -> weft.v1.Payload
+	63, // 60: weft.v1.Assignment.command:type_name -> weft.v1.Command
+	61, // 61: weft.v1.Assignment.timeout:type_name -> google.protobuf.Duration
+	61, // 62: weft.v1.Assignment.grace:type_name -> google.protobuf.Duration
+	54, // 63: weft.v1.Assignment.labels:type_name -> weft.v1.Assignment.LabelsEntry
+	56, // 64: weft.v1.Assignment.checkpoint:type_name -> weft.v1.Checkpoint
+	61, // 65: weft.v1.RenewTaskResponse.lease:type_name -> google.protobuf.Duration
+	57, // 66: weft.v1.CompleteTaskRequest.result:type_name -> weft.v1.Payload
+	70, // 67: weft.v1.CompleteTaskRequest.command:type_name -> weft.v1.CommandResult
+	71, // 68: weft.v1.FailTaskRequest.error:type_name -> weft.v1.TaskError
+	60, // 69: weft.v1.FailTaskResponse.state:type_name -> weft.v1.TaskState
+	11, // 70: weft.v1.TaskService.Execute:input_type -> weft.v1.ExecuteRequest
+	23, // 71: weft.v1.TaskService.SubmitTask:input_type -> weft.v1.SubmitTaskRequest
+	4,  // 72: weft.v1.TaskService.SubmitTasks:input_type -> weft.v1.SubmitTasksRequest
+	25, // 73: weft.v1.TaskService.GetTask:input_type -> weft.v1.GetTaskRequest
+	27, // 74: weft.v1.TaskService.ListTasks:input_type -> weft.v1.ListTasksRequest
+	29, // 75: weft.v1.TaskService.WaitTask:input_type -> weft.v1.WaitTaskRequest
+	31, // 76: weft.v1.TaskService.WatchTask:input_type -> weft.v1.WatchTaskRequest
+	33, // 77: weft.v1.TaskService.WatchCall:input_type -> weft.v1.WatchCallRequest
+	35, // 78: weft.v1.TaskService.CancelTask:input_type -> weft.v1.CancelTaskRequest
+	37, // 79: weft.v1.TaskService.CancelCall:input_type -> weft.v1.CancelCallRequest
+	39, // 80: weft.v1.TaskService.ReserveTasks:input_type -> weft.v1.ReserveTasksRequest
+	42, // 81: weft.v1.TaskService.RenewTask:input_type -> weft.v1.RenewTaskRequest
+	44, // 82: weft.v1.TaskService.CompleteTask:input_type -> weft.v1.CompleteTaskRequest
+	0,  // 83: weft.v1.TaskService.AdvanceTask:input_type -> weft.v1.AdvanceTaskRequest
+	2,  // 84: weft.v1.TaskService.InterruptSubmitter:input_type -> weft.v1.InterruptSubmitterRequest
+	46, // 85: weft.v1.TaskService.FailTask:input_type -> weft.v1.FailTaskRequest
+	48, // 86: weft.v1.TaskService.ReleaseTask:input_type -> weft.v1.ReleaseTaskRequest
+	7,  // 87: weft.v1.TaskService.RetryTasks:input_type -> weft.v1.RetryTasksRequest
+	9,  // 88: weft.v1.TaskService.ExplainTask:input_type -> weft.v1.ExplainTaskRequest
+	16, // 89: weft.v1.TaskService.Execute:output_type -> weft.v1.ExecuteResponse
+	24, // 90: weft.v1.TaskService.SubmitTask:output_type -> weft.v1.SubmitTaskResponse
+	5,  // 91: weft.v1.TaskService.SubmitTasks:output_type -> weft.v1.SubmitTasksResponse
+	26, // 92: weft.v1.TaskService.GetTask:output_type -> weft.v1.GetTaskResponse
+	28, // 93: weft.v1.TaskService.ListTasks:output_type -> weft.v1.ListTasksResponse
+	30, // 94: weft.v1.TaskService.WaitTask:output_type -> weft.v1.WaitTaskResponse
+	32, // 95: weft.v1.TaskService.WatchTask:output_type -> weft.v1.WatchTaskResponse
+	34, // 96: weft.v1.TaskService.WatchCall:output_type -> weft.v1.WatchCallResponse
+	36, // 97: weft.v1.TaskService.CancelTask:output_type -> weft.v1.CancelTaskResponse
+	38, // 98: weft.v1.TaskService.CancelCall:output_type -> weft.v1.CancelCallResponse
+	40, // 99: weft.v1.TaskService.ReserveTasks:output_type -> weft.v1.ReserveTasksResponse
+	43, // 100: weft.v1.TaskService.RenewTask:output_type -> weft.v1.RenewTaskResponse
+	45, // 101: weft.v1.TaskService.CompleteTask:output_type -> weft.v1.CompleteTaskResponse
+	1,  // 102: weft.v1.TaskService.AdvanceTask:output_type -> weft.v1.AdvanceTaskResponse
+	3,  // 103: weft.v1.TaskService.InterruptSubmitter:output_type -> weft.v1.InterruptSubmitterResponse
+	47, // 104: weft.v1.TaskService.FailTask:output_type -> weft.v1.FailTaskResponse
+	49, // 105: weft.v1.TaskService.ReleaseTask:output_type -> weft.v1.ReleaseTaskResponse
+	8,  // 106: weft.v1.TaskService.RetryTasks:output_type -> weft.v1.RetryTasksResponse
+	10, // 107: weft.v1.TaskService.ExplainTask:output_type -> weft.v1.ExplainTaskResponse
+	89, // [89:108] is the sub-list for method output_type
+	70, // [70:89] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_task_service_proto_init() }
@@ -4234,6 +4247,7 @@ func file_weft_v1_task_service_proto_init() {
 	file_weft_v1_error_proto_init()
 	file_weft_v1_payload_proto_init()
 	file_weft_v1_task_proto_init()
+	file_weft_v1_value_proto_init()
 	file_weft_v1_task_service_proto_msgTypes[32].OneofWrappers = []any{
 		(*WatchTaskResponse_Task)(nil),
 		(*WatchTaskResponse_Output)(nil),

@@ -80,6 +80,7 @@ type Record struct {
 	//	*Record_Answered
 	//	*Record_WindowPut
 	//	*Record_RequestsDropped
+	//	*Record_WindowDropped
 	Change        isRecord_Change `protobuf_oneof:"change"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -509,6 +510,15 @@ func (x *Record) GetRequestsDropped() *RequestsDropped {
 	return nil
 }
 
+func (x *Record) GetWindowDropped() *WindowDropped {
+	if x != nil {
+		if x, ok := x.Change.(*Record_WindowDropped); ok {
+			return x.WindowDropped
+		}
+	}
+	return nil
+}
+
 type isRecord_Change interface {
 	isRecord_Change()
 }
@@ -728,6 +738,11 @@ type Record_RequestsDropped struct {
 	RequestsDropped *RequestsDropped `protobuf:"bytes,76,opt,name=requests_dropped,json=requestsDropped,proto3,oneof"`
 }
 
+type Record_WindowDropped struct {
+	// A channel has ended, and has acknowledged everything.
+	WindowDropped *WindowDropped `protobuf:"bytes,77,opt,name=window_dropped,json=windowDropped,proto3,oneof"`
+}
+
 func (*Record_Floor) isRecord_Change() {}
 
 func (*Record_QueuePut) isRecord_Change() {}
@@ -813,6 +828,8 @@ func (*Record_Answered) isRecord_Change() {}
 func (*Record_WindowPut) isRecord_Change() {}
 
 func (*Record_RequestsDropped) isRecord_Change() {}
+
+func (*Record_WindowDropped) isRecord_Change() {}
 
 // Floor says that every live entity's last whole-state record is at or above a sequence, so that
 // what is below may be purged.
@@ -5569,6 +5586,61 @@ func (x *WindowPut) GetAnswers() []*KeptAnswer {
 	return nil
 }
 
+// WindowDropped ends a channel.
+type WindowDropped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session.
+	SessionId []byte `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Which of its channels.
+	Channel       uint64 `protobuf:"varint,2,opt,name=channel,proto3" json:"channel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WindowDropped) Reset() {
+	*x = WindowDropped{}
+	mi := &file_weft_journal_v1_record_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WindowDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WindowDropped) ProtoMessage() {}
+
+func (x *WindowDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_journal_v1_record_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WindowDropped.ProtoReflect.Descriptor instead.
+func (*WindowDropped) Descriptor() ([]byte, []int) {
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *WindowDropped) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
+func (x *WindowDropped) GetChannel() uint64 {
+	if x != nil {
+		return x.Channel
+	}
+	return 0
+}
+
 // KeptAnswer is one of a window's.
 type KeptAnswer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5584,7 +5656,7 @@ type KeptAnswer struct {
 
 func (x *KeptAnswer) Reset() {
 	*x = KeptAnswer{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[55]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5596,7 +5668,7 @@ func (x *KeptAnswer) String() string {
 func (*KeptAnswer) ProtoMessage() {}
 
 func (x *KeptAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[55]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5609,7 +5681,7 @@ func (x *KeptAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeptAnswer.ProtoReflect.Descriptor instead.
 func (*KeptAnswer) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{55}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *KeptAnswer) GetNumber() uint64 {
@@ -5646,7 +5718,7 @@ type RequestsDropped struct {
 
 func (x *RequestsDropped) Reset() {
 	*x = RequestsDropped{}
-	mi := &file_weft_journal_v1_record_proto_msgTypes[56]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5658,7 +5730,7 @@ func (x *RequestsDropped) String() string {
 func (*RequestsDropped) ProtoMessage() {}
 
 func (x *RequestsDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_journal_v1_record_proto_msgTypes[56]
+	mi := &file_weft_journal_v1_record_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5671,7 +5743,7 @@ func (x *RequestsDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestsDropped.ProtoReflect.Descriptor instead.
 func (*RequestsDropped) Descriptor() ([]byte, []int) {
-	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{56}
+	return file_weft_journal_v1_record_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RequestsDropped) GetNamespace() string {
@@ -5692,7 +5764,7 @@ var File_weft_journal_v1_record_proto protoreflect.FileDescriptor
 
 const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xe3\x16\n" +
+	"\x1cweft/journal/v1/record.proto\x12\x0fweft.journal.v1\"\xac\x17\n" +
 	"\x06Record\x12.\n" +
 	"\x05floor\x18\x01 \x01(\v2\x16.weft.journal.v1.FloorH\x00R\x05floor\x128\n" +
 	"\tqueue_put\x18\x02 \x01(\v2\x19.weft.journal.v1.QueuePutH\x00R\bqueuePut\x12>\n" +
@@ -5744,7 +5816,8 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"\banswered\x18J \x01(\v2\x19.weft.journal.v1.AnsweredH\x00R\banswered\x12;\n" +
 	"\n" +
 	"window_put\x18K \x01(\v2\x1a.weft.journal.v1.WindowPutH\x00R\twindowPut\x12M\n" +
-	"\x10requests_dropped\x18L \x01(\v2 .weft.journal.v1.RequestsDroppedH\x00R\x0frequestsDroppedB\b\n" +
+	"\x10requests_dropped\x18L \x01(\v2 .weft.journal.v1.RequestsDroppedH\x00R\x0frequestsDropped\x12G\n" +
+	"\x0ewindow_dropped\x18M \x01(\v2\x1e.weft.journal.v1.WindowDroppedH\x00R\rwindowDroppedB\b\n" +
 	"\x06change\"#\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xc9\x03\n" +
@@ -6163,7 +6236,11 @@ const file_weft_journal_v1_record_proto_rawDesc = "" +
 	"session_id\x18\x02 \x01(\fR\tsessionId\x12\x18\n" +
 	"\achannel\x18\x03 \x01(\x04R\achannel\x12\x14\n" +
 	"\x05below\x18\x04 \x01(\x04R\x05below\x125\n" +
-	"\aanswers\x18\x05 \x03(\v2\x1b.weft.journal.v1.KeptAnswerR\aanswers\"m\n" +
+	"\aanswers\x18\x05 \x03(\v2\x1b.weft.journal.v1.KeptAnswerR\aanswers\"H\n" +
+	"\rWindowDropped\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x18\n" +
+	"\achannel\x18\x02 \x01(\x04R\achannel\"m\n" +
 	"\n" +
 	"KeptAnswer\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12/\n" +
@@ -6185,7 +6262,7 @@ func file_weft_journal_v1_record_proto_rawDescGZIP() []byte {
 	return file_weft_journal_v1_record_proto_rawDescData
 }
 
-var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_weft_journal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*Record)(nil),           // 0: weft.journal.v1.Record
 	(*Floor)(nil),            // 1: weft.journal.v1.Floor
@@ -6242,8 +6319,9 @@ var file_weft_journal_v1_record_proto_goTypes = []any{
 	(*ValueDropped)(nil),     // 52: weft.journal.v1.ValueDropped
 	(*Answered)(nil),         // 53: weft.journal.v1.Answered
 	(*WindowPut)(nil),        // 54: weft.journal.v1.WindowPut
-	(*KeptAnswer)(nil),       // 55: weft.journal.v1.KeptAnswer
-	(*RequestsDropped)(nil),  // 56: weft.journal.v1.RequestsDropped
+	(*WindowDropped)(nil),    // 55: weft.journal.v1.WindowDropped
+	(*KeptAnswer)(nil),       // 56: weft.journal.v1.KeptAnswer
+	(*RequestsDropped)(nil),  // 57: weft.journal.v1.RequestsDropped
 }
 var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: weft.journal.v1.Record.floor:type_name -> weft.journal.v1.Floor
@@ -6288,45 +6366,46 @@ var file_weft_journal_v1_record_proto_depIdxs = []int32{
 	52, // 39: weft.journal.v1.Record.value_dropped:type_name -> weft.journal.v1.ValueDropped
 	53, // 40: weft.journal.v1.Record.answered:type_name -> weft.journal.v1.Answered
 	54, // 41: weft.journal.v1.Record.window_put:type_name -> weft.journal.v1.WindowPut
-	56, // 42: weft.journal.v1.Record.requests_dropped:type_name -> weft.journal.v1.RequestsDropped
-	21, // 43: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
-	8,  // 44: weft.journal.v1.TaskAdvanced.checkpoint:type_name -> weft.journal.v1.Checkpoint
-	19, // 45: weft.journal.v1.TaskAdvanced.partials:type_name -> weft.journal.v1.Payload
-	19, // 46: weft.journal.v1.Checkpoint.state:type_name -> weft.journal.v1.Payload
-	10, // 47: weft.journal.v1.CallInterrupted.interrupt:type_name -> weft.journal.v1.Interrupt
-	14, // 48: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
-	14, // 49: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
-	10, // 50: weft.journal.v1.CallPut.interrupt:type_name -> weft.journal.v1.Interrupt
-	14, // 51: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
-	20, // 52: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
-	19, // 53: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
-	21, // 54: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
-	20, // 55: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
-	29, // 56: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
-	22, // 57: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
-	8,  // 58: weft.journal.v1.TaskPut.checkpoint:type_name -> weft.journal.v1.Checkpoint
-	19, // 59: weft.journal.v1.TaskPut.partials:type_name -> weft.journal.v1.Payload
-	20, // 60: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
-	19, // 61: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
-	20, // 62: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
-	23, // 63: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
-	32, // 64: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
-	32, // 65: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
-	35, // 66: weft.journal.v1.GrantPut.holder:type_name -> weft.journal.v1.HolderId
-	35, // 67: weft.journal.v1.WaiterPut.holder:type_name -> weft.journal.v1.HolderId
-	42, // 68: weft.journal.v1.WaiterPut.origin:type_name -> weft.journal.v1.Origin
-	44, // 69: weft.journal.v1.Answer.data:type_name -> weft.journal.v1.Data
-	35, // 70: weft.journal.v1.BarrierPut.actor:type_name -> weft.journal.v1.HolderId
-	44, // 71: weft.journal.v1.ValuePut.data:type_name -> weft.journal.v1.Data
-	42, // 72: weft.journal.v1.Answered.origin:type_name -> weft.journal.v1.Origin
-	43, // 73: weft.journal.v1.Answered.answer:type_name -> weft.journal.v1.Answer
-	55, // 74: weft.journal.v1.WindowPut.answers:type_name -> weft.journal.v1.KeptAnswer
-	43, // 75: weft.journal.v1.KeptAnswer.answer:type_name -> weft.journal.v1.Answer
-	76, // [76:76] is the sub-list for method output_type
-	76, // [76:76] is the sub-list for method input_type
-	76, // [76:76] is the sub-list for extension type_name
-	76, // [76:76] is the sub-list for extension extendee
-	0,  // [0:76] is the sub-list for field type_name
+	57, // 42: weft.journal.v1.Record.requests_dropped:type_name -> weft.journal.v1.RequestsDropped
+	55, // 43: weft.journal.v1.Record.window_dropped:type_name -> weft.journal.v1.WindowDropped
+	21, // 44: weft.journal.v1.QueuePut.defaults:type_name -> weft.journal.v1.Options
+	8,  // 45: weft.journal.v1.TaskAdvanced.checkpoint:type_name -> weft.journal.v1.Checkpoint
+	19, // 46: weft.journal.v1.TaskAdvanced.partials:type_name -> weft.journal.v1.Payload
+	19, // 47: weft.journal.v1.Checkpoint.state:type_name -> weft.journal.v1.Payload
+	10, // 48: weft.journal.v1.CallInterrupted.interrupt:type_name -> weft.journal.v1.Interrupt
+	14, // 49: weft.journal.v1.CallPut.accepted:type_name -> weft.journal.v1.IndexRange
+	14, // 50: weft.journal.v1.CallPut.acknowledged:type_name -> weft.journal.v1.IndexRange
+	10, // 51: weft.journal.v1.CallPut.interrupt:type_name -> weft.journal.v1.Interrupt
+	14, // 52: weft.journal.v1.CallAcknowledged.ranges:type_name -> weft.journal.v1.IndexRange
+	20, // 53: weft.journal.v1.Attempt.error:type_name -> weft.journal.v1.Error
+	19, // 54: weft.journal.v1.TaskPut.payload:type_name -> weft.journal.v1.Payload
+	21, // 55: weft.journal.v1.TaskPut.options:type_name -> weft.journal.v1.Options
+	20, // 56: weft.journal.v1.TaskPut.last_error:type_name -> weft.journal.v1.Error
+	29, // 57: weft.journal.v1.TaskPut.outcome:type_name -> weft.journal.v1.TaskFinished
+	22, // 58: weft.journal.v1.TaskPut.history:type_name -> weft.journal.v1.Attempt
+	8,  // 59: weft.journal.v1.TaskPut.checkpoint:type_name -> weft.journal.v1.Checkpoint
+	19, // 60: weft.journal.v1.TaskPut.partials:type_name -> weft.journal.v1.Payload
+	20, // 61: weft.journal.v1.TaskRetried.error:type_name -> weft.journal.v1.Error
+	19, // 62: weft.journal.v1.TaskFinished.result:type_name -> weft.journal.v1.Payload
+	20, // 63: weft.journal.v1.TaskFinished.error:type_name -> weft.journal.v1.Error
+	23, // 64: weft.journal.v1.SchedulePut.task:type_name -> weft.journal.v1.TaskPut
+	32, // 65: weft.journal.v1.SchedulePut.progress:type_name -> weft.journal.v1.ScheduleProgress
+	32, // 66: weft.journal.v1.ScheduleFired.progress:type_name -> weft.journal.v1.ScheduleProgress
+	35, // 67: weft.journal.v1.GrantPut.holder:type_name -> weft.journal.v1.HolderId
+	35, // 68: weft.journal.v1.WaiterPut.holder:type_name -> weft.journal.v1.HolderId
+	42, // 69: weft.journal.v1.WaiterPut.origin:type_name -> weft.journal.v1.Origin
+	44, // 70: weft.journal.v1.Answer.data:type_name -> weft.journal.v1.Data
+	35, // 71: weft.journal.v1.BarrierPut.actor:type_name -> weft.journal.v1.HolderId
+	44, // 72: weft.journal.v1.ValuePut.data:type_name -> weft.journal.v1.Data
+	42, // 73: weft.journal.v1.Answered.origin:type_name -> weft.journal.v1.Origin
+	43, // 74: weft.journal.v1.Answered.answer:type_name -> weft.journal.v1.Answer
+	56, // 75: weft.journal.v1.WindowPut.answers:type_name -> weft.journal.v1.KeptAnswer
+	43, // 76: weft.journal.v1.KeptAnswer.answer:type_name -> weft.journal.v1.Answer
+	77, // [77:77] is the sub-list for method output_type
+	77, // [77:77] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_weft_journal_v1_record_proto_init() }
@@ -6378,6 +6457,7 @@ func file_weft_journal_v1_record_proto_init() {
 		(*Record_Answered)(nil),
 		(*Record_WindowPut)(nil),
 		(*Record_RequestsDropped)(nil),
+		(*Record_WindowDropped)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -6385,7 +6465,7 @@ func file_weft_journal_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_journal_v1_record_proto_rawDesc), len(file_weft_journal_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   57,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
