@@ -261,7 +261,6 @@ func (b *lockBook) untilBarrier(name string, waiting int) {
 type belief struct {
 	note // the beginning
 	end  int64
-	ends bool // it said so
 }
 
 // beliefs are those in a book, by object.
@@ -270,6 +269,7 @@ func (b *lockBook) beliefs() map[string][]*belief {
 		process string
 		order   int
 	}
+	began := make(map[holding]note)
 	current := make(map[holding]*belief)
 	all := make(map[string][]*belief)
 	b.mu.Lock()
@@ -278,14 +278,17 @@ func (b *lockBook) beliefs() map[string][]*belief {
 		who := holding{n.Process, n.Order}
 		switch n.Phase {
 		case noteHas:
-			object := n.Name
-			current[who] = &belief{note: n, end: n.At}
-			all[object] = append(all[object], current[who])
+			began[who] = n
+			delete(current, who)
 		case noteSees:
+			if current[who] == nil { // at the first look; one who has lost it before that believes nothing
+				current[who] = &belief{note: began[who]}
+				all[n.Name] = append(all[n.Name], current[who])
+			}
 			current[who].end = n.At
 		case noteLeaves:
-			if n.Error == "" {
-				current[who].end = n.At
+			if held := current[who]; held != nil && n.Error == "" {
+				held.end = n.At
 			}
 		}
 	}

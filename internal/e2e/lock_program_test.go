@@ -221,8 +221,9 @@ func (l *locker) carryOut(ctx context.Context, o lockOrder) {
 func (l *locker) note(o lockOrder, n note) {
 	n.Process, n.Order, n.Do, n.Name = l.cfg.Name, o.ID, o.Do, o.Name
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.to.Encode(n); err != nil {
+	err := l.to.Encode(n)
+	l.mu.Unlock()
+	if err != nil {
 		os.Exit(1) // the test is over
 	}
 }
