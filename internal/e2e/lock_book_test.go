@@ -295,16 +295,16 @@ func (b *lockBook) beliefs() map[string][]*belief {
 	return all
 }
 
-// checkBeliefs looks whether more was believed to be had at a time than there is, and whether tokens rise in the order of
-// the grants. It returns how many there were.
+// checkBeliefs looks whether more was believed to be had at a time than there is, and whether tokens of locks rise in the order of
+// the grants. What is no lock is listed with how much there is of it. It returns how many grants there were.
 func (b *lockBook) checkBeliefs(most map[string]int) (grants int) {
 	b.world.Helper()
 	all := b.beliefs()
 	for _, object := range slices.Sorted(maps.Keys(all)) {
 		held := all[object]
 		grants += len(held)
-		limit, semaphore := most[object]
-		if !semaphore {
+		limit, other := most[object]
+		if !other {
 			limit = wholeLock
 			b.checkTokens(held)
 		}
@@ -424,7 +424,7 @@ func underTroubles(t *testing.T, run func(b *lockBook, tr *trouble, north, south
 			b := newWorld(t).lockBook()
 			north := b.process("north", tr.ttl(), 0)
 			run(b, &tr, north, b.process("south", longTTL, 0), b.process("west", longTTL, 0))
-			b.checkBeliefs(map[string]int{"permits": permitsAll})
+			b.checkBeliefs(map[string]int{"permits": permitsAll, "meeting": 1})
 		})
 	}
 }

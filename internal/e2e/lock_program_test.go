@@ -201,7 +201,9 @@ func (l *locker) carryOut(ctx context.Context, o lockOrder) {
 		err = l.notify(ctx, o)
 	case doBarrier:
 		l.note(o, note{Phase: noteCalled, At: sharedClock()})
-		n.Index, err = l.client.Barrier(o.Name, o.N).Wait(ctx)
+		n.Index, err = l.client.Barrier(o.Name, o.N, client.Action(func(ctx context.Context) error {
+			return l.keep(ctx, o, 0, 1, l.gate(o.ID))
+		})).Wait(ctx)
 	case doContend:
 		err = l.contend(ctx, o)
 	case doHistory:

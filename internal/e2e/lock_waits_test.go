@@ -193,7 +193,9 @@ func TestBarrierStruck(t *testing.T) {
 		if tr.spares {
 			tr.mend(north)
 			b.untilBarrier("meeting", 2)
-			for i, e := range append(waits, west.do(meet)) {
+			waits = append(waits, west.do(meet))
+			waits[2].goOn()
+			for i, e := range waits {
 				if n := e.succeeds(); n.Index != i {
 					t.Errorf("%s came as number %d, and is told %d", n.Process, i, n.Index)
 				}
@@ -212,7 +214,38 @@ func TestBarrierStruck(t *testing.T) {
 		}
 		again := []*errand{south.do(meet), west.do(meet), south.do(meet)}
 		for _, e := range again {
+			e.goOn() // whoever is the last
+		}
+		for _, e := range again {
 			e.succeeds()
 		}
+	})
+}
+
+// So it does when the party is gone that acts for all; while it acts, nobody goes on.
+func TestBarrierActorStruck(t *testing.T) {
+	underTroubles(t, func(b *lockBook, tr *trouble, north, south, west *lockProcess) {
+		meet := lockOrder{Do: doBarrier, Name: "meeting", N: 3}
+		waits := []*errand{south.do(meet), west.do(meet)}
+		b.untilBarrier("meeting", 2)
+		acts := north.do(meet)
+		acts.has()
+		tr.strike(north)
+		if tr.spares {
+			tr.mend(north)
+			acts.goOn()
+			for _, e := range append(waits, acts) {
+				if n := e.succeeds(); n.At < acts.reaches(noteLeaves, 1).At {
+					t.Errorf("%s went on before the action had ended", n.Process)
+				}
+			}
+			return
+		}
+		for _, e := range waits {
+			if n := e.done(); !n.Broken {
+				t.Errorf("%s was told %q", n.Process, n.Error)
+			}
+		}
+		tr.lost(acts)
 	})
 }
