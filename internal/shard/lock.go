@@ -213,6 +213,8 @@ func (c *GiveBackLock) object() string {
 	switch op := c.Op.(type) {
 	case *WaitCondition:
 		return op.Name
+	case *WaitBarrier:
+		return op.Name
 	case *AcquireSemaphore:
 		if op.Spec.Free {
 			return op.Name

@@ -188,7 +188,9 @@ func (m *Machine) carryOne(step *pure.Step, key lockservice.Channel, ch *channel
 			m.hangUp(step, key)
 			return true
 		}
-		m.command(step, r.SynchronizeFrame, ch, cmd)
+		if m.command(step, r.SynchronizeFrame, ch, cmd) { // it was abandoned before a cut
+			r.after = slices.DeleteFunc(r.after, func(number uint64) bool { return number == cmd.Number })
+		}
 	case len(r.after) > 0:
 		m.abandon(step, r.SynchronizeFrame, ch, r.after[0])
 		r.after = r.after[1:]
@@ -236,12 +238,13 @@ type leaseTo struct {
 	beat   LeaseBeat
 }
 
-func (m *Machine) command(step *pure.Step, c *SynchronizeFrame, ch *channel, cmd *LockCommand) {
+// command carries out a command, and tells whether its answer is that it was abandoned.
+func (m *Machine) command(step *pure.Step, c *SynchronizeFrame, ch *channel, cmd *LockCommand) (abandoned bool) {
 	answer := &LockAnswered{Number: cmd.Number, Op: cmd.Op}
 	if cmd.Err != nil {
 		answer.Err = cmd.Err
 		step.Tell(&answerTo{ch.outbox, answer})
-		return
+		return false
 	}
 	by := lockCaller{
 		namespace: c.Namespace, label: cmd.Label,
@@ -252,18 +255,19 @@ func (m *Machine) command(step *pure.Step, c *SynchronizeFrame, ch *channel, cmd
 	}
 	if answer.Err = m.mayHold(c.Namespace, by.holder); answer.Err != nil {
 		step.Tell(&answerTo{ch.outbox, answer})
-		return
+		return false
 	}
 	d, err := cmd.Op.decide(m, step, &by)
 	if err == nil && d.Waiter != 0 {
 		ch.waiting[cmd.Number] = cmd.Op
 		if d.Since == 0 {
-			return
+			return false
 		}
 		answer.Since = d.Since
 	}
 	answer.Reply, answer.Err = m.lockReply(c.Channel.Session, d.Answer), err
 	step.Tell(&answerTo{ch.outbox, answer})
+	return d.Answer.Outcome == lockservice.Abandoned
 }
 
 // answerTo keeps an answer in its place among the effects of its frame.

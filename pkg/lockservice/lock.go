@@ -176,7 +176,7 @@ func (c *Core) grantWaiter(step *pure.Step, w *Waiter) {
 // resolve answers a waiter that has ended.
 func (c *Core) resolve(step *pure.Step, w *Waiter, a Answer) {
 	object := ""
-	if w.Kind == KindCondition || a.Permits != 0 {
+	if w.Kind == KindCondition || a.Permits != 0 || a.Act {
 		object = w.Name
 	}
 	if a.Outcome != Abandoned || w.Origin.Number != 0 { // a request with an id that is cut off may come again, and wait anew
