@@ -104,10 +104,7 @@ func (k *Condition) wait(ctx context.Context, wait *durationpb.Duration) (notifi
 				Name: k.name, Holder: h.proto(), Lock: k.lock.name, Token: token, Wait: wait,
 			},
 		}},
-		object: "condition " + k.name, waits: true, keep: true, forfeit: k.lock.releasing(h, token, true),
-		giveBack: func(a *weftv1.SynchronizeAnswer) *weftv1.SynchronizeCommand {
-			return k.lock.releasing(h, a.GetWaitCondition().GetGrant().GetToken(), true)
-		},
+		object: "condition " + k.name, waits: true, forfeit: k.lock.releasing(h, token, true),
 	})
 	switch {
 	case err == nil:

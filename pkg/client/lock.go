@@ -107,9 +107,6 @@ func (l *Lock) acquire(
 	answer, err := s.call(ctx, &syncCommand{
 		message: &weftv1.SynchronizeCommand{Command: &weftv1.SynchronizeCommand_AcquireLock{AcquireLock: request}},
 		object:  l.object(), waits: true,
-		giveBack: func(a *weftv1.SynchronizeAnswer) *weftv1.SynchronizeCommand {
-			return l.releasing(h, a.GetAcquireLock().GetGrant().GetToken(), false)
-		},
 	})
 	if err != nil || !answer.GetAcquireLock().GetAcquired() {
 		return ctx, false, err
@@ -119,11 +116,8 @@ func (l *Lock) acquire(
 	}), true, nil
 }
 
-// releasing is the command that gives up a grant, nil if there is none.
+// releasing is the command that gives up a grant.
 func (l *Lock) releasing(h *holder, token uint64, all bool) *weftv1.SynchronizeCommand {
-	if token == 0 {
-		return nil
-	}
 	return &weftv1.SynchronizeCommand{Command: &weftv1.SynchronizeCommand_ReleaseLock{
 		ReleaseLock: &weftv1.ReleaseLockRequest{Name: l.name, Holder: h.proto(), Token: token, All: all},
 	}}

@@ -239,17 +239,6 @@ func (ch *syncChannel) abandon(number uint64) {
 	ch.wake()
 }
 
-// retract takes back that a command is abandoned, which the broker has not been told yet; false is that it has. The
-// caller holds s.mu.
-func (ch *syncChannel) retract(number uint64) bool {
-	at := slices.Index(ch.abandons, number)
-	if at < 0 {
-		return false
-	}
-	ch.abandons = slices.Delete(ch.abandons, at, at+1)
-	return true
-}
-
 // wake tells the sender that there is something to send. The caller holds s.mu.
 func (ch *syncChannel) wake() {
 	if !ch.asleep {

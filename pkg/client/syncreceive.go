@@ -63,6 +63,9 @@ func (ch *syncChannel) take(a *weftv1.SynchronizeAnswer) {
 		cmd.since = since // the message may be on its way still
 		return
 	}
+	if cmd.abandoned() && !a.GetAbandoned() {
+		return // the abandon crosses it
+	}
 	delete(ch.sent, a.GetNumber())
 	if a.GetWaitCondition() != nil {
 		ch.ackDue = true // until then the notification goes to the next, should this client be gone

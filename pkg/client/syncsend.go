@@ -144,7 +144,7 @@ func (ch *syncChannel) fill(m *weftv1.SynchronizeRequest) {
 			break
 		}
 		take(cmd)
-		if cmd.gone && cmd.waits {
+		if cmd.abandoned() {
 			m.Abandoned = append(m.Abandoned, cmd.message.GetNumber())
 		}
 	}
