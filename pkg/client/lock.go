@@ -285,5 +285,6 @@ func (l *Lock) Environ(ctx context.Context) ([]string, error) {
 func (h *holder) environ(g *grant) []string {
 	g.session.mu.Lock()
 	defer g.session.mu.Unlock()
+	g.session.shared = true
 	return []string{EnvHolder + "=" + g.session.id + ":" + strconv.FormatUint(h.number, 10)}
 }

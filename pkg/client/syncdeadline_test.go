@@ -126,6 +126,30 @@ func TestSyncDeadlineAsleep(t *testing.T) {
 	})
 }
 
+// A session whose id another program was given is lost here, and not closed: that program may have renewed it.
+func TestSyncDeadlineShared(t *testing.T) {
+	var mute atomic.Bool
+	inBubble(t, heldLock(&mute), func(t *testing.T, b *lockBroker, c *Client) {
+		held, err := c.Lock("l").Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Lock("l").Environ(held); err != nil {
+			t.Fatal(err)
+		}
+		defer boottime.Feign(lockTTL)()
+		if held.Err() == nil || !errors.Is(context.Cause(held), ErrLeaseLost) {
+			t.Errorf("cause %v", context.Cause(held))
+		}
+		pass(lockTTL)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.closed) != 0 {
+			t.Errorf("closed %v", b.closed)
+		}
+	})
+}
+
 // What follows a context without asking it learns of the loss by a look at the clock, a twentieth of the TTL later at
 // most.
 func TestSyncLooksAtTheClock(t *testing.T) {

@@ -42,6 +42,7 @@ type syncSession struct {
 	ttl      time.Duration
 	err      error // why it is over
 	closing  bool
+	shared   bool         // the id was handed to other programs, which trust it as long as they renew it
 	current  *syncChannel // that takes commands
 	channels int          // that have not ended
 	timer    *time.Timer  // looks at the deadline
@@ -190,7 +191,7 @@ func (s *syncSession) lose(why error) {
 	}
 	s.end()
 	s.hangUp()
-	if s.given == "" && s.id != "" && errors.Is(why, errLocalDeadline) && s.client.begin() {
+	if s.given == "" && s.id != "" && !s.shared && errors.Is(why, errLocalDeadline) && s.client.begin() {
 		go s.closeLost(s.id)
 	}
 }
