@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weftq/weft/pkg/client"
@@ -87,6 +88,40 @@ func TestConditionGivenUp(t *testing.T) {
 			return err
 		}))
 	})
+}
+
+// A Do that returns while another goroutine of its holder waits at the condition has nothing to release yet: its level
+// is released as the lock comes back, and no other one.
+func TestConditionOutlivesDo(t *testing.T) {
+	for _, levels := range []int{1, 2} {
+		wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+			k := b.Client().Condition("k", nil)
+			ctx := client.NewHolder(t.Context(), "two goroutines")
+			if levels == 2 {
+				_, err := k.Lock().Acquire(ctx)
+				must(t, err)
+			}
+			done := make(chan error)
+			must(t, k.Lock().Do(ctx, func(context.Context) error {
+				go func() { done <- k.Wait(ctx) }()
+				synctest.Wait()
+				return nil
+			}))
+			other := b.Client().Condition("k", nil)
+			must(t, other.Lock().Do(t.Context(), func(ctx context.Context) error { return other.NotifyAll(ctx) }))
+			if err := <-done; levels == 1 {
+				want(t, err, client.ErrNotHeld)
+			} else {
+				must(t, err)
+				must(t, k.Lock().Release(ctx))
+			}
+			state, err := k.Lock().State(t.Context())
+			if err != nil || state.GetHoldersCount() != 0 {
+				t.Errorf("%v, %v", state, err)
+			}
+			want(t, k.Lock().Release(ctx), client.ErrNotHeld)
+		})
+	}
 }
 
 // A wait that is given up before the broker heard of it leaves the lock all the same.
