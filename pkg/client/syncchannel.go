@@ -190,7 +190,8 @@ func (ch *syncChannel) resume(silence *time.Timer) {
 	// What was abandoned is sent again as well, and abandoned then. The broker may never have had it: unless it has, it
 	// does not know what to answer, and a wait at a condition would not have given up its lock.
 	ch.abandons = ch.abandons[:0]
-	ch.beats, ch.beatDue, ch.told, ch.ackDue = ch.beats[:0], false, 1, ch.base > 1
+	ch.beats, ch.told, ch.ackDue = ch.beats[:0], 1, ch.base > 1
+	ch.beatDue = s.given != "" // a stream does not renew a worker's session: how long does that live?
 	ch.connected, ch.silence = true, silence
 	silence.Reset(limit)
 }

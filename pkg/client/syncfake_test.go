@@ -39,7 +39,8 @@ type lockStream struct {
 	commands []*weftv1.SynchronizeCommand
 	frames   []*weftv1.SynchronizeRequest
 	below    uint64
-	mute     *atomic.Bool // answers no heartbeat
+	mute     *atomic.Bool                // answers no heartbeat
+	lease    func() *durationpb.Duration // what the session has left; nil is not told
 }
 
 const lockTTL = time.Minute
@@ -129,7 +130,11 @@ func (s *lockStream) recv() *weftv1.SynchronizeRequest {
 	s.commands = append(s.commands, m.GetCommands()...)
 	s.below = max(s.below, m.GetAcknowledgedBelow())
 	if m.GetHeartbeat() != 0 && (s.mute == nil || !s.mute.Load()) {
-		s.send(&weftv1.SynchronizeResponse{Heartbeat: m.GetHeartbeat()})
+		answer := &weftv1.SynchronizeResponse{Heartbeat: m.GetHeartbeat()}
+		if s.lease != nil {
+			answer.Lease = s.lease()
+		}
+		s.send(answer)
 	}
 	if m.GetGoodbye() {
 		panic(scriptEnd{})
