@@ -237,8 +237,8 @@ func (w *synchronizeWriter) add(effect any) int {
 	switch e := effect.(type) {
 	case *shard.Synchronized:
 		w.resp.Welcome = &weftv1.SynchronizeWelcome{SessionId: formatSession(e.Session), SessionTtl: durationpb.New(e.TTL)}
-	case *shard.Beat:
-		w.resp.Heartbeat = e.Number
+	case *shard.LeaseBeat:
+		w.resp.Heartbeat, w.resp.Lease = e.Number, durationpb.New(e.Lease)
 	case *shard.LockAnswered:
 		m := answerMessage(e)
 		w.resp.Answers = append(w.resp.Answers, m)

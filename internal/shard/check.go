@@ -71,7 +71,7 @@ func (m *Machine) checkLocks() (broken error) {
 		if m.tickets[w.ticket] != waiter {
 			broken = errors.Join(broken, fmt.Errorf("waiter %d is not known by its request", waiter))
 		}
-		if !w.holder.Session.IsZero() {
+		if w.pins {
 			pins[w.holder.Session]++
 		}
 	}

@@ -56,6 +56,7 @@ type lockWait struct {
 	ticket uint64
 	holder lockservice.HolderID
 	own    bool // the session is the request's own
+	pins   bool // the session lives as long as the request waits
 }
 
 func (c *Synchronize) run(m *Machine, step *pure.Step) (any, error) {
@@ -140,7 +141,8 @@ func (m *Machine) awaitLock(waiter uint64, w *lockWait) {
 		})
 	}
 	m.lockWaits[waiter], m.tickets[w.ticket] = w, waiter
-	if !w.holder.Session.IsZero() {
+	s := m.sessions.Lookup(w.holder.Session)
+	if w.pins = s != nil && s.Kind != session.Worker; w.pins { // a worker's lives by its worker alone
 		m.pinned[w.holder.Session]++
 	}
 }
@@ -152,7 +154,7 @@ func (m *Machine) forgetLockWait(waiter uint64) *lockWait {
 	}
 	delete(m.lockWaits, waiter)
 	delete(m.tickets, w.ticket)
-	if id := w.holder.Session; !id.IsZero() {
+	if id := w.holder.Session; w.pins {
 		if m.pinned[id]--; m.pinned[id] == 0 {
 			delete(m.pinned, id)
 		}
@@ -184,7 +186,7 @@ func (m *Machine) resolved(step *pure.Step, e *lockservice.Resolved) {
 // idle ends a session that a request opened, when nothing hangs on it any more.
 func (m *Machine) idle(step *pure.Step, id session.ID) {
 	s := m.sessions.Lookup(id)
-	if s != nil && s.Kind == session.Reservation && m.pinned[id] == 0 && !m.locks.Knows(id) && !m.queue.Knows(id) {
+	if s != nil && s.Kind == session.Reservation && m.pinned[id] == 0 && len(m.channelsOf[id]) == 0 && !m.locks.Knows(id) && !m.queue.Knows(id) {
 		m.endSession(step, id, session.Closed)
 	}
 }
@@ -210,6 +212,8 @@ type GiveBackLock struct {
 func (c *GiveBackLock) object() string {
 	switch op := c.Op.(type) {
 	case *WaitCondition:
+		return op.Name
+	case *WaitBarrier:
 		return op.Name
 	case *AcquireSemaphore:
 		if op.Spec.Free {

@@ -1,6 +1,8 @@
 package shard
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/weftq/weft/internal/pure"
@@ -31,6 +33,7 @@ type channel struct {
 	outbox  *Outbox
 	waiting map[uint64]LockOp // commands that are not answered, by number
 	below   uint64            // answers to lower numbers are acknowledged
+	rest    []*rest           // frames that are not carried out yet
 }
 
 func (c *SynchronizeHello) run(m *Machine, step *pure.Step) (any, error) {
@@ -76,6 +79,7 @@ func (m *Machine) synchronized(step *pure.Step, c *SynchronizeHello) (*session.S
 // hangUp forgets a channel's stream. What waits and is not durable will be asked for again.
 func (m *Machine) hangUp(step *pure.Step, key lockservice.Channel) {
 	delete(m.channels, key)
+	delete(m.behind, key)
 	if delete(m.channelsOf[key.Session], key.Number); len(m.channelsOf[key.Session]) == 0 {
 		delete(m.channelsOf, key.Session)
 	}
@@ -124,37 +128,123 @@ func (c *SynchronizeFrame) run(m *Machine, step *pure.Step) (any, error) {
 		return nil, nil
 	}
 	m.renewFor(step, c.Channel.Session)
-	m.locks.Acknowledge(c.Channel, c.Below)
-	ch.below = max(ch.below, c.Below, m.locks.Told(c.Channel)) // also of answers that nobody keeps
-	for i := range c.Commands {
-		cmd := &c.Commands[i]
-		if limit := ch.below + lockservice.WindowMax; cmd.Number > limit {
-			m.closeAfter(c.Stream, pure.Refuse(pure.BadFrame, "too many commands have no acknowledged answer",
-				"field", "number", "limit", lockservice.WindowMax))
-			m.hangUp(step, c.Channel)
-			return nil, nil
-		}
-		m.command(step, c, ch, cmd)
-	}
-	for _, number := range c.Abandoned {
-		m.locks.Abandon(step, c.Namespace, lockservice.Origin{Session: c.Channel.Session, Channel: c.Channel.Number, Number: number})
-	}
-	if c.Heartbeat != 0 {
-		step.Tell(&beatTo{c.Stream, Beat{c.Heartbeat}})
-	}
-	if c.Goodbye {
-		step.Tell(&saidGoodbye{c.Stream})
-		m.endSession(step, c.Channel.Session, session.Closed)
+	if ch.rest = append(ch.rest, newRest(c)); len(ch.rest) == 1 { // else it is behind another one
+		m.carryOut(step, c.Channel, ch)
 	}
 	return nil, nil
 }
 
-func (m *Machine) command(step *pure.Step, c *SynchronizeFrame, ch *channel, cmd *LockCommand) {
+// rest is what of a frame is yet to be carried out: one that has much to do is cut into steps, so that none is too large for
+// an entry.
+type rest struct {
+	*SynchronizeFrame
+	before, after []uint64 // numbers that are abandoned: of earlier frames, and of this one
+}
+
+func newRest(c *SynchronizeFrame) *rest {
+	r := &rest{SynchronizeFrame: c}
+	for _, number := range c.Abandoned {
+		if slices.ContainsFunc(c.Commands, func(cmd LockCommand) bool { return cmd.Number == number }) {
+			r.after = append(r.after, number)
+		} else {
+			r.before = append(r.before, number)
+		}
+	}
+	return r
+}
+
+// carryOut goes on with a channel's frames as far as the step may go.
+func (m *Machine) carryOut(step *pure.Step, key lockservice.Channel, ch *channel) {
+	for len(ch.rest) > 0 && m.channels[key] == ch {
+		if m.locks.Full(step) {
+			m.behind[key] = struct{}{}
+			return
+		}
+		if m.carryOne(step, key, ch, ch.rest[0]) {
+			ch.rest = ch.rest[1:]
+		}
+	}
+	delete(m.behind, key)
+}
+
+func compareChannels(a, b lockservice.Channel) int {
+	return cmp.Or(slices.Compare(a.Session[:], b.Session[:]), cmp.Compare(a.Number, b.Number))
+}
+
+// carryOne carries out the next part of a frame, and tells whether that was the last.
+func (m *Machine) carryOne(step *pure.Step, key lockservice.Channel, ch *channel, r *rest) (over bool) {
+	switch {
+	case len(r.before) > 0:
+		m.abandon(step, r.SynchronizeFrame, ch, r.before[0])
+		r.before = r.before[1:]
+	case len(r.Commands) > 0:
+		m.locks.Acknowledge(key, r.Below)
+		ch.below = max(ch.below, r.Below, m.locks.Told(key)) // also of answers that nobody keeps
+		cmd := &r.Commands[0]
+		r.Commands = r.Commands[1:]
+		if cmd.Number > ch.below+lockservice.WindowMax {
+			m.closeAfter(r.Stream, pure.Refuse(pure.BadFrame, "too many commands have no acknowledged answer",
+				"field", "number", "limit", lockservice.WindowMax))
+			m.hangUp(step, key)
+			return true
+		}
+		if m.command(step, r.SynchronizeFrame, ch, cmd) { // it was abandoned before a cut
+			r.after = slices.DeleteFunc(r.after, func(number uint64) bool { return number == cmd.Number })
+		}
+	case len(r.after) > 0:
+		m.abandon(step, r.SynchronizeFrame, ch, r.after[0])
+		r.after = r.after[1:]
+	default:
+		m.endFrame(step, key, ch, r)
+		return true
+	}
+	return false
+}
+
+func (m *Machine) endFrame(step *pure.Step, key lockservice.Channel, ch *channel, r *rest) {
+	m.locks.Acknowledge(key, r.Below)
+	ch.below = max(ch.below, r.Below)
+	s := m.sessions.Lookup(key.Session)
+	if r.Heartbeat != 0 {
+		step.Tell(&leaseTo{r.Stream, LeaseBeat{Number: r.Heartbeat, Lease: m.sessions.Remaining(key.Session, step.Lease)}})
+	}
+	if !r.Goodbye {
+		return
+	}
+	step.Tell(&saidGoodbye{r.Stream})
+	if s != nil && s.Kind != session.Worker { // which is its worker's to end
+		m.endSession(step, key.Session, session.Closed)
+	}
+}
+
+// abandon ends a command that nobody wants any more, and answers it.
+func (m *Machine) abandon(step *pure.Step, c *SynchronizeFrame, ch *channel, number uint64) {
+	delete(ch.waiting, number) // whatever it comes to now is not told
+	m.locks.Abandon(step, c.Namespace, lockservice.Origin{Session: c.Channel.Session, Channel: c.Channel.Number, Number: number})
+	step.Tell(&answerTo{ch.outbox, &LockAnswered{
+		Number: number, Reply: LockReply{Answer: lockservice.Answer{Outcome: lockservice.Abandoned}},
+	}})
+}
+
+// LeaseBeat answers a heartbeat of the lock service.
+type LeaseBeat struct {
+	Number uint64
+	Lease  time.Duration // that the session has left
+}
+
+// leaseTo keeps it in its place behind the effects of its frame.
+type leaseTo struct {
+	stream *Outbox
+	beat   LeaseBeat
+}
+
+// command carries out a command, and tells whether its answer is that it was abandoned.
+func (m *Machine) command(step *pure.Step, c *SynchronizeFrame, ch *channel, cmd *LockCommand) (abandoned bool) {
 	answer := &LockAnswered{Number: cmd.Number, Op: cmd.Op}
 	if cmd.Err != nil {
 		answer.Err = cmd.Err
 		step.Tell(&answerTo{ch.outbox, answer})
-		return
+		return false
 	}
 	by := lockCaller{
 		namespace: c.Namespace, label: cmd.Label,
@@ -165,18 +255,19 @@ func (m *Machine) command(step *pure.Step, c *SynchronizeFrame, ch *channel, cmd
 	}
 	if answer.Err = m.mayHold(c.Namespace, by.holder); answer.Err != nil {
 		step.Tell(&answerTo{ch.outbox, answer})
-		return
+		return false
 	}
 	d, err := cmd.Op.decide(m, step, &by)
 	if err == nil && d.Waiter != 0 {
 		ch.waiting[cmd.Number] = cmd.Op
 		if d.Since == 0 {
-			return
+			return false
 		}
 		answer.Since = d.Since
 	}
 	answer.Reply, answer.Err = m.lockReply(c.Channel.Session, d.Answer), err
 	step.Tell(&answerTo{ch.outbox, answer})
+	return d.Answer.Outcome == lockservice.Abandoned
 }
 
 // answerTo keeps an answer in its place among the effects of its frame.

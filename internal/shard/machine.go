@@ -95,6 +95,7 @@ type Machine struct {
 	channels       map[lockservice.Channel]*channel
 	channelsOf     map[session.ID]map[uint64]struct{}
 	objectWatchers map[watchKey][]*Outbox
+	behind         map[lockservice.Channel]struct{} // with frames that are not carried out yet
 }
 
 type client struct {
@@ -140,7 +141,7 @@ func NewMachine(cfg Config) *Machine {
 		requests: map[request]uint64{}, replies: map[uint64]Reply{}, callWatchers: map[uint64][]*Outbox{},
 		lockWaits: map[uint64]*lockWait{}, tickets: map[uint64]uint64{}, pinned: map[session.ID]int{},
 		channels: map[lockservice.Channel]*channel{}, channelsOf: map[session.ID]map[uint64]struct{}{},
-		objectWatchers: map[watchKey][]*Outbox{},
+		objectWatchers: map[watchKey][]*Outbox{}, behind: map[lockservice.Channel]struct{}{},
 	}
 	m.reset()
 	m.enc.buf = newFrame(nil)
@@ -210,7 +211,7 @@ func (m *Machine) Decide(cmd Command, reply Reply) {
 }
 
 // bulk tells whether there is work that was left over.
-func (m *Machine) bulk() bool { return m.queue.Pending() || m.locks.Pending() }
+func (m *Machine) bulk() bool { return m.queue.Pending() || m.locks.Pending() || len(m.behind) > 0 }
 
 // Full tells whether the pending batch takes no more commands until the one under way is appended.
 func (m *Machine) Full() bool { return len(m.enc.buf) >= m.cfg.BatchBytesMax }
@@ -219,6 +220,9 @@ func (m *Machine) work() {
 	step := m.step()
 	m.queue.Work(step)
 	m.locks.Work(step)
+	for _, key := range slices.SortedFunc(maps.Keys(m.behind), compareChannels) {
+		m.carryOut(step, key, m.channels[key])
+	}
 	m.settle(step)
 }
 

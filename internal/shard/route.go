@@ -64,6 +64,8 @@ func (m *Machine) route(step *pure.Step, effect any) {
 		m.answerLater(e.Waiter, e.Queue, nil)
 	case *lockservice.Resolved:
 		m.resolved(step, e)
+	case *leaseTo:
+		m.deliver(e.stream, &e.beat)
 	case *answerTo:
 		m.deliver(e.stream, e.answer)
 	case *sessionEnded:

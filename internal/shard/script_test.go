@@ -286,6 +286,8 @@ func tellText(item any) string {
 		return fmt.Sprintf("%d %s", e.Number, answerText(e.Op, e.Reply, e.Err))
 	case *Synchronized:
 		return fmt.Sprintf("session %s", nameOf(e.Session))
+	case *LeaseBeat:
+		return fmt.Sprintf("beat %d, lease %v", e.Number, e.Lease)
 	case *Beat:
 		return fmt.Sprintf("beat %d", e.Number)
 	}

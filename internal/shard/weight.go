@@ -26,6 +26,10 @@ func weigh(effects []any) int {
 			bytes += int(unsafe.Sizeof(*e)) + e.Weight() + progressBytes(e.Task.Progress)
 		case *queue.Advanced:
 			bytes += int(unsafe.Sizeof(*e)) + progressBytes(e.Progress) // the partial results are the state's
+		case *LockAnswered:
+			bytes += int(unsafe.Sizeof(*e)) + len(e.Reply.Answer.Data.Text)
+		case *ValueNow:
+			bytes += int(unsafe.Sizeof(*e)) + len(e.State.Data.Text)
 		case *queue.Interrupted:
 			bytes += len(e.Message) // another one may wait at the call by now
 		}

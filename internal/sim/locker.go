@@ -8,6 +8,7 @@ import (
 
 	"github.com/weftq/weft/internal/pure"
 	"github.com/weftq/weft/internal/shard"
+	"github.com/weftq/weft/pkg/lockservice"
 	"github.com/weftq/weft/pkg/session"
 )
 
@@ -53,7 +54,6 @@ type lockAsk struct {
 	sent      time.Duration
 	gave      *lockView // what it gave up to wait at a condition
 	abandoned bool
-	settled   uint64 // the beat behind the abandonment of what was granted: then that is given back
 }
 
 // lockView is what a client believes to have.
@@ -152,15 +152,17 @@ func (l *locker) receive(msg any, sent time.Duration) {
 		l.enter(e, sent)
 	case *shard.LockAnswered:
 		l.answer(e)
-	case *shard.Beat:
+	case *shard.LeaseBeat:
 		l.heard = l.s.now
 		if at, ok := l.beats[e.Number]; ok {
 			l.renewed = max(l.renewed, at)
+			if e.Lease <= 0 || e.Lease > l.ttl {
+				l.s.fail("%s: heartbeat %d leaves %v of %v", l.name, e.Number, e.Lease, l.ttl)
+			}
 			delete(l.beats, e.Number)
 		} else {
 			l.s.fail("%s: heartbeat %d is answered, and was not sent or is answered twice", l.name, e.Number)
 		}
-		l.givenBack(e.Number)
 		if l.leaving != 0 && e.Number >= l.leaving {
 			l.over()
 		}
@@ -176,7 +178,6 @@ func (l *locker) enter(e *shard.Synchronized, sent time.Duration) {
 		f.Commands = append(f.Commands, shard.LockCommand{Number: n, Holder: a.h.number, Op: a.op})
 		if a.abandoned {
 			f.Abandoned = append(f.Abandoned, n)
-			a.settled = l.beat + 1
 		}
 	}
 	l.send(f)
@@ -249,7 +250,7 @@ func (l *locker) abandons() (out []uint64) {
 			hopeless = op.Spec.Free // who died has taken permits along
 		}
 		if !a.abandoned && (l.s.calm && hopeless || !l.s.calm && l.s.one(seldom)) {
-			a.abandoned, a.settled = true, l.beat+1
+			a.abandoned = true
 			out = append(out, n)
 		}
 	}
@@ -287,24 +288,13 @@ func (l *locker) answer(e *shard.LockAnswered) {
 		l.lost(errUnavailable)
 		return
 	}
-	if granted := e.Reply.Answer; a.abandoned && e.Err == nil && (granted.Token != 0 || granted.Permits != 0) {
-		return // it is given back when the abandonment arrives
+	if a.abandoned && e.Reply.Answer.Outcome != lockservice.Abandoned {
+		return // whatever it is, it is undone when the abandonment arrives
 	}
 	delete(l.asked, e.Number)
 	a.h.waits = nil
 	a.h.took(a, e)
 	a.h.later()
-}
-
-// givenBack forgets abandoned commands that were granted something: the broker has heard of their abandonment.
-func (l *locker) givenBack(beat uint64) {
-	for _, n := range slices.Sorted(maps.Keys(l.asked)) {
-		if a := l.asked[n]; a.settled != 0 && a.settled <= beat {
-			delete(l.asked, n)
-			a.h.waits = nil
-			a.h.later()
-		}
-	}
 }
 
 // later has a holder do something some time.

@@ -27,15 +27,21 @@ type modelLocks struct {
 	values     map[string]uint64          // versions
 	bell       uint64                     // the event's generation
 
-	granting *modelWaiter             // it ended with the last record: the next one may be its grant
-	owed     map[string]int           // notifications that were not heard, by condition, and are yet to be passed on
-	unheard  map[channelNumber]string // conditions of notified answers
+	granting *modelWaiter               // it ended with the last record: the next one may be its grant
+	owed     map[string]int             // notifications that were not heard, by condition, and are yet to be passed on
+	unheard  map[channelNumber]notified // answers that may not have been heard
 	heard    map[lockservice.Channel]uint64
 }
 
 type channelNumber struct {
 	channel lockservice.Channel
 	number  uint64
+}
+
+// notified is an answer of one that was notified. Who has used the grant has heard of it.
+type notified struct {
+	condition string
+	token     uint64
 }
 
 type modelWaiter struct {
@@ -47,7 +53,7 @@ func newModelLocks(m *model) *modelLocks {
 		m: m, tokens: map[uint64]*journalv1.GrantPut{}, grants: map[uint64]*journalv1.GrantPut{}, waiters: map[uint64]*modelWaiter{},
 		semaphores: map[string]*journalv1.SemaphorePut{}, barriers: map[string]*journalv1.BarrierPut{},
 		indexes: map[uint64]map[uint32]bool{}, values: map[string]uint64{}, owed: map[string]int{},
-		unheard: map[channelNumber]string{}, heard: map[lockservice.Channel]uint64{},
+		unheard: map[channelNumber]notified{}, heard: map[lockservice.Channel]uint64{},
 	}
 }
 
@@ -61,10 +67,12 @@ func (k *modelLocks) told(f *shard.SynchronizeFrame) {
 func (k *modelLocks) record(rec *journalv1.Record) {
 	before := k.granting
 	k.granting = nil
-	switch c := rec.Change.(type) {
-	case *journalv1.Record_GrantPut:
+	if c, ok := rec.Change.(*journalv1.Record_GrantPut); ok {
 		k.grantPut(c.GrantPut, before)
 		return
+	}
+	k.unpassed(before)
+	switch c := rec.Change.(type) {
 	case *journalv1.Record_WaiterEnded:
 		k.waiterEnded(c.WaiterEnded.Id)
 	case *journalv1.Record_GrantChanged:
@@ -89,7 +97,6 @@ func (k *modelLocks) record(rec *journalv1.Record) {
 	default:
 		k.object(rec)
 	}
-	k.unpassed(before)
 }
 
 func (k *modelLocks) object(rec *journalv1.Record) {
@@ -291,10 +298,10 @@ func (k *modelLocks) unpassed(w *modelWaiter) {
 }
 
 func (k *modelLocks) sessionEnded(id session.ID) {
-	for at, condition := range k.unheard {
+	for at, n := range k.unheard {
 		if at.channel.Session == id {
-			if at.number >= k.heard[at.channel] {
-				k.owed[condition]++
+			if at.number >= k.heard[at.channel] && k.grants[n.token] != nil {
+				k.owed[n.condition]++
 			}
 			delete(k.unheard, at)
 		}
@@ -308,7 +315,7 @@ func (k *modelLocks) answered(r *journalv1.Answered) {
 		k.heard[at.channel] = max(k.heard[at.channel], o.GetBelow())
 		delete(k.unheard, at)
 		if a.Notified {
-			k.unheard[at] = r.Object
+			k.unheard[at] = notified{r.Object, a.Token}
 		}
 		if !k.alive(&journalv1.HolderId{SessionId: o.GetSessionId()}) {
 			k.fail("command %d is answered, and its session is over", at.number)

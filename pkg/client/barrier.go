@@ -74,16 +74,7 @@ func (b *Barrier) wait(ctx context.Context, wait *durationpb.Duration) (int, err
 				Name: b.name, Holder: h.proto(), Parties: int32(b.parties), Action: b.action != nil, Wait: wait, //nolint:gosec // checked above
 			},
 		}},
-		object: b.object(), waits: true, keep: true,
-		giveBack: func(a *weftv1.SynchronizeAnswer) *weftv1.SynchronizeCommand {
-			if a.GetWaitBarrier().GetAct() && b.client.begin() { // the others wait for an action that nobody runs
-				go func() {
-					defer b.client.background.Done()
-					b.fail(b.client.ctx)
-				}()
-			}
-			return nil
-		},
+		object: b.object(), waits: true,
 	})
 	if err != nil {
 		return 0, err

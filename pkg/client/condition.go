@@ -104,21 +104,36 @@ func (k *Condition) wait(ctx context.Context, wait *durationpb.Duration) (notifi
 				Name: k.name, Holder: h.proto(), Lock: k.lock.name, Token: token, Wait: wait,
 			},
 		}},
-		object: "condition " + k.name, waits: true, keep: true, forfeit: k.lock.releasing(h, token, true),
-		giveBack: func(a *weftv1.SynchronizeAnswer) *weftv1.SynchronizeCommand {
-			return k.lock.releasing(h, a.GetWaitCondition().GetGrant().GetToken(), true)
-		},
+		object: "condition " + k.name, waits: true, forfeit: k.lock.releasing(h, token, true),
 	})
 	switch {
 	case err == nil:
-		h.back(g, answer.GetWaitCondition().GetGrant().GetToken())
-		return answer.GetWaitCondition().GetNotified(), nil
-	case isRefusal(err):
-		h.back(g, token) // nothing has changed
+		err = k.regain(ctx, h, g, answer.GetWaitCondition().GetGrant().GetToken())
+		return answer.GetWaitCondition().GetNotified(), err
+	case isRefusal(err): // nothing has changed
+		_ = k.regain(ctx, h, g, token)
 	default:
 		h.drop(g, err)
 	}
 	return false, err
+}
+
+// regain takes a grant back that was lent, and releases the levels whose Do has returned in another goroutine meanwhile:
+// there was nothing to release then. It is ErrNotHeld if no level is left.
+func (k *Condition) regain(ctx context.Context, h *holder, g *grant, token uint64) error {
+	owed, left := h.back(g, token)
+	for range owed {
+		_, err := g.session.call(context.WithoutCancel(ctx), &syncCommand{
+			message: k.lock.releasing(h, token, false), object: k.lock.object(), stays: true,
+		})
+		if err != nil {
+			break // it is not held any more
+		}
+	}
+	if !left {
+		return notHeld(g.kind, g.name)
+	}
+	return nil
 }
 
 // Notify wakes n of those who wait, the ones that wait longest first; fewer if there are fewer. They go on as each

@@ -90,6 +90,7 @@ type holder struct {
 	mu      sync.Mutex
 	session *syncSession // that it was used in last
 	grants  []*grant     // oldest first
+	lent    []*grant     // whose holder waits at a condition
 }
 
 // grant is what a holder has of a lock or a semaphore.
@@ -100,6 +101,7 @@ type grant struct {
 	token   uint64
 	permits int64          // of a semaphore
 	levels  []*heldContext // one for each acquire
+	owed    int            // levels whose time was over while the holder waited at a condition, without the lock
 }
 
 // holderOf is the holder of a context, a new one if it has none.
@@ -226,29 +228,82 @@ func (h *holder) drop(g *grant, cause error) {
 	h.mu.Lock()
 	levels := g.levels
 	g.levels = nil
-	h.grants = slices.DeleteFunc(h.grants, func(x *grant) bool { return x == g })
+	h.grants, h.lent = without(h.grants, g), without(h.lent, g)
 	h.mu.Unlock()
 	for _, level := range levels {
 		level.end(cause)
 	}
 }
 
+func without(all []*grant, g *grant) []*grant {
+	return slices.DeleteFunc(all, func(x *grant) bool { return x == g })
+}
+
 // lend takes a grant off the list while its holder waits at a condition, without the lock. It returns the token.
 func (h *holder) lend(g *grant) (token uint64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at := slices.Index(h.grants, g)
-	if at < 0 { // another goroutine was faster
+	if !slices.Contains(h.grants, g) { // another goroutine was faster
 		return 0, notHeld(g.kind, g.name)
 	}
-	h.grants = slices.Delete(h.grants, at, at+1)
+	h.grants, h.lent = without(h.grants, g), append(h.lent, g)
 	return g.token, nil
 }
 
-// back notes that a lent grant is back.
-func (h *holder) back(g *grant, token uint64) {
+// back notes that a lent grant is back, but for the levels whose time is over; none may be left. It returns how many are
+// to be released, which nobody else does.
+func (h *holder) back(g *grant, token uint64) (owed int, left bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.lent = without(h.lent, g)
 	g.token = token
-	h.grants = append(h.grants, g)
+	owed, g.owed = g.owed, 0
+	left = len(g.levels) > 0
+	if left {
+		h.grants = append(h.grants, g)
+	}
+	return owed, left
+}
+
+// givenUp is a level of a grant that is to be released.
+type givenUp struct {
+	grant *grant
+	level *heldContext
+	token uint64
+	owed  bool // when the grant is back
+}
+
+// giveUp takes a level off a grant. The caller holds h.mu.
+func (h *holder) giveUp(g *grant, at int) givenUp {
+	out := givenUp{grant: g, level: g.levels[at], token: g.token, owed: slices.Contains(h.lent, g)}
+	g.levels = slices.Delete(g.levels, at, at+1)
+	switch {
+	case out.owed:
+		g.owed++
+	case len(g.levels) == 0:
+		h.grants = without(h.grants, g)
+	}
+	return out
+}
+
+// giveUpLast takes the last level off a grant; false is that another goroutine was faster.
+func (h *holder) giveUpLast(g *grant) (givenUp, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(g.levels) == 0 {
+		return givenUp{}, false
+	}
+	return h.giveUp(g, len(g.levels)-1), true
+}
+
+// giveUpLevel takes the level of an acquire off its grant; false is that there is none any more.
+func (h *holder) giveUpLevel(level *heldContext) (givenUp, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, g := range slices.Concat(h.grants, h.lent) {
+		if at := slices.Index(g.levels, level); at >= 0 {
+			return h.giveUp(g, at), true
+		}
+	}
+	return givenUp{}, false
 }

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -107,9 +106,6 @@ func (l *Lock) acquire(
 	answer, err := s.call(ctx, &syncCommand{
 		message: &weftv1.SynchronizeCommand{Command: &weftv1.SynchronizeCommand_AcquireLock{AcquireLock: request}},
 		object:  l.object(), waits: true,
-		giveBack: func(a *weftv1.SynchronizeAnswer) *weftv1.SynchronizeCommand {
-			return l.releasing(h, a.GetAcquireLock().GetGrant().GetToken(), false)
-		},
 	})
 	if err != nil || !answer.GetAcquireLock().GetAcquired() {
 		return ctx, false, err
@@ -119,11 +115,8 @@ func (l *Lock) acquire(
 	}), true, nil
 }
 
-// releasing is the command that gives up a grant, nil if there is none.
+// releasing is the command that gives up a grant.
 func (l *Lock) releasing(h *holder, token uint64, all bool) *weftv1.SynchronizeCommand {
-	if token == 0 {
-		return nil
-	}
 	return &weftv1.SynchronizeCommand{Command: &weftv1.SynchronizeCommand_ReleaseLock{
 		ReleaseLock: &weftv1.ReleaseLockRequest{Name: l.name, Holder: h.proto(), Token: token, All: all},
 	}}
@@ -139,7 +132,11 @@ func (l *Lock) Release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return l.release(ctx, h, g)
+	up, ok := h.giveUpLast(g)
+	if !ok {
+		return notHeld(g.kind, g.name)
+	}
+	return l.release(ctx, h, up)
 }
 
 // outlast is a context for a release by ctx: it does not end because of the release itself, and not at all if ctx has
@@ -157,29 +154,19 @@ func outlast(ctx context.Context) (out context.Context, stop func()) {
 	return out, func() { forget(); cancel(nil) }
 }
 
-// release gives up the last level of a grant.
-func (l *Lock) release(ctx context.Context, h *holder, g *grant) error {
-	h.mu.Lock()
-	if len(g.levels) == 0 { // another goroutine was faster
-		h.mu.Unlock()
-		return notHeld(g.kind, g.name)
-	}
-	level := g.levels[len(g.levels)-1]
-	g.levels = g.levels[:len(g.levels)-1]
-	last := len(g.levels) == 0
-	if last {
-		h.grants = slices.DeleteFunc(h.grants, func(x *grant) bool { return x == g })
-	}
-	token := g.token
-	h.mu.Unlock()
-	if lost := g.lost(h); lost != nil {
-		level.end(lost)
+// release releases a level that is off its grant. One that is owed comes back first: see Condition.regain.
+func (l *Lock) release(ctx context.Context, h *holder, up givenUp) error {
+	if lost := up.grant.lost(h); lost != nil {
+		up.level.end(lost)
 		return lost
 	}
 	ctx, stop := outlast(ctx)
 	defer stop()
-	level.end(errReleased)
-	_, err := g.session.call(ctx, &syncCommand{message: l.releasing(h, token, false), object: l.object(), stays: true})
+	up.level.end(errReleased)
+	if up.owed {
+		return nil
+	}
+	_, err := up.grant.session.call(ctx, &syncCommand{message: l.releasing(h, up.token, false), object: l.object(), stays: true})
 	return err
 }
 
@@ -207,21 +194,11 @@ func (l *Lock) within(held context.Context, fn func(ctx context.Context) error) 
 
 // releaseLevel releases what an acquire has got, unless that was done before.
 func (l *Lock) releaseLevel(level *heldContext) error {
-	h := level.holder
-	h.mu.Lock()
-	var mine *grant
-	for _, g := range h.grants {
-		if slices.Contains(g.levels, level) {
-			mine = g
-			at := slices.Index(g.levels, level) // if levels are released out of order, each ends its own context
-			g.levels = append(slices.Delete(g.levels, at, at+1), level)
-		}
-	}
-	h.mu.Unlock()
-	if mine == nil {
+	up, ok := level.holder.giveUpLevel(level)
+	if !ok {
 		return level.gone()
 	}
-	return l.release(context.WithoutCancel(level), h, mine)
+	return l.release(context.WithoutCancel(level), level.holder, up)
 }
 
 // gone tells why something is held no more, nil if it was released.
@@ -291,5 +268,6 @@ func (l *Lock) Environ(ctx context.Context) ([]string, error) {
 func (h *holder) environ(g *grant) []string {
 	g.session.mu.Lock()
 	defer g.session.mu.Unlock()
+	g.session.shared = true
 	return []string{EnvHolder + "=" + g.session.id + ":" + strconv.FormatUint(h.number, 10)}
 }

@@ -101,12 +101,6 @@ func (s *Semaphore) acquire(
 	answer, err := session.call(ctx, &syncCommand{
 		message: &weftv1.SynchronizeCommand{Command: &weftv1.SynchronizeCommand_AcquireSemaphore{AcquireSemaphore: request}},
 		object:  s.object(), waits: true,
-		giveBack: func(a *weftv1.SynchronizeAnswer) *weftv1.SynchronizeCommand {
-			if !a.GetAcquireSemaphore().GetAcquired() {
-				return nil
-			}
-			return s.releasing(h, a.GetAcquireSemaphore().GetGrant().GetToken(), int64(n))
-		},
 	})
 	switch {
 	case err != nil || !answer.GetAcquireSemaphore().GetAcquired():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weftq/weft/pkg/client"
@@ -86,6 +87,109 @@ func TestConditionGivenUp(t *testing.T) {
 			_, err := k.Lock().Token(ctx)
 			return err
 		}))
+	})
+}
+
+// A Do that returns while another goroutine of its holder waits at the condition has nothing to release yet: its level
+// is released as the lock comes back, and no other one.
+func TestConditionOutlivesDo(t *testing.T) {
+	for _, levels := range []int{1, 2} {
+		wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+			k := b.Client().Condition("k", nil)
+			ctx := client.NewHolder(t.Context(), "two goroutines")
+			if levels == 2 {
+				_, err := k.Lock().Acquire(ctx)
+				must(t, err)
+			}
+			done := make(chan error)
+			must(t, k.Lock().Do(ctx, func(context.Context) error {
+				go func() { done <- k.Wait(ctx) }()
+				synctest.Wait()
+				return nil
+			}))
+			other := b.Client().Condition("k", nil)
+			must(t, other.Lock().Do(t.Context(), func(ctx context.Context) error { return other.NotifyAll(ctx) }))
+			if err := <-done; levels == 1 {
+				want(t, err, client.ErrNotHeld)
+			} else {
+				must(t, err)
+				must(t, k.Lock().Release(ctx))
+			}
+			state, err := k.Lock().State(t.Context())
+			if err != nil || state.GetHoldersCount() != 0 {
+				t.Errorf("%v, %v", state, err)
+			}
+			want(t, k.Lock().Release(ctx), client.ErrNotHeld)
+		})
+	}
+}
+
+// One holder gives up one wait after the other, each while the one before is still being abandoned: it waits for one
+// thing at a time, and is told of its own context alone.
+func TestAbandonedInARow(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		others := b.Client().Lock("l")
+		held, err := others.Acquire(t.Context())
+		must(t, err)
+		l := b.Client().Lock("l")
+		impatient := client.NewHolder(t.Context(), "impatient")
+		for range 200 {
+			ctx, cancel := context.WithTimeout(impatient, 3*time.Millisecond)
+			_, err := l.Acquire(ctx)
+			cancel()
+			want(t, err, context.DeadlineExceeded)
+		}
+		must(t, others.Release(held))
+		must(t, l.Do(impatient, func(context.Context) error { return nil }))
+	})
+}
+
+// However the end of a wait crosses the grant, and cuts cross both, the permits of a free semaphore are all there in the
+// end, and the lock has no holder.
+func TestAbandonedUnderCuts(t *testing.T) {
+	wefttest.Run(t, func(t *testing.T, b *wefttest.Broker) {
+		const permits, rounds = 3, 60
+		var all sync.WaitGroup
+		for i := range 2 * permits {
+			s, l := b.Client().Semaphore("s", permits, client.Free()), b.Client().Lock("l").Reentrant()
+			all.Go(func() {
+				holder := client.NewHolder(t.Context(), "")
+				for n := range rounds {
+					ctx, cancel := context.WithTimeout(holder, time.Duration((n+i)%5)*time.Millisecond)
+					if _, err := s.Acquire(ctx, 1); err == nil {
+						_, err := l.Acquire(ctx)
+						<-time.After(time.Millisecond)
+						if err == nil {
+							must(t, l.Release(holder))
+						}
+						must(t, s.Release(holder, 1))
+					} else {
+						want(t, err, context.DeadlineExceeded)
+					}
+					cancel()
+				}
+			})
+		}
+		stop := make(chan struct{})
+		go func() { all.Wait(); close(stop) }()
+		for cutting := true; cutting; {
+			select {
+			case <-stop:
+				cutting = false
+			case <-time.After(3 * time.Millisecond):
+				b.Disconnect()
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		s := b.Client().Semaphore("s", permits, client.Free())
+		_, err := s.Acquire(ctx, permits)
+		must(t, err)
+		if _, ok, err := s.TryAcquire(ctx, 1); ok || err != nil {
+			t.Errorf("a permit too many: %t, %v", ok, err)
+		}
+		must(t, s.Release(ctx, permits))
+		must(t, b.Client().Lock("l").Do(ctx, func(context.Context) error { return nil }))
 	})
 }
 

@@ -190,7 +190,8 @@ func (ch *syncChannel) resume(silence *time.Timer) {
 	// What was abandoned is sent again as well, and abandoned then. The broker may never have had it: unless it has, it
 	// does not know what to answer, and a wait at a condition would not have given up its lock.
 	ch.abandons = ch.abandons[:0]
-	ch.beats, ch.beatDue, ch.told, ch.ackDue = ch.beats[:0], false, 1, ch.base > 1
+	ch.beats, ch.told, ch.ackDue = ch.beats[:0], 1, ch.base > 1
+	ch.beatDue = s.given != "" // a stream does not renew a worker's session: how long does that live?
 	ch.connected, ch.silence = true, silence
 	silence.Reset(limit)
 }
@@ -237,17 +238,6 @@ func (ch *syncChannel) abandon(number uint64) {
 		ch.abandons = append(ch.abandons, number) // else it follows the command
 	}
 	ch.wake()
-}
-
-// retract takes back that a command is abandoned, which the broker has not been told yet; false is that it has. The
-// caller holds s.mu.
-func (ch *syncChannel) retract(number uint64) bool {
-	at := slices.Index(ch.abandons, number)
-	if at < 0 {
-		return false
-	}
-	ch.abandons = slices.Delete(ch.abandons, at, at+1)
-	return true
 }
 
 // wake tells the sender that there is something to send. The caller holds s.mu.

@@ -17,20 +17,21 @@ import (
 //
 //	queued ──▶ sent ──▶ answered
 //	  │         ├──▶ cut: sent again on the next stream, by the same number
-//	  │         └──▶ abandoned: what it is granted all the same is given up
+//	  │         └──▶ abandoned ──▶ answered as abandoned
 //	  └──▶ dropped
+//
+// The broker undoes what an abandoned command did, whatever that is and whenever it hears of it; so until it says that
+// it has, the command counts as unanswered, and nothing is given back here.
 //
 // Everything but what the maker sets is guarded by syncSession.mu.
 type syncCommand struct {
 	// Set by the maker.
 
-	message  *weftv1.SynchronizeCommand
-	object   string                                                     // for people: "lock NAME"
-	waits    bool                                                       // it may be abandoned
-	stays    bool                                                       // it is sent although its caller is gone
-	giveBack func(*weftv1.SynchronizeAnswer) *weftv1.SynchronizeCommand // what gives up what it was granted; nil is nothing
-	forfeit  *weftv1.SynchronizeCommand                                 // what gives up what its caller had, if the caller is gone and it has changed nothing
-	keep     bool                                                       // what comes together with the end of the caller's context is kept
+	message *weftv1.SynchronizeCommand
+	object  string                     // for people: "lock NAME"
+	waits   bool                       // it may be abandoned
+	stays   bool                       // it is sent although its caller is gone
+	forfeit *weftv1.SynchronizeCommand // what gives up what its caller had, should it be abandoned and have changed nothing
 
 	until   time.Time    // of a volatile wait with a limit
 	channel *syncChannel // that it was sent on
@@ -57,9 +58,6 @@ func (s *syncSession) call(ctx context.Context, cmd *syncCommand) (*weftv1.Synch
 	}
 	select {
 	case <-cmd.done:
-		if ctx.Err() != nil && !cmd.keep && s.giveBack(cmd) {
-			return nil, context.Cause(ctx)
-		}
 	case <-ctx.Done():
 		if !s.abandon(cmd) {
 			return nil, context.Cause(ctx)
@@ -88,10 +86,8 @@ func (s *syncSession) abandon(cmd *syncCommand) (stands bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case cmd.ended && (cmd.keep || cmd.err != nil):
-		return true
 	case cmd.ended:
-		s.giveBackNow(cmd)
+		return true
 	case cmd.stays:
 	default:
 		s.leave(cmd)
@@ -99,42 +95,21 @@ func (s *syncSession) abandon(cmd *syncCommand) (stands bool) {
 	return false
 }
 
-// leave takes a command back that was not sent, and has the broker told of one that waits there. The caller holds s.mu.
+// leave takes a command back that was not sent, and has the broker told of one that waits there. What the caller had is
+// given up behind it, in case that the command was refused: the caller does not count on it any more, and a grant of
+// the same holder that comes later has another token. The caller holds s.mu.
 func (s *syncSession) leave(cmd *syncCommand) {
 	cmd.gone = true
 	if at := slices.Index(s.current.queue, cmd); at >= 0 {
 		s.current.queue = slices.Delete(s.current.queue, at, at+1)
-		s.undo(cmd, cmd.forfeit)
-		return
+	} else if cmd.waits && cmd.channel != nil {
+		cmd.channel.abandon(cmd.message.GetNumber())
 	}
-	if ch, number := cmd.sentAt(); cmd.waits && ch != nil {
-		ch.abandon(number)
-	}
+	s.undo(cmd, cmd.forfeit)
 }
 
-// sentAt is where a command was sent.
-func (cmd *syncCommand) sentAt() (ch *syncChannel, number uint64) {
-	return cmd.channel, cmd.message.GetNumber()
-}
-
-// giveBack gives up what a command was granted whose caller is gone by now; false if it has nothing to give.
-func (s *syncSession) giveBack(cmd *syncCommand) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.giveBackNow(cmd)
-}
-
-func (s *syncSession) giveBackNow(cmd *syncCommand) bool {
-	if cmd.err != nil || cmd.giveBack == nil {
-		return false
-	}
-	m := cmd.giveBack(cmd.answer)
-	if m == nil {
-		return false
-	}
-	s.undo(cmd, m)
-	return true
-}
+// abandoned tells whether the broker is told that nobody wants the answer.
+func (cmd *syncCommand) abandoned() bool { return cmd.gone && cmd.waits }
 
 // undo carries out a command in the background, if it is one; it is not needed once the session is over. The caller
 // holds s.mu.
@@ -146,16 +121,6 @@ func (s *syncSession) undo(cmd *syncCommand, m *weftv1.SynchronizeCommand) {
 		message: m, object: cmd.object, stays: true, done: make(chan struct{}), size: proto.Size(m) + 16,
 	})
 	s.current.wake()
-}
-
-// repeatable tells whether what was granted may be given back here although the broker, which was told that the
-// command is abandoned, does so too. A token stands for one grant, but not for one level of it, and a free permit has
-// none.
-func repeatable(a *weftv1.SynchronizeAnswer) bool {
-	if m := a.GetAcquireSemaphore(); m != nil {
-		return m.GetGrant() != nil
-	}
-	return a.GetAcquireLock().GetGrant().GetDepth() <= 1
 }
 
 // finish ends a command. The caller holds s.mu.
@@ -170,13 +135,6 @@ func (s *syncSession) finish(cmd *syncCommand, a *weftv1.SynchronizeAnswer, err 
 		err = errAbandoned
 	}
 	cmd.ended, cmd.answer, cmd.err = true, a, err
-	switch {
-	case !cmd.gone:
-	case a.GetRefused() != nil:
-		s.undo(cmd, cmd.forfeit)
-	case cmd.channel.retract(cmd.message.GetNumber()) || repeatable(a):
-		s.giveBackNow(cmd)
-	}
 	close(cmd.done)
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/weftq/weft/pkg/internal/boottime"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
@@ -124,6 +126,76 @@ func TestSyncDeadlineAsleep(t *testing.T) {
 			t.Errorf("closed %v", b.closed)
 		}
 	})
+}
+
+// A session whose id another program was given is lost here, and not closed: that program may have renewed it.
+func TestSyncDeadlineShared(t *testing.T) {
+	var mute atomic.Bool
+	inBubble(t, heldLock(&mute), func(t *testing.T, b *lockBroker, c *Client) {
+		held, err := c.Lock("l").Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Lock("l").Environ(held); err != nil {
+			t.Fatal(err)
+		}
+		defer boottime.Feign(lockTTL)()
+		if held.Err() == nil || !errors.Is(context.Cause(held), ErrLeaseLost) {
+			t.Errorf("cause %v", context.Cause(held))
+		}
+		pass(lockTTL)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.closed) != 0 {
+			t.Errorf("closed %v", b.closed)
+		}
+	})
+}
+
+// Another's session is trusted until a quarter of the TTL before its end, which only the broker knows: what the stream
+// says does not renew it.
+func TestSyncDeadlineOfAnother(t *testing.T) {
+	t.Setenv(EnvHolder, "session:7")
+	for _, c := range []struct {
+		lives time.Duration // the session, from the welcome
+		cut   bool          // the stream again and again
+		held  time.Duration // the lock
+	}{
+		{lockTTL, false, lockTTL * 3 / 4},
+		{lockTTL, true, lockTTL * 3 / 4},
+		{lockTTL / 2, false, lockTTL / 4},
+		{10 * lockTTL, false, 10*lockTTL - lockTTL/4},
+	} {
+		var end time.Time
+		inBubble(t, func(n int, s *lockStream) error {
+			if s.welcome(); n == 1 {
+				end = time.Now().Add(c.lives)
+			}
+			s.lease = func() *durationpb.Duration { return durationpb.New(time.Until(end)) }
+			for frames := 0; !c.cut || frames < 3; frames++ {
+				for _, cmd := range s.recv().GetCommands() {
+					if cmd.GetAcquireLock() != nil {
+						s.answer(lockGranted(cmd.GetNumber(), 5))
+					}
+				}
+			}
+			return errCut
+		}, func(t *testing.T, _ *lockBroker, client *Client) {
+			ctx, err := HolderFromEnv(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			held, err := client.Lock("l").Acquire(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			<-held.Done()
+			if d := time.Since(begun); d != c.held || !errors.Is(context.Cause(held), ErrLeaseLost) {
+				t.Errorf("a session that lives %v was trusted %v: %v", c.lives, d, context.Cause(held))
+			}
+		})
+	}
 }
 
 // What follows a context without asking it learns of the loss by a look at the clock, a twentieth of the TTL later at

@@ -39,7 +39,8 @@ type lockStream struct {
 	commands []*weftv1.SynchronizeCommand
 	frames   []*weftv1.SynchronizeRequest
 	below    uint64
-	mute     *atomic.Bool // answers no heartbeat
+	mute     *atomic.Bool                // answers no heartbeat
+	lease    func() *durationpb.Duration // what the session has left; nil is not told
 }
 
 const lockTTL = time.Minute
@@ -129,7 +130,11 @@ func (s *lockStream) recv() *weftv1.SynchronizeRequest {
 	s.commands = append(s.commands, m.GetCommands()...)
 	s.below = max(s.below, m.GetAcknowledgedBelow())
 	if m.GetHeartbeat() != 0 && (s.mute == nil || !s.mute.Load()) {
-		s.send(&weftv1.SynchronizeResponse{Heartbeat: m.GetHeartbeat()})
+		answer := &weftv1.SynchronizeResponse{Heartbeat: m.GetHeartbeat()}
+		if s.lease != nil {
+			answer.Lease = s.lease()
+		}
+		s.send(answer)
 	}
 	if m.GetGoodbye() {
 		panic(scriptEnd{})
@@ -220,89 +225,139 @@ func TestSyncResumes(t *testing.T) {
 	})
 }
 
-// Who gives up a wait goes at once. What is granted all the same is released.
-func TestSyncAbandons(t *testing.T) {
-	cut := false
-	released := make(chan uint64, 1)
-	script := func(n int, s *lockStream) error {
-		s.welcome()
-		s.untilCommands(1)
-		number := s.commands[0].GetNumber()
-		if n == 1 {
-			if s.untilAbandoned() != number {
-				t.Error("another command is abandoned")
-			}
-			if cut {
-				return errCut
-			}
-		} else if m := s.frames[0]; len(m.GetAbandoned()) != 1 || m.GetAbandoned()[0] != number {
-			t.Errorf("sent again and not abandoned: %v", m)
-		}
-		s.answer(lockGranted(number, 17))
-		s.untilCommands(2)
-		released <- s.commands[1].GetReleaseLock().GetToken()
-		s.answer(lockReleased(s.commands[1].GetNumber()))
-		return s.drain()
-	}
-	for _, cut = range []bool{false, true} {
-		inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			begun := time.Now()
-			if _, err := c.Lock("l").Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != time.Second {
-				t.Errorf("%v after %v", err, time.Since(begun))
-			}
-			pass(time.Second)
-			select {
-			case token := <-released:
-				if token != 17 {
-					t.Errorf("released %d", token)
-				}
-			default:
-				t.Error("not released")
-			}
-		})
-	}
-}
-
-// What the broker gives up itself, as it was told that nobody wants it, is not given back twice: that would be another
-// level of the lock, or a permit too many.
-func TestSyncGivesBackOnce(t *testing.T) {
-	for _, acquire := range []func(context.Context, *Client) error{
-		func(ctx context.Context, c *Client) error {
-			_, err := c.Lock("l").Reentrant().Acquire(ctx)
-			return err
+// crossings are answers to commands that are abandoned at the same moment.
+var crossings = map[string]struct {
+	acquire func(context.Context, *Client) error
+	answer  func(number uint64) *weftv1.SynchronizeAnswer
+}{
+	"lock": {
+		func(ctx context.Context, c *Client) error { _, err := c.Lock("l").Acquire(ctx); return err },
+		func(n uint64) *weftv1.SynchronizeAnswer { return lockGranted(n, 17) },
+	},
+	"re-entrant": {
+		func(ctx context.Context, c *Client) error { _, err := c.Lock("l").Reentrant().Acquire(ctx); return err },
+		func(n uint64) *weftv1.SynchronizeAnswer {
+			a := lockGranted(n, 17)
+			a.GetAcquireLock().Grant.Depth = 2
+			return a
 		},
+	},
+	"free permit": {
 		func(ctx context.Context, c *Client) error {
 			_, err := c.Semaphore("s", 1, Free()).Acquire(ctx, 1)
 			return err
 		},
-	} {
-		script := func(_ int, s *lockStream) error {
-			s.welcome()
-			number := s.untilAbandoned()
-			a := lockGranted(number, 17)
-			if s.commands[0].GetAcquireLock() != nil {
-				a.GetAcquireLock().Grant.Depth = 2
-			} else {
-				a.Answer = &weftv1.SynchronizeAnswer_AcquireSemaphore{AcquireSemaphore: &weftv1.AcquireSemaphoreResponse{Acquired: true}}
-			}
-			s.answer(a)
-			for {
-				if s.recv(); len(s.commands) > 1 {
-					t.Errorf("given back by %v", s.commands[1])
+		func(n uint64) *weftv1.SynchronizeAnswer {
+			return &weftv1.SynchronizeAnswer{Number: n, Answer: &weftv1.SynchronizeAnswer_AcquireSemaphore{
+				AcquireSemaphore: &weftv1.AcquireSemaphoreResponse{Acquired: true},
+			}}
+		},
+	},
+	"refused": {
+		func(ctx context.Context, c *Client) error { return c.Event("e").Wait(ctx) },
+		func(n uint64) *weftv1.SynchronizeAnswer {
+			return &weftv1.SynchronizeAnswer{Number: n, Answer: &weftv1.SynchronizeAnswer_Refused{
+				Refused: &weftv1.SynchronizeRefusal{Reason: weftv1.ErrorReason_ERROR_REASON_STATE_FULL},
+			}}
+		},
+	},
+}
+
+func lockAbandoned(number uint64) *weftv1.SynchronizeAnswer {
+	return &weftv1.SynchronizeAnswer{Number: number, Answer: &weftv1.SynchronizeAnswer_Abandoned{Abandoned: true}}
+}
+
+// Who gives up a wait goes at once. Until the broker says that it is abandoned it has no answer, whatever crosses that,
+// and over any cut; and the broker undoes what was granted, not the client.
+func TestSyncAbandons(t *testing.T) {
+	for name, c := range crossings {
+		t.Run(name, func(t *testing.T) {
+			acknowledged := false
+			script := func(n int, s *lockStream) error {
+				s.welcome()
+				s.untilCommands(1)
+				if n == 1 {
+					if number := s.untilAbandoned(); number != 1 {
+						t.Errorf("%d is abandoned", number)
+					}
+					s.answer(c.answer(1))
+					for range 2 {
+						s.recv() // heartbeats
+					}
+					if s.below > 1 || len(s.commands) > 1 {
+						t.Errorf("acknowledged below %d, commands %v", s.below, s.commands)
+					}
+					return errCut
 				}
+				if m := s.frames[0]; m.GetCommands()[0].GetNumber() != 1 || len(m.GetAbandoned()) != 1 || m.GetAbandoned()[0] != 1 {
+					t.Errorf("sent again and not abandoned: %v", m)
+				}
+				s.answer(c.answer(1))
+				s.answer(lockAbandoned(1))
+				for s.below < 2 {
+					if s.recv(); len(s.commands) > 1 {
+						t.Errorf("given back by %v", s.commands[1])
+					}
+				}
+				acknowledged = true
+				return s.drain()
 			}
-		}
-		inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			if err := acquire(ctx, c); !errors.Is(err, context.DeadlineExceeded) {
-				t.Error(err)
-			}
-			pass(time.Second)
+			inBubble(t, script, func(t *testing.T, _ *lockBroker, client *Client) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				begun := time.Now()
+				if err := c.acquire(ctx, client); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != time.Second {
+					t.Errorf("%v after %v", err, time.Since(begun))
+				}
+				pass(2 * lockTTL)
+				if !acknowledged {
+					t.Error("never acknowledged")
+				}
+			})
 		})
 	}
+}
+
+// A wait at a condition that is given up leaves the lock also if the broker has refused the wait: the lock of before is
+// released behind it, by its own token.
+func TestSyncForfeits(t *testing.T) {
+	forfeited := false
+	script := func(_ int, s *lockStream) error {
+		s.welcome()
+		s.untilCommands(1)
+		s.answer(lockGranted(1, 5))
+		s.untilCommands(2)
+		if number := s.untilAbandoned(); number != 2 {
+			t.Errorf("%d is abandoned", number)
+		}
+		s.answer(lockAbandoned(2))
+		s.untilCommands(3)
+		if m := s.commands[2].GetReleaseLock(); m.GetToken() != 5 || !m.GetAll() {
+			t.Errorf("after the wait came %v", s.commands[2])
+		}
+		forfeited = true
+		s.answer(lockReleased(3))
+		return s.drain()
+	}
+	inBubble(t, script, func(t *testing.T, _ *lockBroker, c *Client) {
+		k := c.Condition("k", nil)
+		held, err := k.Lock().Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(held, time.Second)
+		defer cancel()
+		if err := k.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		pass(lockTTL)
+		s, _ := c.syncSession("")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !forfeited || len(s.current.sent) > 0 {
+			t.Errorf("forfeited %t, without an answer: %v", forfeited, s.current.sent)
+		}
+	})
 }
 
 // A command that was never sent is dropped with its caller, and leaves no gap.

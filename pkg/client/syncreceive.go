@@ -7,11 +7,12 @@ import (
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
 )
 
-// receive takes a frame. It returns true when the broker has answered the last frame of a channel whose session goes on, and when the session is lost: an answer that the machine slept over is none.
+// receive takes a frame. It returns true when the broker has answered the last frame of a channel whose session goes on,
+// and when the session is lost: an answer that the machine slept over is none.
 func (ch *syncChannel) receive(in *weftv1.SynchronizeResponse) (over bool) {
 	s := ch.session
 	if sent, ok := ch.answered(in.GetHeartbeat()); ok {
-		s.renewed(sent)
+		s.renewed(sent, in.GetLease())
 	}
 	if s.lost() != nil && !s.parting() {
 		return true
@@ -62,6 +63,9 @@ func (ch *syncChannel) take(a *weftv1.SynchronizeAnswer) {
 	if since := a.GetWaitsSince(); since != 0 {
 		cmd.since = since // the message may be on its way still
 		return
+	}
+	if cmd.abandoned() && !a.GetAbandoned() {
+		return // the abandon crosses it
 	}
 	delete(ch.sent, a.GetNumber())
 	if a.GetWaitCondition() != nil {

@@ -128,10 +128,14 @@ func (ch *syncChannel) frame() *weftv1.SynchronizeRequest {
 	return m
 }
 
-// fill takes commands: first those of a stream that is gone.
+// fill takes commands: first those of a stream that is gone. One that was abandoned waits until the frame is carried
+// out, and its holder cannot wait for another thing before: that is of the next frame.
 func (ch *syncChannel) fill(m *weftv1.SynchronizeRequest) {
 	size, taken := 0, 0
 	fits := func(cmd *syncCommand) bool {
+		if len(m.Abandoned) > 0 && cmd.waits && !cmd.gone {
+			return false
+		}
 		return len(m.Commands) == 0 || len(m.Commands) < syncCommandsMax && size+cmd.size <= syncBytesMax
 	}
 	take := func(cmd *syncCommand) {
@@ -144,7 +148,7 @@ func (ch *syncChannel) fill(m *weftv1.SynchronizeRequest) {
 			break
 		}
 		take(cmd)
-		if cmd.gone && cmd.waits {
+		if cmd.abandoned() {
 			m.Abandoned = append(m.Abandoned, cmd.message.GetNumber())
 		}
 	}

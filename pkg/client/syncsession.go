@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weftq/weft/pkg/internal/boottime"
 	weftv1 "github.com/weftq/weft/proto/weft/v1"
@@ -21,8 +22,8 @@ type syncSessions struct {
 	numbers atomic.Uint64 // of holders
 }
 
-// syncSession is a session and the commands that are under way in it. Its holders trust it until silenceShare of the TTL
-// after the sending of the last sign of life that the broker answered; then it is lost for good, before the broker can
+// syncSession is a session and the commands that are under way in it. Its holders trust it until a quarter of the TTL
+// before its end, as far as the broker's last answer lets them know that: so it is lost for good before the broker can
 // give to others what they hold.
 type syncSession struct {
 	client *Client
@@ -40,8 +41,10 @@ type syncSession struct {
 	mu       sync.Mutex
 	id       string
 	ttl      time.Duration
-	err      error // why it is over
+	heard    time.Duration // by boottime: when the newest sign of life was sent that the broker has answered
+	err      error         // why it is over
 	closing  bool
+	shared   bool         // the id was handed to other programs, which trust it as long as they renew it
 	current  *syncChannel // that takes commands
 	channels int          // that have not ended
 	timer    *time.Timer  // looks at the deadline
@@ -111,19 +114,28 @@ func (s *syncSession) welcomed(m *weftv1.SynchronizeWelcome, sent time.Duration)
 	if ttl := m.GetSessionTtl().AsDuration(); ttl > 0 {
 		s.ttl = ttl
 	}
+	known := s.given != "" && s.deadline.Load() != 0
 	s.mu.Unlock()
-	s.renewed(sent)
+	if !known { // another's session may have less left: its end is asked for by a heartbeat, see resume
+		s.renewed(sent, nil)
+	}
 }
 
-// renewed moves the deadline: the broker has heard what was sent then.
-func (s *syncSession) renewed(sent time.Duration) {
+// renewed moves the deadline: the broker has heard what was sent then, and the session had that much left; without a
+// lease all of its TTL. The newest answer tells, also if it is bad news; one that comes late over another stream does
+// not.
+func (s *syncSession) renewed(sent time.Duration, lease *durationpb.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	end := int64(sent) + int64(silenceShare*float64(s.ttl))
-	if old := s.deadline.Load(); s.err != nil || old != 0 && end <= old { // the clock may begin anywhere
+	if s.err != nil || s.deadline.Load() != 0 && sent < s.heard { // the clock may begin anywhere
 		return
 	}
-	s.deadline.Store(end)
+	left := s.ttl
+	if lease != nil {
+		left = min(left, lease.AsDuration())
+	}
+	s.heard = sent
+	s.deadline.Store(int64(sent + left - time.Duration((1-silenceShare)*float64(s.ttl))))
 	s.look()
 }
 
@@ -190,7 +202,7 @@ func (s *syncSession) lose(why error) {
 	}
 	s.end()
 	s.hangUp()
-	if s.given == "" && s.id != "" && errors.Is(why, errLocalDeadline) && s.client.begin() {
+	if s.given == "" && s.id != "" && !s.shared && errors.Is(why, errLocalDeadline) && s.client.begin() {
 		go s.closeLost(s.id)
 	}
 }

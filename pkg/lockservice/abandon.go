@@ -41,7 +41,7 @@ func (c *Core) undo(step *pure.Step, w *window, o *Origin) {
 		if k.Number != o.Number {
 			continue
 		}
-		if k.Answer.Token != 0 || k.Answer.Permits != 0 {
+		if k.Answer.Token != 0 || k.Answer.Permits != 0 || k.Answer.Act {
 			c.TakeBack(step, w.namespace, k.Object, &k.Answer)
 			c.record(step, w.namespace, o, Answer{Outcome: Abandoned}, "")
 		}
@@ -49,9 +49,15 @@ func (c *Core) undo(step *pure.Step, w *window, o *Origin) {
 	}
 }
 
-// TakeBack gives up what an answer granted whose client never heard of it. object is the condition that it came back from, or
-// the free semaphore.
+// TakeBack gives up what an answer granted whose client never heard of it. object is the condition that it came back from, the
+// free semaphore, or the barrier whose action it was to run.
 func (c *Core) TakeBack(step *pure.Step, namespace, object string, a *Answer) {
+	if a.Act {
+		if b := c.barriers.byName[name{namespace, object}]; b != nil && b.Acting && b.Generation == a.Generation {
+			c.breakBarrier(step, b)
+		}
+		return
+	}
 	if a.Permits != 0 {
 		if s := c.semaphores.byName[name{namespace, object}]; s != nil && s.Spec.Free {
 			c.setAvailable(step, s, s.Available+a.Permits)

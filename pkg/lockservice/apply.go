@@ -218,6 +218,7 @@ func (c *Core) removeWaiter(w *Waiter) {
 		delete(c.origins, key)
 	}
 	c.deadlines.Remove(w)
+	c.claims.Remove(w)
 	c.lose(&w.node)
 	w.holder.waits = nil
 	c.tidyHolder(w.holder)

@@ -100,11 +100,15 @@ func (c *Core) WaitBarrier(step *pure.Step, a *WaitBarrier) (Decision, error) {
 		waiting = len(b.parties)
 	}
 	if a.Wait.Try() && waiting+1 < int(a.Parties) && !c.acting(n) { // its time is over before the others come
+		if err := c.roomFor(n.namespace, &a.Origin, objectBytes); err != nil {
+			return Decision{}, err
+		}
 		if b := c.barriers.byName[n]; b != nil {
 			c.breakBarrier(step, b)
 		} else {
 			c.emit(step, &BarrierPut{BarrierState{Namespace: n.namespace, Name: n.name, Parties: a.Parties, Broken: true}})
 		}
+		c.record(step, n.namespace, &a.Origin, Answer{Outcome: Broken}, "")
 		return Decision{}, broken(a.Name)
 	}
 	d, err := c.wait(step, &WaiterState{
@@ -205,12 +209,12 @@ func (c *Core) AbortBarrier(step *pure.Step, namespace, barrierName string, orig
 	if d, known, err := c.recall(namespace, &origin); known {
 		return d, err
 	}
+	if err := c.roomFor(namespace, &origin, objectBytes); err != nil {
+		return Decision{}, err
+	}
 	b := c.barriers.byName[name{namespace, barrierName}]
 	switch {
 	case b == nil:
-		if err := c.room(namespace, 256); err != nil {
-			return Decision{}, err
-		}
 		c.emit(step, &BarrierPut{BarrierState{Namespace: namespace, Name: barrierName, Broken: true}})
 	case !b.Broken:
 		c.breakBarrier(step, b)
@@ -222,6 +226,9 @@ func (c *Core) AbortBarrier(step *pure.Step, namespace, barrierName string, orig
 func (c *Core) ResetBarrier(step *pure.Step, namespace, barrierName string, origin Origin) (Decision, error) {
 	if d, known, err := c.recall(namespace, &origin); known {
 		return d, err
+	}
+	if err := c.roomFor(namespace, &origin, 0); err != nil {
+		return Decision{}, err
 	}
 	if b := c.barriers.byName[name{namespace, barrierName}]; b != nil {
 		c.refuseParties(step, b)

@@ -10,7 +10,7 @@ import (
 // Check returns every invariant that does not hold.
 func (c *Core) Check() error {
 	return errors.Join(c.checkAges(), c.checkLocks(), c.checkSemaphores(), c.checkWaiters(), c.checkHolders(), c.checkMemory(),
-		c.checkBarriers(), c.deadlines.Check(), c.forget.Check(), c.watchers.deadlines.Check())
+		c.checkBarriers(), c.deadlines.Check(), c.forget.Check(), c.claims.Check(), c.watchers.deadlines.Check())
 }
 
 func (c *Core) checkAges() (broken error) {

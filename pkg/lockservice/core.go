@@ -27,6 +27,7 @@ type Core struct {
 	requests  map[requestKey]*request
 	deadlines pure.Heap[*Waiter]
 	forget    pure.Heap[*request]
+	claims    pure.Heap[*Waiter] // of requests, after a replay: until their clients ask again
 	watchers  watchers
 	leaving   []HolderID // whose things are yet to be given up
 	errands   []errand   // what others are yet to be given
@@ -89,6 +90,7 @@ func New(cfg Config) *Core {
 		requests:  map[requestKey]*request{},
 		deadlines: pure.NewHeap(func(w *Waiter) *int32 { return &w.deadline }),
 		forget:    pure.NewHeap(func(r *request) *int32 { return &r.place }),
+		claims:    pure.NewHeap(func(w *Waiter) *int32 { return &w.claim }),
 		watchers:  newWatchers(),
 		ages:      pure.NewAges(func(n *node) *pure.Age[node] { return &n.age }),
 		spaces:    map[string]*space{},
@@ -196,6 +198,20 @@ func (c *Core) room(namespace string, bytes int64) error {
 			"limit", c.cfg.NamespaceBytes, "namespace", namespace)
 	}
 	return nil
+}
+
+// objectBytes is about what a small object takes.
+const objectBytes = 256
+
+// roomFor is [Core.room] for a request whose answer is kept, if it can come again. What gives something up asks for none.
+func (c *Core) roomFor(namespace string, o *Origin, bytes int64) error {
+	if _, kept := keyOf(namespace, o); kept {
+		bytes += answerBytes
+	}
+	if bytes == 0 {
+		return nil
+	}
+	return c.room(namespace, bytes)
 }
 
 // Bytes is about what everything here takes, in the journal and in memory.

@@ -302,31 +302,60 @@ type Edge struct {
 	Timed                  bool
 }
 
+// What one look at the graph passes over: objects, and waiters of each.
+const (
+	graphExamined = 100_000
+	graphWaiters  = 1000
+)
+
 // Graph returns the wait-for graph of a namespace, at most so many edges, and whether there are more.
 func (c *Core) Graph(namespace string, most int) (edges []Edge, more bool) {
-	s := search{c: c}
-	for _, w := range c.sortedWaiters() {
-		if w.Namespace != namespace || w.Kind == KindBarrier || w.Kind == KindCondition && !w.Back {
-			continue
-		}
-		s.blockers(w, func(id HolderID, h *holder) bool {
-			if more = len(edges) == most; more {
+	s, truncated := search{c: c}, false
+	add := func(queue *pure.Heap[*Waiter]) bool {
+		walk := queue.Walk()
+		for examined := range queue.Len() {
+			if examined == graphWaiters {
+				truncated = true
+				break
+			}
+			w, _, _ := walk.Peek()
+			walk.Step()
+			s.blockers(w, func(id HolderID, h *holder) bool {
+				if more = len(edges) == most; !more {
+					edges = append(edges, Edge{
+						Waiter: c.nameOf(w.Holder, w.Label), Object: wanted(w), Holder: c.nameOf(id, labelOf(h)), Timed: !eternal(w),
+					})
+				}
+				return !more
+			})
+			if more {
 				return false
 			}
-			edges = append(edges, Edge{
-				Waiter: c.nameOf(w.Holder, w.Label), Object: wanted(w), Holder: c.nameOf(id, labelOf(h, w)), Timed: !eternal(w),
-			})
-			return true
-		})
-		if more {
-			break
+		}
+		return true
+	}
+	examined := 0
+	for _, number := range c.locks.order.After(0) {
+		if examined++; examined > graphExamined {
+			return edges, true
+		}
+		if l := c.locks.byNo[number]; l != nil && l.name.namespace == namespace && !add(&l.queue) {
+			return edges, true
 		}
 	}
-	return edges, more
+	for _, number := range c.semaphores.order.After(0) {
+		if examined++; examined > graphExamined {
+			return edges, true
+		}
+		if x := c.semaphores.byNo[number]; x != nil && x.Namespace == namespace && !add(&x.queue) {
+			return edges, true
+		}
+	}
+	return edges, truncated
 }
 
 // labelOf is the name that a holder gave itself.
-func labelOf(h *holder, _ *Waiter) string {
+func labelOf(h *holder) string {
 	if h.waits != nil && h.waits.Label != "" {
 		return h.waits.Label
 	}

@@ -15,8 +15,8 @@ type errand struct {
 	name name
 }
 
-// full tells whether a step has done as much as it may.
-func (c *Core) full(step *pure.Step) bool { return step.Work() >= c.cfg.StepRecordsMax }
+// Full tells whether a step has done as much as it may.
+func (c *Core) Full(step *pure.Step) bool { return step.Work() >= c.cfg.StepRecordsMax }
 
 func (c *Core) postpone(e errand) {
 	if !c.sent[e] {
@@ -29,7 +29,7 @@ func (c *Core) postpone(e errand) {
 func (c *Core) Pending() bool { return len(c.leaving)+len(c.errands) > 0 }
 
 func (c *Core) runErrands(step *pure.Step) {
-	for len(c.errands) > 0 && !c.full(step) {
+	for len(c.errands) > 0 && !c.Full(step) {
 		e := c.errands[0]
 		c.errands = c.errands[1:]
 		delete(c.sent, e)

@@ -38,13 +38,15 @@ func (c *Core) SetEvent(step *pure.Step, namespace, eventName string, set bool, 
 		return d, err
 	}
 	st := c.Event(namespace, eventName)
+	grows := int64(0)
+	if st.Generation == 0 && set {
+		grows = objectBytes
+	}
+	if err := c.roomFor(namespace, &origin, grows); err != nil {
+		return Decision{}, err
+	}
 	if st.Set == set {
 		return c.keep(step, namespace, &origin, eventAnswer(&st))
-	}
-	if st.Generation == 0 || origin.RequestID != "" {
-		if err := c.room(namespace, 256); err != nil {
-			return Decision{}, err
-		}
 	}
 	st.Set = set
 	if set {

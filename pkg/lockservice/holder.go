@@ -157,7 +157,7 @@ func (c *Core) leave(h *holder) {
 
 // Work goes on giving up what holders that are gone have, and giving others what is free, one step of it.
 func (c *Core) Work(step *pure.Step) {
-	for len(c.leaving) > 0 && !c.full(step) {
+	for len(c.leaving) > 0 && !c.Full(step) {
 		h := c.holders[c.leaving[0]]
 		if h == nil {
 			c.leaving = c.leaving[1:]
@@ -187,6 +187,7 @@ func (c *Core) giveUp(step *pure.Step, h *holder) {
 func (c *Core) Serve(now pure.Lease) {
 	for _, id := range slices.Sorted(maps.Keys(c.waiters)) {
 		c.armWaiter(now, c.waiters[id])
+		c.armClaim(now, c.waiters[id])
 	}
 	for _, r := range c.requests {
 		c.armRequest(now, r)

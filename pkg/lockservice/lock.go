@@ -77,6 +77,9 @@ func (c *Core) AcquireLock(step *pure.Step, a *AcquireLock) (Decision, error) {
 	}
 	c.bury(step, &l.heldBy)
 	if g := l.grantOf(c, a.Holder); g != nil && a.Reentrant && (g.Mode == Exclusive || a.Mode == Shared) {
+		if err := c.roomFor(a.Namespace, &a.Origin, 0); err != nil {
+			return Decision{}, err
+		}
 		c.emit(step, &GrantChanged{Token: g.Token, Depth: g.Depth + 1, Published: g.Published})
 		return c.keep(step, a.Namespace, &a.Origin, Answer{Outcome: Done, Token: g.Token, Depth: g.Depth})
 	}
@@ -147,7 +150,7 @@ func (c *Core) wake(step *pure.Step, l *lock) {
 		case !c.dead(w.Holder) && !l.compatible(w.Mode):
 			c.detect(step, w)
 			return
-		case c.full(step):
+		case c.Full(step):
 			c.postpone(errand{KindLock, l.name})
 			return
 		case c.dead(w.Holder):
@@ -173,7 +176,7 @@ func (c *Core) grantWaiter(step *pure.Step, w *Waiter) {
 // resolve answers a waiter that has ended.
 func (c *Core) resolve(step *pure.Step, w *Waiter, a Answer) {
 	object := ""
-	if w.Kind == KindCondition || a.Permits != 0 {
+	if w.Kind == KindCondition || a.Permits != 0 || a.Act {
 		object = w.Name
 	}
 	if a.Outcome != Abandoned || w.Origin.Number != 0 { // a request with an id that is cut off may come again, and wait anew

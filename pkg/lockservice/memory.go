@@ -83,6 +83,7 @@ func (c *Core) recall(namespace string, o *Origin) (d Decision, known bool, err 
 		if w.Origin.Hash != o.Hash {
 			return d, true, mismatch(o)
 		}
+		c.claims.Remove(w)
 		return Decision{Waiter: w.ID}, true, nil
 	}
 	if o.Number != 0 {
@@ -214,7 +215,10 @@ func (c *Core) lower(namespace string, o *Origin, seq uint64) *window {
 	return w
 }
 
-func windowWeight(w *window) int64 { return 64 + 48*int64(len(w.answers)) }
+// answerBytes is about what an answer takes that is kept.
+const answerBytes = 160
+
+func windowWeight(w *window) int64 { return 128 + answerBytes*int64(len(w.answers)) }
 
 func (c *Core) applyWindow(s *WindowState, seq uint64) {
 	w := c.lower(s.Namespace, &Origin{Session: s.Channel.Session, Channel: s.Channel.Number}, seq)

@@ -172,6 +172,7 @@ type Waiter struct {
 	holder   *holder
 	place    int32  // in the queue of what it waits for
 	deadline int32  // place among the deadlines
+	claim    int32  // among those that nobody has asked for in this term
 	mark     uint64 // the search that met it last, and where it is there
 	vertex   int
 	node     node

@@ -142,7 +142,7 @@ func (c *Core) wakeSemaphore(step *pure.Step, s *semaphore) {
 		case !c.dead(w.Holder) && s.left() < w.Permits:
 			c.detect(step, w)
 			return
-		case c.full(step):
+		case c.Full(step):
 			c.postpone(errand{KindSemaphore, name{s.Namespace, s.Name}})
 			return
 		case c.dead(w.Holder):

@@ -12,6 +12,18 @@ func (c *Core) armWaiter(now pure.Lease, w *Waiter) {
 	c.deadlines.Remove(w) // a replay learns of the action after the party
 }
 
+// armClaim notes a waiter of a request that was cut off by the end of the last term. Without an id nobody can ask for it
+// again; otherwise its client has as long as answers are kept.
+func (c *Core) armClaim(now pure.Lease, w *Waiter) {
+	switch {
+	case w.Origin.Number != 0: // a stream's, which ends with its session
+	case w.Origin.RequestID == "":
+		c.claims.Set(w, pure.Key{A: int64(now), B: w.ID})
+	default:
+		c.claims.Set(w, pure.Key{A: int64(now.Add(MemoryTime)), B: w.ID})
+	}
+}
+
 // suspended tells whether a party waits for an action, its own meeting's or the one before: that takes as long as it takes.
 func (c *Core) suspended(w *Waiter) bool {
 	return w.Kind == KindBarrier && c.acting(name{w.Namespace, w.Name})
@@ -29,6 +41,8 @@ func (c *Core) NextLease() (at pure.Lease, ok bool) {
 	_, key, found = c.watchers.deadlines.Min()
 	earlier(key, found)
 	_, key, found = c.forget.Min()
+	earlier(key, found)
+	_, key, found = c.claims.Min()
 	earlier(key, found)
 	return at, ok
 }
@@ -50,6 +64,13 @@ func (c *Core) Advance(step *pure.Step) {
 			break
 		}
 		c.timeOut(step, w)
+	}
+	for {
+		w, key, ok := c.claims.Min()
+		if !due(key, ok) {
+			break
+		}
+		c.quit(step, w, Abandoned)
 	}
 	for {
 		w, key, ok := c.watchers.deadlines.Min()

@@ -107,13 +107,8 @@ func (c *Core) assign(step *pure.Step, ch *Change, st *ValueState, data Data) (D
 	if st.Version == 0 {
 		grows += 160
 	}
-	if ch.Origin.RequestID != "" {
-		grows += requestBytes
-	}
-	if grows > 0 {
-		if err := c.room(ch.Namespace, grows); err != nil {
-			return Decision{}, err
-		}
+	if err := c.roomFor(ch.Namespace, &ch.Origin, max(grows, 0)); err != nil {
+		return Decision{}, err
 	}
 	st.Data, st.Version = data, step.Next()
 	c.emit(step, &ValuePut{*st})

@@ -2,7 +2,6 @@ package lockservice
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/weftq/weft/internal/pure"
@@ -104,14 +103,18 @@ func (c *Core) LockHolder(namespace, lockName string) (HolderView, bool) {
 
 // Locks returns a page of a namespace's locks, those after a number, and the number to go on from, 0 at the end.
 func (c *Core) Locks(namespace string, after uint64, n int) (out []LockView, next uint64) {
+	bytes := 0
 	next = c.locks.list(after, func(l *lock) bool {
 		if l.name.namespace != namespace {
 			return true
 		}
-		if len(out) == n {
+		if len(out) == n || bytes >= pageBytes {
 			return false
 		}
 		out = append(out, c.viewHeld(&l.heldBy, l.name.name))
+		for _, h := range out[len(out)-1].Holders {
+			bytes += len(h.Published)
+		}
 		return true
 	})
 	return out, next
@@ -214,8 +217,4 @@ func (c *Core) Changed(fn func(any)) {
 		}
 	}
 	clear(changed)
-}
-
-func (c *Core) sortedWaiters() []*Waiter {
-	return slices.SortedFunc(maps.Values(c.waiters), func(a, b *Waiter) int { return cmp.Compare(a.ID, b.ID) })
 }

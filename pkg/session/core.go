@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weftq/weft/internal/pure"
 )
@@ -114,6 +115,14 @@ func (c *Core) Renew(step *pure.Step, id ID) {
 func (c *Core) renew(step *pure.Step, s *Session) {
 	s.deadline = step.Lease.Add(s.TTL)
 	c.deadlines.Set(s, pure.Key{A: int64(s.deadline), B: s.number})
+}
+
+// Remaining is how long a session lives if nobody renews it, 0 if it does not.
+func (c *Core) Remaining(id ID, now pure.Lease) time.Duration {
+	if s := c.sessions[id]; s != nil {
+		return max(time.Duration(s.deadline-now), 0)
+	}
+	return 0
 }
 
 // Connect marks whether a stream is open on the session.

@@ -29,8 +29,9 @@ type SynchronizeRequest struct {
 	Hello *SynchronizeHello `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"`
 	// In order of their numbers. At most 1,000, and 1 MiB a frame.
 	Commands []*SynchronizeCommand `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
-	// Commands that are not to wait any longer: what one has been granted meanwhile is given up. Each is answered all
-	// the same. At most 1,000.
+	// Commands that nobody wants any more: one that waits ends its wait, and what one has been granted meanwhile is given
+	// up, with its notification. They are dealt with before the commands of the frame, or after those if they are among
+	// them. Each of them is answered by `abandoned`, whatever else it was answered before. At most 1,000.
 	Abandoned []uint64 `protobuf:"varint,3,rep,packed,name=abandoned,proto3" json:"abandoned,omitempty"`
 	// The answers to all commands below this number have come, and may be forgotten.
 	AcknowledgedBelow uint64 `protobuf:"varint,4,opt,name=acknowledged_below,json=acknowledgedBelow,proto3" json:"acknowledged_below,omitempty"`
@@ -557,7 +558,10 @@ type SynchronizeResponse struct {
 	// In no order.
 	Answers []*SynchronizeAnswer `protobuf:"bytes,2,rep,name=answers,proto3" json:"answers,omitempty"`
 	// The heartbeat that is answered, 0 if none.
-	Heartbeat     uint64 `protobuf:"varint,3,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	Heartbeat uint64 `protobuf:"varint,3,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	// Beside a heartbeat: how long the session lives from when it was answered, if nobody renews it. That is its TTL, but for
+	// a worker's session, which its worker alone renews.
+	Lease         *durationpb.Duration `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -611,6 +615,13 @@ func (x *SynchronizeResponse) GetHeartbeat() uint64 {
 		return x.Heartbeat
 	}
 	return 0
+}
+
+func (x *SynchronizeResponse) GetLease() *durationpb.Duration {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
 }
 
 // SynchronizeWelcome opens the broker's side of the stream.
@@ -1026,7 +1037,7 @@ type SynchronizeAnswer_WaitsSince struct {
 }
 
 type SynchronizeAnswer_Abandoned struct {
-	// It was abandoned.
+	// It was abandoned: nothing of it is left.
 	Abandoned bool `protobuf:"varint,102,opt,name=abandoned,proto3,oneof"`
 }
 
@@ -1177,11 +1188,12 @@ const file_weft_v1_lock_service_proto_rawDesc = "" +
 	"\n" +
 	"wait_value\x18\x11 \x01(\v2\x19.weft.v1.WaitValueRequestH\x00R\twaitValue\x12@\n" +
 	"\fpublish_lock\x18\x12 \x01(\v2\x1b.weft.v1.PublishLockRequestH\x00R\vpublishLockB\t\n" +
-	"\acommand\"\xa0\x01\n" +
+	"\acommand\"\xd1\x01\n" +
 	"\x13SynchronizeResponse\x125\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1b.weft.v1.SynchronizeWelcomeR\awelcome\x124\n" +
 	"\aanswers\x18\x02 \x03(\v2\x1a.weft.v1.SynchronizeAnswerR\aanswers\x12\x1c\n" +
-	"\theartbeat\x18\x03 \x01(\x04R\theartbeat\"o\n" +
+	"\theartbeat\x18\x03 \x01(\x04R\theartbeat\x12/\n" +
+	"\x05lease\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"o\n" +
 	"\x12SynchronizeWelcome\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12:\n" +
@@ -1368,94 +1380,95 @@ var file_weft_v1_lock_service_proto_depIdxs = []int32{
 	25, // 19: weft.v1.SynchronizeCommand.publish_lock:type_name -> weft.v1.PublishLockRequest
 	4,  // 20: weft.v1.SynchronizeResponse.welcome:type_name -> weft.v1.SynchronizeWelcome
 	5,  // 21: weft.v1.SynchronizeResponse.answers:type_name -> weft.v1.SynchronizeAnswer
-	8,  // 22: weft.v1.SynchronizeWelcome.session_ttl:type_name -> google.protobuf.Duration
-	26, // 23: weft.v1.SynchronizeAnswer.acquire_lock:type_name -> weft.v1.AcquireLockResponse
-	27, // 24: weft.v1.SynchronizeAnswer.release_lock:type_name -> weft.v1.ReleaseLockResponse
-	28, // 25: weft.v1.SynchronizeAnswer.wait_condition:type_name -> weft.v1.WaitConditionResponse
-	29, // 26: weft.v1.SynchronizeAnswer.notify_condition:type_name -> weft.v1.NotifyConditionResponse
-	30, // 27: weft.v1.SynchronizeAnswer.acquire_semaphore:type_name -> weft.v1.AcquireSemaphoreResponse
-	31, // 28: weft.v1.SynchronizeAnswer.release_semaphore:type_name -> weft.v1.ReleaseSemaphoreResponse
-	32, // 29: weft.v1.SynchronizeAnswer.wait_barrier:type_name -> weft.v1.WaitBarrierResponse
-	33, // 30: weft.v1.SynchronizeAnswer.complete_barrier:type_name -> weft.v1.CompleteBarrierResponse
-	34, // 31: weft.v1.SynchronizeAnswer.abort_barrier:type_name -> weft.v1.AbortBarrierResponse
-	35, // 32: weft.v1.SynchronizeAnswer.reset_barrier:type_name -> weft.v1.ResetBarrierResponse
-	36, // 33: weft.v1.SynchronizeAnswer.set_event:type_name -> weft.v1.SetEventResponse
-	37, // 34: weft.v1.SynchronizeAnswer.clear_event:type_name -> weft.v1.ClearEventResponse
-	38, // 35: weft.v1.SynchronizeAnswer.wait_event:type_name -> weft.v1.WaitEventResponse
-	39, // 36: weft.v1.SynchronizeAnswer.set_value:type_name -> weft.v1.SetValueResponse
-	40, // 37: weft.v1.SynchronizeAnswer.add_value:type_name -> weft.v1.AddValueResponse
-	41, // 38: weft.v1.SynchronizeAnswer.wait_value:type_name -> weft.v1.WaitValueResponse
-	42, // 39: weft.v1.SynchronizeAnswer.publish_lock:type_name -> weft.v1.PublishLockResponse
-	6,  // 40: weft.v1.SynchronizeAnswer.refused:type_name -> weft.v1.SynchronizeRefusal
-	43, // 41: weft.v1.SynchronizeRefusal.reason:type_name -> weft.v1.ErrorReason
-	7,  // 42: weft.v1.SynchronizeRefusal.metadata:type_name -> weft.v1.SynchronizeRefusal.MetadataEntry
-	9,  // 43: weft.v1.LockService.AcquireLock:input_type -> weft.v1.AcquireLockRequest
-	10, // 44: weft.v1.LockService.ReleaseLock:input_type -> weft.v1.ReleaseLockRequest
-	44, // 45: weft.v1.LockService.CheckLock:input_type -> weft.v1.CheckLockRequest
-	25, // 46: weft.v1.LockService.PublishLock:input_type -> weft.v1.PublishLockRequest
-	45, // 47: weft.v1.LockService.GetLock:input_type -> weft.v1.GetLockRequest
-	46, // 48: weft.v1.LockService.ListLocks:input_type -> weft.v1.ListLocksRequest
-	47, // 49: weft.v1.LockService.WatchLock:input_type -> weft.v1.WatchLockRequest
-	48, // 50: weft.v1.LockService.GetWaitGraph:input_type -> weft.v1.GetWaitGraphRequest
-	11, // 51: weft.v1.LockService.WaitCondition:input_type -> weft.v1.WaitConditionRequest
-	12, // 52: weft.v1.LockService.NotifyCondition:input_type -> weft.v1.NotifyConditionRequest
-	13, // 53: weft.v1.LockService.AcquireSemaphore:input_type -> weft.v1.AcquireSemaphoreRequest
-	14, // 54: weft.v1.LockService.ReleaseSemaphore:input_type -> weft.v1.ReleaseSemaphoreRequest
-	49, // 55: weft.v1.LockService.ListSemaphores:input_type -> weft.v1.ListSemaphoresRequest
-	19, // 56: weft.v1.LockService.SetEvent:input_type -> weft.v1.SetEventRequest
-	20, // 57: weft.v1.LockService.ClearEvent:input_type -> weft.v1.ClearEventRequest
-	21, // 58: weft.v1.LockService.WaitEvent:input_type -> weft.v1.WaitEventRequest
-	50, // 59: weft.v1.LockService.DeleteEvent:input_type -> weft.v1.DeleteEventRequest
-	51, // 60: weft.v1.LockService.ListEvents:input_type -> weft.v1.ListEventsRequest
-	15, // 61: weft.v1.LockService.WaitBarrier:input_type -> weft.v1.WaitBarrierRequest
-	16, // 62: weft.v1.LockService.CompleteBarrier:input_type -> weft.v1.CompleteBarrierRequest
-	17, // 63: weft.v1.LockService.AbortBarrier:input_type -> weft.v1.AbortBarrierRequest
-	18, // 64: weft.v1.LockService.ResetBarrier:input_type -> weft.v1.ResetBarrierRequest
-	52, // 65: weft.v1.LockService.ListBarriers:input_type -> weft.v1.ListBarriersRequest
-	53, // 66: weft.v1.LockService.GetValue:input_type -> weft.v1.GetValueRequest
-	22, // 67: weft.v1.LockService.SetValue:input_type -> weft.v1.SetValueRequest
-	23, // 68: weft.v1.LockService.AddValue:input_type -> weft.v1.AddValueRequest
-	24, // 69: weft.v1.LockService.WaitValue:input_type -> weft.v1.WaitValueRequest
-	54, // 70: weft.v1.LockService.WatchValue:input_type -> weft.v1.WatchValueRequest
-	55, // 71: weft.v1.LockService.DeleteValue:input_type -> weft.v1.DeleteValueRequest
-	56, // 72: weft.v1.LockService.ListValues:input_type -> weft.v1.ListValuesRequest
-	0,  // 73: weft.v1.LockService.Synchronize:input_type -> weft.v1.SynchronizeRequest
-	26, // 74: weft.v1.LockService.AcquireLock:output_type -> weft.v1.AcquireLockResponse
-	27, // 75: weft.v1.LockService.ReleaseLock:output_type -> weft.v1.ReleaseLockResponse
-	57, // 76: weft.v1.LockService.CheckLock:output_type -> weft.v1.CheckLockResponse
-	42, // 77: weft.v1.LockService.PublishLock:output_type -> weft.v1.PublishLockResponse
-	58, // 78: weft.v1.LockService.GetLock:output_type -> weft.v1.GetLockResponse
-	59, // 79: weft.v1.LockService.ListLocks:output_type -> weft.v1.ListLocksResponse
-	60, // 80: weft.v1.LockService.WatchLock:output_type -> weft.v1.WatchLockResponse
-	61, // 81: weft.v1.LockService.GetWaitGraph:output_type -> weft.v1.GetWaitGraphResponse
-	28, // 82: weft.v1.LockService.WaitCondition:output_type -> weft.v1.WaitConditionResponse
-	29, // 83: weft.v1.LockService.NotifyCondition:output_type -> weft.v1.NotifyConditionResponse
-	30, // 84: weft.v1.LockService.AcquireSemaphore:output_type -> weft.v1.AcquireSemaphoreResponse
-	31, // 85: weft.v1.LockService.ReleaseSemaphore:output_type -> weft.v1.ReleaseSemaphoreResponse
-	62, // 86: weft.v1.LockService.ListSemaphores:output_type -> weft.v1.ListSemaphoresResponse
-	36, // 87: weft.v1.LockService.SetEvent:output_type -> weft.v1.SetEventResponse
-	37, // 88: weft.v1.LockService.ClearEvent:output_type -> weft.v1.ClearEventResponse
-	38, // 89: weft.v1.LockService.WaitEvent:output_type -> weft.v1.WaitEventResponse
-	63, // 90: weft.v1.LockService.DeleteEvent:output_type -> weft.v1.DeleteEventResponse
-	64, // 91: weft.v1.LockService.ListEvents:output_type -> weft.v1.ListEventsResponse
-	32, // 92: weft.v1.LockService.WaitBarrier:output_type -> weft.v1.WaitBarrierResponse
-	33, // 93: weft.v1.LockService.CompleteBarrier:output_type -> weft.v1.CompleteBarrierResponse
-	34, // 94: weft.v1.LockService.AbortBarrier:output_type -> weft.v1.AbortBarrierResponse
-	35, // 95: weft.v1.LockService.ResetBarrier:output_type -> weft.v1.ResetBarrierResponse
-	65, // 96: weft.v1.LockService.ListBarriers:output_type -> weft.v1.ListBarriersResponse
-	66, // 97: weft.v1.LockService.GetValue:output_type -> weft.v1.GetValueResponse
-	39, // 98: weft.v1.LockService.SetValue:output_type -> weft.v1.SetValueResponse
-	40, // 99: weft.v1.LockService.AddValue:output_type -> weft.v1.AddValueResponse
-	41, // 100: weft.v1.LockService.WaitValue:output_type -> weft.v1.WaitValueResponse
-	67, // 101: weft.v1.LockService.WatchValue:output_type -> weft.v1.WatchValueResponse
-	68, // 102: weft.v1.LockService.DeleteValue:output_type -> weft.v1.DeleteValueResponse
-	69, // 103: weft.v1.LockService.ListValues:output_type -> weft.v1.ListValuesResponse
-	3,  // 104: weft.v1.LockService.Synchronize:output_type -> weft.v1.SynchronizeResponse
-	74, // [74:105] is the sub-list for method output_type
-	43, // [43:74] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	8,  // 22: weft.v1.SynchronizeResponse.lease:type_name -> google.protobuf.Duration
+	8,  // 23: weft.v1.SynchronizeWelcome.session_ttl:type_name -> google.protobuf.Duration
+	26, // 24: weft.v1.SynchronizeAnswer.acquire_lock:type_name -> weft.v1.AcquireLockResponse
+	27, // 25: weft.v1.SynchronizeAnswer.release_lock:type_name -> weft.v1.ReleaseLockResponse
+	28, // 26: weft.v1.SynchronizeAnswer.wait_condition:type_name -> weft.v1.WaitConditionResponse
+	29, // 27: weft.v1.SynchronizeAnswer.notify_condition:type_name -> weft.v1.NotifyConditionResponse
+	30, // 28: weft.v1.SynchronizeAnswer.acquire_semaphore:type_name -> weft.v1.AcquireSemaphoreResponse
+	31, // 29: weft.v1.SynchronizeAnswer.release_semaphore:type_name -> weft.v1.ReleaseSemaphoreResponse
+	32, // 30: weft.v1.SynchronizeAnswer.wait_barrier:type_name -> weft.v1.WaitBarrierResponse
+	33, // 31: weft.v1.SynchronizeAnswer.complete_barrier:type_name -> weft.v1.CompleteBarrierResponse
+	34, // 32: weft.v1.SynchronizeAnswer.abort_barrier:type_name -> weft.v1.AbortBarrierResponse
+	35, // 33: weft.v1.SynchronizeAnswer.reset_barrier:type_name -> weft.v1.ResetBarrierResponse
+	36, // 34: weft.v1.SynchronizeAnswer.set_event:type_name -> weft.v1.SetEventResponse
+	37, // 35: weft.v1.SynchronizeAnswer.clear_event:type_name -> weft.v1.ClearEventResponse
+	38, // 36: weft.v1.SynchronizeAnswer.wait_event:type_name -> weft.v1.WaitEventResponse
+	39, // 37: weft.v1.SynchronizeAnswer.set_value:type_name -> weft.v1.SetValueResponse
+	40, // 38: weft.v1.SynchronizeAnswer.add_value:type_name -> weft.v1.AddValueResponse
+	41, // 39: weft.v1.SynchronizeAnswer.wait_value:type_name -> weft.v1.WaitValueResponse
+	42, // 40: weft.v1.SynchronizeAnswer.publish_lock:type_name -> weft.v1.PublishLockResponse
+	6,  // 41: weft.v1.SynchronizeAnswer.refused:type_name -> weft.v1.SynchronizeRefusal
+	43, // 42: weft.v1.SynchronizeRefusal.reason:type_name -> weft.v1.ErrorReason
+	7,  // 43: weft.v1.SynchronizeRefusal.metadata:type_name -> weft.v1.SynchronizeRefusal.MetadataEntry
+	9,  // 44: weft.v1.LockService.AcquireLock:input_type -> weft.v1.AcquireLockRequest
+	10, // 45: weft.v1.LockService.ReleaseLock:input_type -> weft.v1.ReleaseLockRequest
+	44, // 46: weft.v1.LockService.CheckLock:input_type -> weft.v1.CheckLockRequest
+	25, // 47: weft.v1.LockService.PublishLock:input_type -> weft.v1.PublishLockRequest
+	45, // 48: weft.v1.LockService.GetLock:input_type -> weft.v1.GetLockRequest
+	46, // 49: weft.v1.LockService.ListLocks:input_type -> weft.v1.ListLocksRequest
+	47, // 50: weft.v1.LockService.WatchLock:input_type -> weft.v1.WatchLockRequest
+	48, // 51: weft.v1.LockService.GetWaitGraph:input_type -> weft.v1.GetWaitGraphRequest
+	11, // 52: weft.v1.LockService.WaitCondition:input_type -> weft.v1.WaitConditionRequest
+	12, // 53: weft.v1.LockService.NotifyCondition:input_type -> weft.v1.NotifyConditionRequest
+	13, // 54: weft.v1.LockService.AcquireSemaphore:input_type -> weft.v1.AcquireSemaphoreRequest
+	14, // 55: weft.v1.LockService.ReleaseSemaphore:input_type -> weft.v1.ReleaseSemaphoreRequest
+	49, // 56: weft.v1.LockService.ListSemaphores:input_type -> weft.v1.ListSemaphoresRequest
+	19, // 57: weft.v1.LockService.SetEvent:input_type -> weft.v1.SetEventRequest
+	20, // 58: weft.v1.LockService.ClearEvent:input_type -> weft.v1.ClearEventRequest
+	21, // 59: weft.v1.LockService.WaitEvent:input_type -> weft.v1.WaitEventRequest
+	50, // 60: weft.v1.LockService.DeleteEvent:input_type -> weft.v1.DeleteEventRequest
+	51, // 61: weft.v1.LockService.ListEvents:input_type -> weft.v1.ListEventsRequest
+	15, // 62: weft.v1.LockService.WaitBarrier:input_type -> weft.v1.WaitBarrierRequest
+	16, // 63: weft.v1.LockService.CompleteBarrier:input_type -> weft.v1.CompleteBarrierRequest
+	17, // 64: weft.v1.LockService.AbortBarrier:input_type -> weft.v1.AbortBarrierRequest
+	18, // 65: weft.v1.LockService.ResetBarrier:input_type -> weft.v1.ResetBarrierRequest
+	52, // 66: weft.v1.LockService.ListBarriers:input_type -> weft.v1.ListBarriersRequest
+	53, // 67: weft.v1.LockService.GetValue:input_type -> weft.v1.GetValueRequest
+	22, // 68: weft.v1.LockService.SetValue:input_type -> weft.v1.SetValueRequest
+	23, // 69: weft.v1.LockService.AddValue:input_type -> weft.v1.AddValueRequest
+	24, // 70: weft.v1.LockService.WaitValue:input_type -> weft.v1.WaitValueRequest
+	54, // 71: weft.v1.LockService.WatchValue:input_type -> weft.v1.WatchValueRequest
+	55, // 72: weft.v1.LockService.DeleteValue:input_type -> weft.v1.DeleteValueRequest
+	56, // 73: weft.v1.LockService.ListValues:input_type -> weft.v1.ListValuesRequest
+	0,  // 74: weft.v1.LockService.Synchronize:input_type -> weft.v1.SynchronizeRequest
+	26, // 75: weft.v1.LockService.AcquireLock:output_type -> weft.v1.AcquireLockResponse
+	27, // 76: weft.v1.LockService.ReleaseLock:output_type -> weft.v1.ReleaseLockResponse
+	57, // 77: weft.v1.LockService.CheckLock:output_type -> weft.v1.CheckLockResponse
+	42, // 78: weft.v1.LockService.PublishLock:output_type -> weft.v1.PublishLockResponse
+	58, // 79: weft.v1.LockService.GetLock:output_type -> weft.v1.GetLockResponse
+	59, // 80: weft.v1.LockService.ListLocks:output_type -> weft.v1.ListLocksResponse
+	60, // 81: weft.v1.LockService.WatchLock:output_type -> weft.v1.WatchLockResponse
+	61, // 82: weft.v1.LockService.GetWaitGraph:output_type -> weft.v1.GetWaitGraphResponse
+	28, // 83: weft.v1.LockService.WaitCondition:output_type -> weft.v1.WaitConditionResponse
+	29, // 84: weft.v1.LockService.NotifyCondition:output_type -> weft.v1.NotifyConditionResponse
+	30, // 85: weft.v1.LockService.AcquireSemaphore:output_type -> weft.v1.AcquireSemaphoreResponse
+	31, // 86: weft.v1.LockService.ReleaseSemaphore:output_type -> weft.v1.ReleaseSemaphoreResponse
+	62, // 87: weft.v1.LockService.ListSemaphores:output_type -> weft.v1.ListSemaphoresResponse
+	36, // 88: weft.v1.LockService.SetEvent:output_type -> weft.v1.SetEventResponse
+	37, // 89: weft.v1.LockService.ClearEvent:output_type -> weft.v1.ClearEventResponse
+	38, // 90: weft.v1.LockService.WaitEvent:output_type -> weft.v1.WaitEventResponse
+	63, // 91: weft.v1.LockService.DeleteEvent:output_type -> weft.v1.DeleteEventResponse
+	64, // 92: weft.v1.LockService.ListEvents:output_type -> weft.v1.ListEventsResponse
+	32, // 93: weft.v1.LockService.WaitBarrier:output_type -> weft.v1.WaitBarrierResponse
+	33, // 94: weft.v1.LockService.CompleteBarrier:output_type -> weft.v1.CompleteBarrierResponse
+	34, // 95: weft.v1.LockService.AbortBarrier:output_type -> weft.v1.AbortBarrierResponse
+	35, // 96: weft.v1.LockService.ResetBarrier:output_type -> weft.v1.ResetBarrierResponse
+	65, // 97: weft.v1.LockService.ListBarriers:output_type -> weft.v1.ListBarriersResponse
+	66, // 98: weft.v1.LockService.GetValue:output_type -> weft.v1.GetValueResponse
+	39, // 99: weft.v1.LockService.SetValue:output_type -> weft.v1.SetValueResponse
+	40, // 100: weft.v1.LockService.AddValue:output_type -> weft.v1.AddValueResponse
+	41, // 101: weft.v1.LockService.WaitValue:output_type -> weft.v1.WaitValueResponse
+	67, // 102: weft.v1.LockService.WatchValue:output_type -> weft.v1.WatchValueResponse
+	68, // 103: weft.v1.LockService.DeleteValue:output_type -> weft.v1.DeleteValueResponse
+	69, // 104: weft.v1.LockService.ListValues:output_type -> weft.v1.ListValuesResponse
+	3,  // 105: weft.v1.LockService.Synchronize:output_type -> weft.v1.SynchronizeResponse
+	75, // [75:106] is the sub-list for method output_type
+	44, // [44:75] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_lock_service_proto_init() }
