@@ -272,7 +272,7 @@ func lockAbandoned(number uint64) *weftv1.SynchronizeAnswer {
 func TestSyncAbandons(t *testing.T) {
 	for name, c := range crossings {
 		t.Run(name, func(t *testing.T) {
-			acknowledged := false
+			var acknowledged atomic.Bool
 			script := func(n int, s *lockStream) error {
 				s.welcome()
 				s.untilCommands(1)
@@ -299,7 +299,7 @@ func TestSyncAbandons(t *testing.T) {
 						t.Errorf("given back by %v", s.commands[1])
 					}
 				}
-				acknowledged = true
+				acknowledged.Store(true)
 				return s.drain()
 			}
 			inBubble(t, script, func(t *testing.T, _ *lockBroker, client *Client) {
@@ -310,7 +310,7 @@ func TestSyncAbandons(t *testing.T) {
 					t.Errorf("%v after %v", err, time.Since(begun))
 				}
 				pass(2 * lockTTL)
-				if !acknowledged {
+				if !acknowledged.Load() {
 					t.Error("never acknowledged")
 				}
 			})
@@ -321,7 +321,7 @@ func TestSyncAbandons(t *testing.T) {
 // A wait at a condition that is given up leaves the lock also if the broker has refused the wait: the lock of before is
 // released behind it, by its own token.
 func TestSyncForfeits(t *testing.T) {
-	forfeited := false
+	var forfeited atomic.Bool
 	script := func(_ int, s *lockStream) error {
 		s.welcome()
 		s.untilCommands(1)
@@ -335,7 +335,7 @@ func TestSyncForfeits(t *testing.T) {
 		if m := s.commands[2].GetReleaseLock(); m.GetToken() != 5 || !m.GetAll() {
 			t.Errorf("after the wait came %v", s.commands[2])
 		}
-		forfeited = true
+		forfeited.Store(true)
 		s.answer(lockReleased(3))
 		return s.drain()
 	}
@@ -354,8 +354,8 @@ func TestSyncForfeits(t *testing.T) {
 		s, _ := c.syncSession("")
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !forfeited || len(s.current.sent) > 0 {
-			t.Errorf("forfeited %t, without an answer: %v", forfeited, s.current.sent)
+		if !forfeited.Load() || len(s.current.sent) > 0 {
+			t.Errorf("forfeited %t, without an answer: %v", forfeited.Load(), s.current.sent)
 		}
 	})
 }
