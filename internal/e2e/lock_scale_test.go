@@ -38,7 +38,7 @@ const (
 // at rest, and how long a release takes then.
 func TestLockScale(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes half a minute")
+		t.Skip("-short: ten thousand sessions take half a minute")
 	}
 	lockScale(t, 100, func(value float64, unit string) { t.Logf("%.2f %s", value, unit) })
 }

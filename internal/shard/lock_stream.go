@@ -142,7 +142,8 @@ type rest struct {
 }
 
 func newRest(c *SynchronizeFrame) *rest {
-	r := &rest{SynchronizeFrame: c}
+	frame := *c // the command itself stays as it was sent, should it turn out to be poison
+	r := &rest{SynchronizeFrame: &frame}
 	for _, number := range c.Abandoned {
 		if slices.ContainsFunc(c.Commands, func(cmd LockCommand) bool { return cmd.Number == number }) {
 			r.after = append(r.after, number)

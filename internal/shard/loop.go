@@ -52,7 +52,7 @@ type Loop struct {
 // Stats is what a loop says of itself, about once a second.
 type Stats struct {
 	Epoch        uint64
-	StateBytes   int64  // of all tasks, about as encoded
+	StateBytes   int64  // of all that is kept, about as encoded
 	JournalBytes uint64 // on the store
 	FreeBytes    uint64 // that the store can still take
 }
@@ -251,6 +251,8 @@ func streamOf(cmd Command) *Outbox {
 	case *WorkerFrame:
 		return c.Stream
 	case *CallFrame:
+		return c.Stream
+	case *SynchronizeFrame:
 		return c.Stream
 	}
 	return nil

@@ -80,6 +80,21 @@ func (c *WorkerFrame) asked() Command {
 	return &again
 }
 
+func (c *Synchronize) asked() Command {
+	again := *c
+	again.Ticket = 0
+	return &again
+}
+
+func (c *SynchronizeFrame) asked() Command {
+	if len(c.Commands)+len(c.Abandoned) == 0 && !c.Goodbye {
+		return nil
+	}
+	again := *c
+	again.Below, again.Heartbeat = 0, 0
+	return &again
+}
+
 // outlineOf is cheap: every command passes it while anything is poisoned.
 func outlineOf(cmd Command) outline {
 	o := outline{kind: reflect.TypeOf(cmd)}
@@ -88,6 +103,8 @@ func outlineOf(cmd Command) outline {
 		o.sender, o.parts = c.Call, len(c.Tasks)
 	case *WorkerFrame:
 		o.sender, o.parts = binary.LittleEndian.Uint64(c.Session[:]), len(c.Reports)
+	case *SynchronizeFrame:
+		o.sender, o.parts = binary.LittleEndian.Uint64(c.Channel.Session[:]), len(c.Commands)
 	}
 	return o
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftq/weft/internal/journal/memory"
 	"github.com/weftq/weft/internal/pure"
+	"github.com/weftq/weft/pkg/lockservice"
 	"github.com/weftq/weft/pkg/queue"
 	"github.com/weftq/weft/pkg/session"
 )
@@ -54,6 +55,14 @@ func TestPoisonKnowsARequestAgain(t *testing.T) {
 			&WorkerFrame{Heartbeat: 1, Credits: 3, Reports: []queue.Report{{ID: 1}}},
 			&WorkerFrame{Heartbeat: 2, Credits: 2, Reports: []queue.Report{{ID: 1}}},
 		},
+		"lock service": {
+			&Synchronize{Op: &AcquireLock{Name: "l"}, Ticket: 1, NewSession: session.ID{1}},
+			&Synchronize{Op: &AcquireLock{Name: "l"}, Ticket: 2, NewSession: session.ID{2}},
+		},
+		"lock service's frame": {
+			&SynchronizeFrame{Heartbeat: 1, Below: 1, Stream: NewOutbox(), Commands: []LockCommand{{Number: 3, Op: &AcquireLock{Name: "l"}}}},
+			&SynchronizeFrame{Heartbeat: 2, Below: 2, Stream: NewOutbox(), Commands: []LockCommand{{Number: 3, Op: &AcquireLock{Name: "l"}}}},
+		},
 		"goodbye": {&WorkerFrame{Goodbye: true}, &WorkerFrame{Goodbye: true, Heartbeat: 2}},
 	} {
 		var p poison
@@ -69,11 +78,36 @@ func TestPoisonKnowsARequestAgain(t *testing.T) {
 	}
 }
 
+// A stream's frame that is refused ends its stream, as nobody else would tell its client; and one that is carried out stays
+// as it was sent.
+func TestRefusedFramesEndTheirStreams(t *testing.T) {
+	for _, cmd := range []Command{
+		&CallFrame{Stream: NewOutbox()}, &WorkerFrame{Stream: NewOutbox()}, &SynchronizeFrame{Stream: NewOutbox()},
+	} {
+		refuse(inboxItem{cmd: cmd}, poisoned())
+		if o := streamOf(cmd); o == nil || o.Err() == nil {
+			t.Errorf("%T: its stream goes on", cmd)
+		}
+	}
+	s := newScript(t, Config{})
+	hello := &SynchronizeHello{Namespace: scriptNamespace, NewSession: session.ID{1}, TTL: time.Hour, Stream: NewOutbox()}
+	s.decide(hello, func(any, error) {})
+	frame := &SynchronizeFrame{
+		Namespace: scriptNamespace, Channel: lockservice.Channel{Session: session.ID{1}}, Stream: hello.Stream,
+		Commands: []LockCommand{{Number: 1, Op: &SetEvent{Name: "e", Set: true}}},
+	}
+	s.decide(frame, nil)
+	if len(frame.Commands) != 1 || s.m.locks.Event(scriptNamespace, "e").Generation == 0 {
+		t.Errorf("%+v", frame)
+	}
+}
+
 // To refuse a frame that asks for nothing would refuse every heartbeat of its stream.
 func TestPoisonLeavesHeartbeatsAlone(t *testing.T) {
 	for _, cmd := range []Command{
 		&CallFrame{Call: 1}, &CallFrame{Call: 1, Heartbeat: 7}, &CallFrame{Call: 1, Refused: []queue.Rejected{{Index: 3}}},
 		&WorkerFrame{Session: session.ID{1}}, &WorkerFrame{Session: session.ID{1}, Heartbeat: 7, Credits: 3},
+		&SynchronizeFrame{Heartbeat: 7, Below: 3},
 	} {
 		var p poison
 		p.add(cmd)

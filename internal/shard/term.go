@@ -281,7 +281,8 @@ func (t *termLoop) look() {
 		t.log.Warn("the disk's reserve", "low", low, "free", free, "reserve", t.cfg.DiskReserve)
 	}
 	t.stats.Store(&Stats{
-		Epoch: t.term.Epoch(), StateBytes: t.machine.queue.Bytes() + t.machine.schedules.Bytes(), FreeBytes: free,
+		Epoch: t.term.Epoch(), FreeBytes: free,
+		StateBytes:   t.machine.queue.Bytes() + t.machine.schedules.Bytes() + t.machine.locks.Bytes(),
 		JournalBytes: t.machine.size.total - t.machine.size.purged,
 	})
 }

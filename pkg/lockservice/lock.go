@@ -93,7 +93,7 @@ func (c *Core) AcquireLock(step *pure.Step, a *AcquireLock) (Decision, error) {
 }
 
 func (c *Core) grantLock(step *pure.Step, a *AcquireLock) (Decision, error) {
-	if err := c.room(a.Namespace, int64(256+len(a.Published))); err != nil {
+	if err := c.room(a.Namespace, int64(objectBytes+len(a.Published))); err != nil {
 		return Decision{}, err
 	}
 	token := step.Next()

@@ -54,7 +54,7 @@ type AcquireSemaphore struct {
 func (c *Core) declared(step *pure.Step, n name, spec SemaphoreSpec) (*semaphore, error) {
 	s := c.semaphores.byName[n]
 	if s == nil {
-		if err := c.room(n.namespace, 256); err != nil {
+		if err := c.room(n.namespace, objectBytes); err != nil {
 			return nil, err
 		}
 		c.emit(step, &SemaphorePut{SemaphoreState{Namespace: n.namespace, Name: n.name, Spec: spec, Available: spec.Permits}})
@@ -106,7 +106,7 @@ func (c *Core) acquirePermits(step *pure.Step, s *semaphore, a *AcquireSemaphore
 		c.record(step, a.Namespace, &a.Origin, answer, a.Name)
 		return answered(answer)
 	}
-	if err := c.room(a.Namespace, 256); err != nil {
+	if err := c.room(a.Namespace, objectBytes); err != nil {
 		return Decision{}, err
 	}
 	token := step.Next()
